@@ -99,8 +99,12 @@ class BuildExt(build_ext):
     """Builds the extensions, then records what they were built against in hive/_build_info.py."""
 
     def run(self) -> None:
+        if not self.extensions:
+            return
+        path = (ROOT if self.inplace else Path(self.build_lib)) / "hive" / "_build_info.py"
+        if not os.environ.get("HIVE_BUILD_ONLY"):
+            path.unlink(missing_ok=True)  # a build that fails half-way leaves an unbuilt tree
         super().run()
-        where = ROOT if self.inplace else Path(self.build_lib)
         lines = [
             '"""What the compiled modules were built against; written by setup.py."""',
             "",
@@ -110,9 +114,10 @@ class BuildExt(build_ext):
             f'NUMPY = "{numpy.__version__}"',
             f"CHECKED = {CHECKED}",
         ]
-        path = where / "hive" / "_build_info.py"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(lines) + "\n")
+        written = path.with_suffix(f".{os.getpid()}")
+        written.write_text("\n".join(lines) + "\n")
+        written.replace(path)
 
 
 CHECKED = os.environ.get("HIVE_CHECKED", "") not in ("", "0")
