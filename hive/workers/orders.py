@@ -1,0 +1,411 @@
+"""The worker's end of the order path: intents to the gate, replies back to the strategy that asked.
+
+An order is `placing` until its fate was told for the first time (ACKED, REJECTED or UNKNOWN), then `open` or
+`unknown`, and it is kept until a final reply (REJECTED, FILLED, CANCELLED, EXPIRED). There are no timeouts: what is not
+known is never turned into a failure. What the router itself refuses raises OrderRefused at once and was never sent.
+
+Replies reach a strategy in order, through its inbox only. `place()` is resolved first, and the task that awaits it has
+run before the order's next reply is delivered to `context.on_reply`.
+
+When a new gate takes over, every order without an answer goes to it again, marked MAYBE_SENT (it will look for it and
+never place it), every other order that is not over is QUERYed, and cancels without an answer are repeated. Fills that
+come twice that way are dropped by their trade id.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from hive.shm.errors import NotRepresentable, QueueWedged
+from hive.shm.ids import parse_order_id
+from hive.shm.link import Link
+from hive.shm.messages import FINAL_KINDS, MAYBE_SENT, Intent, IntentKind, Reply, ReplyKind, unpack
+from hive.workers.context import CURRENT, StrategyContext
+from hive.workers.errors import OrderRefused
+from hive.workers.market import MarketData
+
+ENDED_KEPT = 4096  # final replies remembered, so that a late cancel or a repeated ack finds its order over
+ANSWERS = frozenset({ReplyKind.ACKED, ReplyKind.REJECTED, ReplyKind.UNKNOWN})
+TRY_AGAIN_S = 0.001  # after a queue that was full or busy
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One asset of a venue's account, as the gate last told."""
+
+    free: Decimal
+    locked: Decimal
+
+
+@dataclass(slots=True)
+class Order:
+    """An order that is not over."""
+
+    intent: Intent
+    context: StrategyContext
+    placing: asyncio.Future[Reply] | None
+    exchange_order_id: str = ""
+    unknown: bool = False
+    cancels: list[asyncio.Future[Reply]] = field(default_factory=list)
+    cancel_sent: bool = False
+    trade_ids: set[int] = field(default_factory=set)
+
+
+class OrderRouter:
+    """Sends the intents of all strategies of this worker and hands the replies back.
+
+    `cancel_after_ms` is how long a used book may be not live before the strategy's resting orders are cancelled (None:
+    never). `on_wedged()` is called when the queue pair cannot be used any more and a fresh one is needed.
+    """
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        now_ns: Callable[[], int],
+        market: MarketData,
+        cancel_after_ms: float | None = 1000,
+        on_wedged: Callable[[], None] | None = None,
+    ) -> None:
+        self._loop = loop
+        self._now_ns = now_ns
+        self._market = market
+        self._cancel_after_ns = None if cancel_after_ms is None else int(cancel_after_ms * 1e6)
+        self._on_wedged = on_wedged
+        self._contexts: dict[str, StrategyContext] = {}
+        self._orders: dict[str, Order] = {}
+        self._ended: OrderedDict[str, Reply] = OrderedDict()
+        self._orphans: dict[str, Order] = {}  # cancels of orders that this router never placed
+        self._balances: dict[int, dict[str, Balance]] = {}
+        self._account: dict[int, str] = {}  # venue -> why its account is not ready, "" when it is
+        self._stale_since: dict[tuple[int, str], int] = {}
+        self._link: Link | None = None
+        self._names: tuple[str, str] | None = None
+        self._epoch = -1
+        self._wedged = False
+        self._retry: asyncio.TimerHandle | None = None
+
+    def register(self, context: StrategyContext) -> None:
+        """Route replies of orders that carry this strategy's tag to `context`."""
+        self._contexts[context.tag] = context
+
+    def unregister(self, context: StrategyContext) -> None:
+        """Refuse new orders of `context`; replies of those that it has still reach it."""
+        self._contexts.pop(context.tag, None)
+
+    def is_open(self, venue: int) -> bool:
+        """Return whether a gate is attached and the venue's account is ready."""
+        return self._link is not None and self._account.get(venue) == ""
+
+    def balances(self, venue: int) -> dict[str, Balance]:
+        """Return the account's balances by asset, live: the same dict is updated in place."""
+        return self._balances.setdefault(venue, {})
+
+    def open_orders(self, context: StrategyContext | None = None) -> list[Order]:
+        """Return the orders that are not over, oldest first, of one strategy or of all."""
+        return [order for order in self._orders.values() if context is None or order.context is context]
+
+    def place(self, intent: Intent) -> asyncio.Future[Reply]:
+        """Send a PLACE intent now; the returned future gets the ACKED, REJECTED or UNKNOWN reply.
+
+        Everything that follows UNKNOWN or ACKED goes to `context.on_reply`. Cancelling the future does not cancel the
+        order: its answer then goes to `on_reply` as well. Raises OrderRefused, and nothing was sent, when no gate is
+        attached, the account is not ready, the pair's book is not live, the client order id is not this strategy's or
+        was used before, or a price or an amount cannot be carried exactly.
+        """
+        context = self._owner(intent.client_order_id)
+        try:
+            self._check(intent, context)
+            payload = intent.pack()
+        except OrderRefused:
+            context.counters.orders_refused.inc()
+            raise
+        except (NotRepresentable, TypeError) as error:
+            context.counters.orders_refused.inc()
+            raise OrderRefused(str(error)) from error
+        future = self._loop.create_future()
+        self._orders[intent.client_order_id] = Order(intent, context, future)
+        context.counters.orders_submitted.inc()
+        self._send(payload)
+        return future
+
+    def cancel(self, venue: int, pair: str, client_order_id: str) -> asyncio.Future[Reply]:
+        """Ask for the end of an order; the returned future gets the reply that says how it ended.
+
+        That is CANCELLED, FILLED, EXPIRED or REJECTED (the order is over; `on_reply` gets the same reply afterwards),
+        or CANCEL_FAILED (it may still be open). Never refused: without a gate it waits for the next one. A second
+        cancel of the same order joins the first.
+        """
+        future = self._loop.create_future()
+        ended = self._ended.get(client_order_id)
+        if ended is not None:
+            future.set_result(ended)
+            return future
+        order = self._orders.get(client_order_id) or self._orphans.get(client_order_id)
+        if order is None:
+            blank = self._cancel_intent(venue, pair, client_order_id)
+            order = self._orphans[client_order_id] = Order(blank, self._owner(client_order_id), None)
+        order.cancels.append(future)
+        self._send_cancel(order)
+        return future
+
+    def attach_gate(self, epoch: int, inbound: str, outbound: str, make_link: Callable[[str, str], Link]) -> None:
+        """Use this queue pair from now on.
+
+        `make_link(inbound, outbound)` makes the link of a new gate. The same epoch with other names is a fresh pair to
+        the same gate (the last one was wedged); the same epoch and names again change nothing.
+        """
+        if self._link is not None and epoch == self._epoch:
+            if (inbound, outbound) == self._names:
+                return
+            fresh = make_link(inbound, outbound)
+            self._link.relink(fresh.inbound, fresh.outbound)
+            self._names, self._wedged = (inbound, outbound), False
+            self.pump()
+            return
+        self._link = make_link(inbound, outbound)
+        self._names, self._wedged, self._epoch = (inbound, outbound), False, epoch
+        self._account.clear()
+        self._tell_new_gate()
+        self.pump()
+
+    def detach_gate(self) -> None:
+        """Forget a gate that is gone: new orders are refused until the next one; cancels wait for it."""
+        self._link = None
+        self._account.clear()
+        for order in (*self._orders.values(), *self._orphans.values()):
+            order.cancel_sent = False
+
+    def pump(self) -> None:
+        """Take in what the gate has sent, and send what is pending; call it on a wake-up and now and then."""
+        if self._link is None or self._wedged:
+            return
+        try:
+            for payload in self._link.poll():
+                self._on_reply(unpack(payload))
+        except QueueWedged:
+            self._note_wedged()
+            return
+        self._flush()
+
+    def check_books(self) -> int:
+        """Cancel what rests on books that are not live for too long; returns how many cancels that were."""
+        if self._cancel_after_ns is None or self._link is None or not self._orders:
+            self._stale_since.clear()
+            return 0
+        now = self._now_ns()
+        contexts = {id(order.context): order.context for order in self._orders.values()}
+        used = {book for context in contexts.values() for book in context.books}
+        used.update((order.intent.venue, order.intent.pair) for order in self._orders.values())
+        for book in list(self._stale_since):
+            if book not in used or self._market.is_live(*book):
+                del self._stale_since[book]
+        for book in used:
+            if book not in self._stale_since and not self._market.is_live(*book):
+                self._stale_since[book] = now
+        late = {book for book, since in self._stale_since.items() if now - since >= self._cancel_after_ns}
+        if not late:
+            return 0
+        cancelled = 0
+        for order in self._orders.values():
+            own = (order.intent.venue, order.intent.pair)
+            if not order.cancel_sent and (own in late or not late.isdisjoint(order.context.books)):
+                self._send_cancel(order)
+                cancelled += 1
+        if cancelled:
+            pairs = ", ".join(sorted(pair for _, pair in late))
+            log.warning("cancelling %d orders: the book of %s is stale", cancelled, pairs)
+        return cancelled
+
+    def _owner(self, client_order_id: str) -> StrategyContext:
+        parsed = parse_order_id(client_order_id)
+        context = None if parsed is None else self._contexts.get(parsed[1])
+        if context is None:
+            raise OrderRefused(f"order id {client_order_id} carries no tag of a strategy of this worker")
+        caller = CURRENT.get(None)
+        if caller is not None and caller is not context:
+            raise OrderRefused(f"order id {client_order_id} is one of {context.id}, was used by {caller.id}")
+        return context
+
+    def _check(self, intent: Intent, context: StrategyContext) -> None:
+        if intent.kind is not IntentKind.PLACE:
+            raise OrderRefused(f"place() takes PLACE intents, was {intent.kind.name}")
+        if intent.client_order_id in self._orders or intent.client_order_id in self._ended:
+            raise OrderRefused(f"order id {intent.client_order_id} was used before")
+        if self._link is None:
+            raise OrderRefused("gate is restarting")
+        account = self._account.get(intent.venue, "its account was not read yet")
+        if account:
+            raise OrderRefused(f"venue {intent.venue} is not ready: {account}")
+        if not self._market.is_live(intent.venue, intent.pair):
+            raise OrderRefused(f"book of {intent.pair} is stale")
+
+    def _cancel_intent(self, venue: int, pair: str, client_order_id: str) -> Intent:
+        return Intent(IntentKind.CANCEL, venue, pair, client_order_id, created_ns=self._now_ns())
+
+    def _send(self, payload: bytes) -> None:
+        self._link.send(payload)
+        self._flush()
+
+    def _send_cancel(self, order: Order) -> None:
+        if self._link is None or order.cancel_sent:
+            return
+        order.cancel_sent = True
+        intent = order.intent
+        self._send(self._cancel_intent(intent.venue, intent.pair, intent.client_order_id).pack())
+
+    def _flush(self) -> None:
+        if self._wedged:
+            return
+        try:
+            done = self._link.flush()
+        except QueueWedged:
+            self._note_wedged()
+            return
+        if not done and self._retry is None:
+            self._retry = self._loop.call_later(TRY_AGAIN_S, self._flush_again)
+
+    def _flush_again(self) -> None:
+        self._retry = None
+        if self._link is not None:
+            self._flush()
+
+    def _note_wedged(self) -> None:
+        self._wedged = True
+        log.error("queue pair %s is wedged: waiting for a fresh one", self._names)
+        if self._on_wedged is not None:
+            self._on_wedged()
+
+    def _tell_new_gate(self) -> None:
+        for order in self._orders.values():
+            intent = order.intent
+            if order.placing is not None:
+                self._link.send(replace(intent, flags=intent.flags | MAYBE_SENT).pack())
+            else:
+                self._link.send(replace(intent, kind=IntentKind.QUERY, flags=intent.flags | MAYBE_SENT).pack())
+        for order in (*self._orders.values(), *self._orphans.values()):
+            order.cancel_sent = False
+            if order.cancels:
+                self._send_cancel(order)
+
+    def _on_reply(self, reply: Reply) -> None:
+        if reply.kind is ReplyKind.BALANCE:
+            self.balances(reply.venue)[reply.fee_asset] = Balance(reply.amount, reply.cumulative or Decimal(0))
+            return
+        if reply.kind is ReplyKind.OPENED:
+            self._account[reply.venue] = reply.text
+            return
+        order = self._orders.get(reply.client_order_id)
+        if order is None:
+            self._on_stray(reply)
+            return
+        if reply.exchange_order_id:
+            order.exchange_order_id = reply.exchange_order_id
+        if reply.kind is ReplyKind.CANCEL_FAILED:
+            self._on_cancel_failed(order, reply)
+            return
+        if order.placing is not None:
+            proves_life = reply.kind not in ANSWERS
+            self._answer(order, replace(reply, kind=ReplyKind.ACKED) if proves_life else reply)
+            if not proves_life:
+                return
+        elif self._is_repeated(order, reply):
+            return
+        self._count(order, reply)
+        order.unknown = reply.kind is ReplyKind.UNKNOWN
+        if reply.kind in FINAL_KINDS:
+            self._end(order, reply)
+        order.context.post(self._deliver, order.context, reply)
+
+    def _answer(self, order: Order, reply: Reply) -> None:
+        """Resolve place(); the caller's task runs before anything else of this order is delivered."""
+        future, order.placing = order.placing, None
+        order.unknown = reply.kind is ReplyKind.UNKNOWN
+        self._count(order, reply)
+        order.context.resolve(future, reply, lambda late: self._deliver(order.context, late))
+        if reply.kind in FINAL_KINDS:
+            self._end(order, reply)
+
+    @staticmethod
+    def _is_repeated(order: Order, reply: Reply) -> bool:
+        """Tell whether the strategy knows this already (a new gate repeats what an old one has told)."""
+        if reply.kind is ReplyKind.FILL and reply.trade_id:
+            return reply.trade_id in order.trade_ids
+        if reply.kind is ReplyKind.ACKED:
+            return not order.unknown
+        return reply.kind is ReplyKind.UNKNOWN and order.unknown
+
+    @staticmethod
+    def _count(order: Order, reply: Reply) -> None:
+        counters = order.context.counters
+        match reply.kind:
+            case ReplyKind.ACKED:
+                counters.orders_acked.inc()
+            case ReplyKind.REJECTED:
+                counters.orders_rejected.inc()
+            case ReplyKind.UNKNOWN:
+                counters.orders_unknown.inc()
+            case ReplyKind.FILL:
+                counters.fills.inc()
+                order.trade_ids.add(reply.trade_id)
+            case ReplyKind.FILLED:
+                counters.orders_filled.inc()
+            case ReplyKind.CANCELLED:
+                counters.orders_cancelled.inc()
+            case ReplyKind.EXPIRED:
+                counters.orders_expired.inc()
+
+    def _end(self, order: Order, reply: Reply) -> None:
+        client_order_id = order.intent.client_order_id
+        self._orders.pop(client_order_id, None)
+        self._orphans.pop(client_order_id, None)
+        self._ended[client_order_id] = reply
+        if len(self._ended) > ENDED_KEPT:
+            self._ended.popitem(last=False)
+        self._resolve_cancels(order, reply)
+
+    @staticmethod
+    def _resolve_cancels(order: Order, reply: Reply) -> None:
+        for future in order.cancels:
+            order.context.resolve(future, reply)
+        order.cancels = []
+
+    def _on_cancel_failed(self, order: Order, reply: Reply) -> None:
+        order.cancel_sent = False
+        if order.cancels:
+            self._resolve_cancels(order, reply)
+        else:
+            order.context.post(self._deliver, order.context, reply)
+
+    def _on_stray(self, reply: Reply) -> None:
+        """Handle a reply to an order that is over, or that an earlier life of this worker placed."""
+        orphan = self._orphans.get(reply.client_order_id)
+        if orphan is not None:
+            if reply.kind in FINAL_KINDS:
+                self._end(orphan, reply)
+            elif reply.kind is ReplyKind.CANCEL_FAILED:
+                del self._orphans[reply.client_order_id]
+                self._resolve_cancels(orphan, reply)
+                return
+        elif reply.client_order_id in self._ended and reply.kind is not ReplyKind.FILL:
+            return
+        parsed = parse_order_id(reply.client_order_id)
+        context = None if parsed is None else self._contexts.get(parsed[1])
+        if context is None:
+            log.warning("reply %s of order %s belongs to no strategy here", reply.kind.name, reply.client_order_id)
+            return
+        if reply.kind is ReplyKind.FILL:
+            context.counters.fills.inc()
+        context.post(self._deliver, context, reply)
+
+    @staticmethod
+    def _deliver(context: StrategyContext, reply: Reply) -> None:
+        if context.on_reply is None:
+            log.warning("strategy %s takes no replies: %s of %s", context.id, reply.kind.name, reply.client_order_id)
+        else:
+            context.on_reply(reply)

@@ -1,0 +1,157 @@
+"""StrategyScheduler: drives a worker's clock from its event loop, and keeps each strategy's state.
+
+One loop timer stands for the whole clock. When more is due than the clock's budget allows, the rest runs after one pass
+of the loop, so replies and sockets are served in between.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from enum import StrEnum
+from time import CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime_ns, monotonic_ns
+from typing import Protocol
+
+from hive.workers.clock import MultiStrategyClock
+from hive.workers.context import StrategyContext
+
+ANCHOR_S = 1.0
+GOLDEN = 0x9E3779B97F4A7C15  # 2**64 / golden ratio
+
+
+class TickTarget(Protocol):
+    """What the clock calls."""
+
+    def tick(self, wall_timestamp: float) -> None:
+        """Run one tick; `wall_timestamp` is in seconds, a multiple of the tick interval, strictly increasing."""
+
+
+class State(StrEnum):
+    """What a strategy is doing."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+def phase_ns(k: int, interval_ns: int) -> int:
+    """Return the phase of the k-th strategy, in [0, interval).
+
+    Multiples of the golden ratio: however many there are, the gaps between neighbours have at most three lengths, and
+    the largest is at most 2.62 times the smallest; adding one splits a largest gap.
+    """
+    return ((k * GOLDEN) % (1 << 64)) * interval_ns >> 64
+
+
+def read_anchor() -> tuple[int, int]:
+    """Return (monotonic, wall) nanoseconds of the same moment: the closest pair of three readings."""
+    best = None
+    for _ in range(3):
+        before = clock_gettime_ns(CLOCK_MONOTONIC)
+        wall = clock_gettime_ns(CLOCK_REALTIME)
+        after = clock_gettime_ns(CLOCK_MONOTONIC)
+        if best is None or after - before < best[0]:
+            best = (after - before, (before + after) // 2, wall)
+    return best[1], best[2]
+
+
+class StrategyScheduler:
+    """Ticks strategies on the running loop.
+
+    `report(context, state, message)` is called at every change of a strategy's state.
+    """
+
+    def __init__(
+        self,
+        clock: MultiStrategyClock,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        interval_ns: int,
+        report: Callable[[StrategyContext, State, str], None],
+    ) -> None:
+        self.clock = clock
+        self.interval_ns = interval_ns
+        self._loop = loop
+        self._report = report
+        self._states: dict[StrategyContext, State] = {}
+        self._added = 0
+        self._outside = contextvars.Context()  # timers run in no strategy's context, whoever caused them
+        self._timer: asyncio.Handle | None = None
+        self._anchor_timer: asyncio.TimerHandle | None = None
+        clock.on_pause = self._paused_by_clock
+
+    def start(self) -> None:
+        """Begin to tick; strategies may be added before and after."""
+        self._refresh_anchor()
+        self._arm()
+
+    def stop(self) -> None:
+        """Tick nobody any more."""
+        for timer in (self._timer, self._anchor_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._anchor_timer = None
+
+    def state(self, context: StrategyContext) -> State | None:
+        """Return what the strategy is doing, None when it was never heard of."""
+        return self._states.get(context)
+
+    def set_state(self, context: StrategyContext, state: State, message: str = "") -> None:
+        """Note a change of state and report it."""
+        if self._states.get(context) is not state or message:
+            self._states[context] = state
+            self._report(context, state, message)
+
+    def add(self, context: StrategyContext, target: TickTarget, *, interval_ns: int | None = None) -> None:
+        """Tick `target` from now on, at its own phase; the worker's interval unless another is given."""
+        interval = self.interval_ns if interval_ns is None else interval_ns
+        self.clock.add(context, target, interval, phase_ns(self._added, interval))
+        self._added += 1
+        self.set_state(context, State.RUNNING)
+        self._arm_when_started()
+
+    def pause(self, context: StrategyContext, reason: str) -> None:
+        """Stop ticking a strategy; its tasks and replies go on."""
+        if self.clock.entry(context) is not None:
+            self.clock.pause(context)
+        self.set_state(context, State.PAUSED, reason)
+
+    def resume(self, context: StrategyContext) -> None:
+        """Tick a paused strategy again; raises KeyError when it is not in the clock."""
+        self.clock.resume(context)
+        self.set_state(context, State.RUNNING)
+        self._arm_when_started()
+
+    def remove(self, context: StrategyContext) -> None:
+        """Never tick this strategy again; its state stays as it is."""
+        self.clock.remove(context)
+
+    def _paused_by_clock(self, context: StrategyContext, message: str) -> None:
+        self.set_state(context, State.PAUSED, message)
+
+    def _refresh_anchor(self) -> None:
+        self.clock.set_anchor(*read_anchor())
+        self._anchor_timer = self._loop.call_later(ANCHOR_S, self._refresh_anchor, context=self._outside)
+
+    def _arm_when_started(self) -> None:
+        if self._anchor_timer is not None:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due_ns = self.clock.next_due_ns()
+        if due_ns is None:
+            return
+        if due_ns <= monotonic_ns():
+            self._timer = self._loop.call_soon(self._fire, context=self._outside)
+        else:
+            self._timer = self._loop.call_at(due_ns / 1e9, self._fire, context=self._outside)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self.clock.advance(monotonic_ns())
+        if self._anchor_timer is not None:
+            self._arm()
