@@ -1,0 +1,51 @@
+"""Decimals as a 64-bit mantissa and an exponent, exactly or not at all."""
+
+from decimal import Context, Decimal
+
+from hive.shm.errors import NotRepresentable
+
+_EXACT = Context(prec=64)
+_LIMIT = 1 << 63
+_EXPONENTS = range(-128, 128)
+
+
+def to_mantissa(value: Decimal) -> tuple[int, int]:
+    """Return (mantissa, exponent) with value == mantissa * 10**exponent.
+
+    The mantissa fits into a signed 64-bit integer and the exponent into a signed byte. Trailing zeros are dropped only
+    where the mantissa would not fit otherwise.
+
+    Raises:
+        NotRepresentable: NaN, infinite, or too many digits.
+        TypeError: not a Decimal; a float is refused because its decimal digits were never meant.
+    """
+    if not isinstance(value, Decimal):
+        raise TypeError(f"a decimal is needed, was {type(value).__name__} {value!r}")
+    if not value.is_finite():
+        raise NotRepresentable(f"a decimal must be finite, was {value}")
+    sign, digits, exponent = value.as_tuple()
+    if len(digits) > 19 or exponent not in _EXPONENTS:
+        digits, exponent = _without_trailing_zeros(digits, exponent)
+    mantissa = 0
+    for digit in digits:
+        mantissa = mantissa * 10 + digit
+    while mantissa >= _LIMIT and mantissa % 10 == 0:
+        mantissa //= 10
+        exponent += 1
+    if mantissa >= _LIMIT or exponent not in _EXPONENTS:
+        raise NotRepresentable(f"a decimal must fit 63 bits and an exponent of -128..127, was {value}")
+    return (-mantissa if sign else mantissa), exponent
+
+
+def from_mantissa(mantissa: int, exponent: int) -> Decimal:
+    """Return mantissa * 10**exponent, exactly, whatever the caller's decimal context is."""
+    return Decimal(mantissa).scaleb(exponent, _EXACT)
+
+
+def _without_trailing_zeros(digits: tuple[int, ...], exponent: int) -> tuple[tuple[int, ...], int]:
+    if not any(digits):
+        return (0,), max(_EXPONENTS.start, min(exponent, 0))
+    end = len(digits)
+    while digits[end - 1] == 0:
+        end -= 1
+    return digits[:end], exponent + len(digits) - end
