@@ -143,6 +143,7 @@ setup(
         build_dir=f"{BUILD_BASE}/cython",
         include_path=[".", HUMMINGBOT_SOURCES],
         compiler_directives=DIRECTIVES,
+        nthreads=os.cpu_count() or 1,
     ),
     cmdclass={"build_ext": BuildExt},
     options={"build": {"build_base": BUILD_BASE}},
