@@ -9,11 +9,9 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
 from hive.shm.book import LIVE, BookDirectory, BookReader
 from hive.shm.broadcast import BroadcastReader
-from hive.shm.instruments import InstrumentRules
+from hive.shm.instruments import InstrumentRules, Trade
 from hive.shm.segment import Segment
 from hive.workers.errors import BookMissing, UnknownInstrument
 
@@ -27,7 +25,7 @@ log = logging.getLogger(__name__)
 class _Trades:
     """The last trades of one pair and how many there have been."""
 
-    kept: deque[Any] = field(default_factory=lambda: deque(maxlen=TRADES_KEPT))
+    kept: deque[Trade] = field(default_factory=lambda: deque(maxlen=TRADES_KEPT))
     seen: int = 0
 
 
@@ -38,7 +36,6 @@ class _Venue:
     directory: BookDirectory | None = None
     tape: BroadcastReader | None = None
     readers: dict[str, BookReader] = field(default_factory=dict)
-    rules: dict[str, InstrumentRules] = field(default_factory=dict)
     pairs_by_slot: dict[int, str] = field(default_factory=dict)
     trades: dict[str, _Trades] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
@@ -62,14 +59,13 @@ class MarketData:
 
     def attach(self, venue: int, epoch: int, books: str, trades: str) -> None:
         """Read from these segments from now on; raises ShmError when they cannot be mapped (the old ones stay)."""
-        directory = BookDirectory(Segment.open(books))
-        tape = BroadcastReader(Segment.open(trades))
+        directory = BookDirectory(Segment.open(books, kind="books"))
+        tape = BroadcastReader(Segment.open(trades, kind="trades"))
         state = self._venue(venue)
         state.directory = directory
         state.tape = tape
         state.epoch = epoch
         state.readers = {}
-        state.rules = {}
         state.pairs_by_slot = {}
         state.unknown = set()
         state.generation += 1
@@ -97,13 +93,8 @@ class MarketData:
         return reader
 
     def rules(self, venue: int, pair: str) -> InstrumentRules:
-        """Return the trading rules of one instrument; raises BookMissing while the feed does not have it."""
-        state = self._venue(venue)
-        rules = state.rules.get(pair)
-        if rules is None:
-            slot = self._slot(venue, pair)
-            rules = state.rules[pair] = state.directory.rules(slot)
-        return rules
+        """Return the trading rules of one instrument as they are now; raises BookMissing while there are none."""
+        return self._venue(venue).directory.rules(self._slot(venue, pair))
 
     def is_live(self, venue: int, pair: str) -> bool:
         """Return whether orders may be based on this book: its state is LIVE and its feed's heartbeat is young."""
@@ -116,8 +107,8 @@ class MarketData:
                 return False
         return reader.state == LIVE and self._now_ns() - state.directory.heartbeat_ns <= self._stale_after_ns
 
-    def trades_since(self, venue: int, pair: str, cursor: int | None) -> tuple[int, list[Any]]:
-        """Return (next cursor, trades after `cursor`, oldest first), trades as BroadcastReader.drain() gives them.
+    def trades_since(self, venue: int, pair: str, cursor: int | None) -> tuple[int, list[Trade]]:
+        """Return (next cursor, the trades after `cursor`, oldest first).
 
         `cursor` None means from now on. A reader that falls more than 2048 trades behind misses the oldest. Cursors
         stay valid over a restart of the feed. Trades of a pair are kept from the first call for that pair on.
@@ -182,16 +173,10 @@ class MarketData:
             return
         while batch := state.tape.drain():
             for trade in batch:
-                pair = state.pairs_by_slot.get(trade[0])
+                pair = state.pairs_by_slot.get(trade.slot)
                 if pair is None:
-                    pair = self._learn(state, trade[0])
+                    pair = state.pairs_by_slot[trade.slot] = state.directory.rules(trade.slot).pair
                 trades = state.trades.get(pair)
                 if trades is not None:
                     trades.kept.append(trade)
                     trades.seen += 1
-
-    @staticmethod
-    def _learn(state: _Venue, slot: int) -> str:
-        pair = state.directory.rules(slot).pair
-        state.pairs_by_slot[slot] = pair
-        return pair

@@ -23,23 +23,19 @@ from hive.shm.errors import NotRepresentable, QueueWedged
 from hive.shm.ids import parse_order_id
 from hive.shm.link import Link
 from hive.shm.messages import FINAL_KINDS, MAYBE_SENT, Intent, IntentKind, Reply, ReplyKind, unpack
+from hive.shm.order_queue import OrderQueue
+from hive.shm.wake import Waker
+from hive.workers.accounts import Accounts, Balance
 from hive.workers.context import CURRENT, StrategyContext
 from hive.workers.errors import OrderRefused
 from hive.workers.market import MarketData
+from hive.workers.stale import StaleBooks
 
 ENDED_KEPT = 4096  # final replies remembered, so that a late cancel or a repeated ack finds its order over
 ANSWERS = frozenset({ReplyKind.ACKED, ReplyKind.REJECTED, ReplyKind.UNKNOWN})
 TRY_AGAIN_S = 0.001  # after a queue that was full or busy
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """One asset of a venue's account, as the gate last told."""
-
-    free: Decimal
-    locked: Decimal
 
 
 @dataclass(slots=True)
@@ -59,6 +55,7 @@ class Order:
 class OrderRouter:
     """Sends the intents of all strategies of this worker and hands the replies back.
 
+    `link_epoch` is the worker's epoch: both ends of its links know it.
     `cancel_after_ms` is how long a used book may be not live before the strategy's resting orders are cancelled (None:
     never). `on_wedged()` is called when the queue pair cannot be used any more and a fresh one is needed.
     """
@@ -69,22 +66,24 @@ class OrderRouter:
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
         market: MarketData,
+        link_epoch: int,
         cancel_after_ms: float | None = 1000,
         on_wedged: Callable[[], None] | None = None,
     ) -> None:
         self._loop = loop
         self._now_ns = now_ns
         self._market = market
-        self._cancel_after_ns = None if cancel_after_ms is None else int(cancel_after_ms * 1e6)
+        self._link_epoch = link_epoch
+        self._stale = StaleBooks(market, None if cancel_after_ms is None else int(cancel_after_ms * 1e6))
         self._on_wedged = on_wedged
         self._contexts: dict[str, StrategyContext] = {}
         self._orders: dict[str, Order] = {}
         self._ended: OrderedDict[str, Reply] = OrderedDict()
         self._orphans: dict[str, Order] = {}  # cancels of orders that this router never placed
-        self._balances: dict[int, dict[str, Balance]] = {}
-        self._account: dict[int, str] = {}  # venue -> why its account is not ready, "" when it is
-        self._stale_since: dict[tuple[int, str], int] = {}
+        self._accounts = Accounts()
         self._link: Link | None = None
+        self._waker: Waker | None = None
+        self._queues: tuple[OrderQueue, ...] = ()
         self._names: tuple[str, str] | None = None
         self._epoch = -1
         self._wedged = False
@@ -100,11 +99,19 @@ class OrderRouter:
 
     def is_open(self, venue: int) -> bool:
         """Return whether a gate is attached and the venue's account is ready."""
-        return self._link is not None and self._account.get(venue) == ""
+        return self._link is not None and not self._accounts[venue].closed
 
     def balances(self, venue: int) -> dict[str, Balance]:
         """Return the account's balances by asset, live: the same dict is updated in place."""
-        return self._balances.setdefault(venue, {})
+        return self._accounts[venue].balances
+
+    def total_balances(self, venue: int) -> dict[str, Decimal]:
+        """Return free plus locked amounts by asset, live: the same dict is updated in place."""
+        return self._accounts[venue].totals
+
+    def free_balances(self, venue: int) -> dict[str, Decimal]:
+        """Return free amounts by asset, live: the same dict is updated in place."""
+        return self._accounts[venue].free
 
     def open_orders(self, context: StrategyContext | None = None) -> list[Order]:
         """Return the orders that are not over, oldest first, of one strategy or of all."""
@@ -154,30 +161,37 @@ class OrderRouter:
         self._send_cancel(order)
         return future
 
-    def attach_gate(self, epoch: int, inbound: str, outbound: str, make_link: Callable[[str, str], Link]) -> None:
-        """Use this queue pair from now on.
+    def attach_gate(self, epoch: int, inbound: str, outbound: str, wake: str) -> None:
+        """Use this queue pair from now on: segment names as this end reads and writes them, and the gate's FIFO.
 
-        `make_link(inbound, outbound)` makes the link of a new gate. The same epoch with other names is a fresh pair to
-        the same gate (the last one was wedged); the same epoch and names again change nothing.
+        The same epoch with other names is a fresh pair to the same gate (the last one was wedged); the same epoch and
+        names again change nothing. Raises ShmError when a queue cannot be mapped; the last pair then stays.
         """
-        if self._link is not None and epoch == self._epoch:
-            if (inbound, outbound) == self._names:
-                return
-            fresh = make_link(inbound, outbound)
-            self._link.relink(fresh.inbound, fresh.outbound)
-            self._names, self._wedged = (inbound, outbound), False
-            self.pump()
+        names = (inbound, outbound)
+        if self._link is not None and epoch == self._epoch and names == self._names:
             return
-        self._link = make_link(inbound, outbound)
-        self._names, self._wedged, self._epoch = (inbound, outbound), False, epoch
-        self._account.clear()
-        self._tell_new_gate()
+        queues = (OrderQueue.attach(inbound), OrderQueue.attach(outbound))
+        old, self._queues = self._queues, queues
+        same_gate = self._link is not None and epoch == self._epoch
+        if same_gate:
+            self._link.relink(*queues)
+        else:
+            if self._waker is not None:
+                self._waker.close()
+            self._waker = Waker(wake)
+            self._link = Link(*queues, self._waker, self._link_epoch)
+        self._names, self._epoch, self._wedged = names, epoch, False
+        for queue in old:
+            queue.close()
+        if not same_gate:
+            self._accounts.close_all()
+            self._tell_new_gate()
         self.pump()
 
     def detach_gate(self) -> None:
         """Forget a gate that is gone: new orders are refused until the next one; cancels wait for it."""
         self._link = None
-        self._account.clear()
+        self._accounts.close_all()
         for order in (*self._orders.values(), *self._orphans.values()):
             order.cancel_sent = False
 
@@ -186,8 +200,9 @@ class OrderRouter:
         if self._link is None or self._wedged:
             return
         try:
-            for payload in self._link.poll():
-                self._on_reply(unpack(payload))
+            while payloads := self._link.poll():
+                for payload in payloads:
+                    self._on_reply(unpack(payload))
         except QueueWedged:
             self._note_wedged()
             return
@@ -195,20 +210,11 @@ class OrderRouter:
 
     def check_books(self) -> int:
         """Cancel what rests on books that are not live for too long; returns how many cancels that were."""
-        if self._cancel_after_ns is None or self._link is None or not self._orders:
-            self._stale_since.clear()
+        if self._link is None:
             return 0
-        now = self._now_ns()
-        contexts = {id(order.context): order.context for order in self._orders.values()}
-        used = {book for context in contexts.values() for book in context.books}
-        used.update((order.intent.venue, order.intent.pair) for order in self._orders.values())
-        for book in list(self._stale_since):
-            if book not in used or self._market.is_live(*book):
-                del self._stale_since[book]
-        for book in used:
-            if book not in self._stale_since and not self._market.is_live(*book):
-                self._stale_since[book] = now
-        late = {book for book, since in self._stale_since.items() if now - since >= self._cancel_after_ns}
+        used = {(order.intent.venue, order.intent.pair) for order in self._orders.values()}
+        used.update(book for order in self._orders.values() for book in order.context.books)
+        late = self._stale.late(used, self._now_ns())
         if not late:
             return 0
         cancelled = 0
@@ -239,9 +245,9 @@ class OrderRouter:
             raise OrderRefused(f"order id {intent.client_order_id} was used before")
         if self._link is None:
             raise OrderRefused("gate is restarting")
-        account = self._account.get(intent.venue, "its account was not read yet")
-        if account:
-            raise OrderRefused(f"venue {intent.venue} is not ready: {account}")
+        closed = self._accounts[intent.venue].closed
+        if closed:
+            raise OrderRefused(f"venue {intent.venue} is not ready: {closed}")
         if not self._market.is_live(intent.venue, intent.pair):
             raise OrderRefused(f"book of {intent.pair} is stale")
 
@@ -294,11 +300,7 @@ class OrderRouter:
                 self._send_cancel(order)
 
     def _on_reply(self, reply: Reply) -> None:
-        if reply.kind is ReplyKind.BALANCE:
-            self.balances(reply.venue)[reply.fee_asset] = Balance(reply.amount, reply.cumulative or Decimal(0))
-            return
-        if reply.kind is ReplyKind.OPENED:
-            self._account[reply.venue] = reply.text
+        if self._accounts.take(reply):
             return
         order = self._orders.get(reply.client_order_id)
         if order is None:

@@ -1,0 +1,91 @@
+"""A worker's event loop, and what keeps one strategy's mistakes from ending it.
+
+- its selector counts callbacks (selector.py);
+- its default executor runs jobs in a copy of the context that handed them in, which asyncio's own does not;
+- what tasks and callbacks raise is logged with the strategy's id and counted;
+- SystemExit and KeyboardInterrupt, which asyncio lets through, are caught outside and charged to their strategy.
+"""
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from hive.workers.clock import CallbackCounter
+from hive.workers.context import CURRENT, StrategyContext
+from hive.workers.selector import CountingSelector
+
+EXECUTOR_THREADS = 8
+
+log = logging.getLogger(__name__)
+
+
+class ContextExecutor(ThreadPoolExecutor):
+    """A thread pool whose jobs see the context variables of the code that submitted them."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Schedule `fn(*args, **kwargs)` in a copy of the current context."""
+        return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)
+
+
+def new_loop(callbacks: CallbackCounter) -> asyncio.SelectorEventLoop:
+    """Return a loop as described above; the caller makes it current and closes it."""
+    loop = asyncio.SelectorEventLoop(CountingSelector(callbacks))
+    loop.set_default_executor(ContextExecutor(EXECUTOR_THREADS, thread_name_prefix="hive-executor"))
+    loop.set_exception_handler(handle_exception)
+    return loop
+
+
+def handle_exception(loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
+    """Log what nobody caught, with the strategy whose task or callback it was, and count it there."""
+    strategy = _strategy_of(details)
+    message = details.get("message", "an exception was not caught")
+    if strategy is not None:
+        strategy.counters.errors.inc()
+        message = f"strategy {strategy.id}: {message}"
+    error = details.get("exception")
+    log.error(
+        "%s %s", message, details.get("task") or details.get("future") or details.get("handle") or "", exc_info=error
+    )
+
+
+def run_until_done(
+    loop: asyncio.AbstractEventLoop,
+    task: asyncio.Task[int],
+    on_escape: Callable[[StrategyContext | None, BaseException], None],
+) -> int:
+    """Run the loop until `task` is done, whatever strategies raise, and return the task's result.
+
+    `on_escape(strategy, error)` is told of a SystemExit or KeyboardInterrupt that got out of a task or callback, with
+    the strategy whose it was (None when that cannot be told). What the loop had still to run, it runs afterwards.
+    """
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if task.done():
+                raise
+            on_escape(_strategy_in(error.__traceback__), error)
+
+
+def _strategy_of(details: dict[str, Any]) -> StrategyContext | None:
+    task = details.get("task") or details.get("future")
+    if isinstance(task, asyncio.Task):
+        return task.get_context().get(CURRENT)
+    handle = details.get("handle")
+    if isinstance(handle, asyncio.Handle):
+        return handle._context.get(CURRENT)  # a Handle shows its context to nobody
+    return None
+
+
+def _strategy_in(traceback: TracebackType | None) -> StrategyContext | None:
+    """Return the strategy of the callback that a traceback of the loop went through."""
+    while traceback is not None:
+        handle = traceback.tb_frame.f_locals.get("self")
+        if isinstance(handle, asyncio.Handle):
+            return handle._context.get(CURRENT)
+        traceback = traceback.tb_next
+    return None
