@@ -1,0 +1,5 @@
+from hummingbot.core.clock cimport Clock
+
+
+cdef class ContextClock(Clock):
+    pass

@@ -1,0 +1,255 @@
+"""One strategy as Hummingbot knows it: a `TradingCore` whose connectors, clock, recorder and configuration are its own.
+
+`TradingCore` already is one strategy with everything around it. This subclass makes Hive's connectors, hands its
+clock to the worker, and leaves the rest of the start to Hummingbot's own code, so V1 starters, V2 scripts and
+controllers run as they stand.
+"""
+
+import importlib
+import inspect
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hummingbot.client.config.config_data_types import BaseClientModel
+from hummingbot.client.config.config_helpers import ClientConfigAdapter
+from hummingbot.client.settings import SCRIPT_STRATEGIES_MODULE, SCRIPT_STRATEGIES_PATH
+from hummingbot.connector.connector_metrics_collector import DummyMetricsCollector
+from hummingbot.core.connector_manager import ConnectorManager
+from hummingbot.core.trading_core import TradingCore
+from hummingbot.model.sql_connection_manager import SQLConnectionManager, SQLConnectionType
+from hummingbot.strategy.strategy_v2_base import StrategyV2Base, StrategyV2ConfigBase
+from pydantic import ValidationError
+
+from hive.workers.context import StrategyContext
+from hive.workers.host import StrategySpec
+from hummingbot.runtime.clock import ContextClock
+from hummingbot.runtime.config_maps import ConfigLoader, private_starter
+from hummingbot.runtime.connector import SharedExchange
+from hummingbot.runtime.errors import StrategyConfigError, StrategyStartError, UnknownVenue
+from hummingbot.runtime.recorder import StrategyRecorder
+from hummingbot.runtime.singletons import BookRateOracle
+
+log = logging.getLogger(__name__)
+
+
+class StrategyApp:
+    """What strategies reach as `HummingbotApplication.main_application()`: a headless application of their own."""
+
+    _mqtt = None
+
+    def __init__(self, core: "HummingbotContext"):
+        self.trading_core = core
+        self.warnings: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.trading_core, name)
+
+    def notify(self, message: str) -> None:
+        """Log a strategy's message to its operator."""
+        log.info("%s", message)
+
+    def add_application_warning(self, warning: Any) -> None:
+        """Log a connector's or strategy's warning."""
+        log.warning("%s", getattr(warning, "warning_msg", warning))
+
+    def stop(self, *ignored: Any) -> None:
+        """Stop this strategy alone, as the `stop` command of a stock instance would stop its bot."""
+        self.trading_core.stop_requested()
+
+
+class SharedConnectorManager(ConnectorManager):
+    """Makes Hive's connectors; no keys are looked up, because a worker has none."""
+
+    def __init__(self, client_config: ClientConfigAdapter, core: "HummingbotContext"):
+        super().__init__(client_config)
+        self._core = core
+
+    def create_connector(self, connector_name, trading_pairs, trading_required=True, api_keys=None):
+        """Return the strategy's connector of that name, made on first use.
+
+        Raises:
+            UnknownVenue: the fleet has no venue of that name.
+        """
+        connector = self.connectors.get(connector_name)
+        if connector is None:
+            connector = self._core.make_connector(connector_name, trading_pairs, trading_required)
+            self.connectors[connector_name] = connector
+            self._core.rate_oracle.register_connector(connector)
+        return connector
+
+    def remove_connector(self, connector_name: str) -> bool:
+        """Forget a connector; returns whether there was one."""
+        self._core.rate_oracle.unregister_connector(connector_name)
+        return self.connectors.pop(connector_name, None) is not None
+
+
+class HummingbotContext(TradingCore):
+    """One strategy context; made, started, ticked and stopped inside its `StrategyContext`."""
+
+    def __init__(
+        self,
+        spec: StrategySpec,
+        context: StrategyContext,
+        client_config: ClientConfigAdapter,
+        loader: ConfigLoader,
+        make_connector: Callable[["HummingbotContext", str, list[str], bool], SharedExchange],
+        prepare_markets: Callable[[str, list[str]], Any],
+        tick_interval_s: float,
+        stop_requested: Callable[[], None],
+    ):
+        """Make a context.
+
+        Args:
+            spec: which strategy, with its merged configuration.
+            context: the worker's context of the strategy.
+            client_config: the fleet's client configuration, shared by all contexts.
+            loader: the worker's loader of V1 configurations.
+            make_connector: makes a connector for (self, name, trading pairs, trading required).
+            prepare_markets: coroutine function (venue name, pairs) that returns when the feed has all pairs.
+            tick_interval_s: seconds between two ticks.
+            stop_requested: called when the strategy asks its application to stop.
+        """
+        self.rate_oracle = BookRateOracle()
+        super().__init__(client_config, scripts_path=SCRIPT_STRATEGIES_PATH)
+        self.spec = spec
+        self.context = context
+        self.connector_manager = SharedConnectorManager(client_config, self)
+        self.app = StrategyApp(self)
+        self.stop_requested = stop_requested
+        self._loader = loader
+        self._make_connector = make_connector
+        self._prepare_markets = prepare_markets
+        self._tick_interval_s = tick_interval_s
+        self._start_error: BaseException | None = None
+
+    def make_connector(self, name: str, trading_pairs: list[str], trading_required: bool = True) -> SharedExchange:
+        """Return a new connector of this strategy."""
+        return self._make_connector(self, name, trading_pairs, trading_required)
+
+    def notify(self, msg: str, level: str = "INFO") -> None:
+        """Log a message of the strategy or its starter; a failing starter says its reason this way."""
+        self._last_notice = msg
+        log.log(getattr(logging, level.upper(), logging.INFO), "%s", msg)
+
+    async def launch(self) -> None:
+        """Start the strategy by its own starter.
+
+        Raises:
+            StrategyConfigError: its configuration does not load.
+            UnknownVenue: it asks for an exchange that the fleet has no venue for.
+            StrategyStartError: its starter ended without a strategy.
+        """
+        self._last_notice = ""
+        place = self.spec.config_file or self.spec.id
+        if self.spec.kind == "v1":
+            self.strategy_config_map = await self._loader.load(self.spec.name, self.spec.config, place)
+        started = await self.start_strategy(self.spec.name, dict(self.spec.config), f"{self.spec.id}.yml")
+        if self._start_error is not None:
+            raise self._start_error
+        if not started or self.strategy is None:
+            reason = self._last_notice or "its starter made no strategy"
+            raise StrategyStartError(f"strategy {self.spec.id} ({self.spec.name}) did not start: {reason}")
+
+    async def initialize_markets(self, market_names: list[tuple[str, list[str]]]) -> None:
+        """Wait until the feed has every market, then make the connectors."""
+        try:
+            for name, pairs in market_names:
+                await self._prepare_markets(name, list(pairs))
+        except Exception as error:  # starters swallow what is raised here: keep it for launch()
+            self._start_error = error
+            raise
+        await super().initialize_markets(market_names)
+
+    async def start_clock(self) -> bool:
+        """Make the clock that the worker will tick and add the connectors to it."""
+        self.clock = ContextClock(self._tick_interval_s, time.time() // self._tick_interval_s * self._tick_interval_s)
+        for connector in self.connector_manager.connectors.values():
+            self.clock.add_iterator(connector)
+        self._is_running = True
+        self.start_time = time.time() * 1e3
+        return True
+
+    async def stop_clock(self) -> bool:
+        """Stop everything that the clock ticks."""
+        if self.clock is not None:
+            self.clock.close()
+            self.clock = None
+        self._is_running = False
+        return True
+
+    def tick(self, wall_timestamp: float) -> None:
+        """Tick connectors, then the strategy; trades since the last tick are delivered first."""
+        clock = self.clock
+        if clock is None:
+            return
+        for connector in self.connector_manager.connectors.values():
+            connector.deliver_trades()
+        clock.tick(wall_timestamp)
+        mixed = sum(connector.mixed_books for connector in self.connector_manager.connectors.values())
+        if mixed != self.context.counters.mixed_books.value:
+            self.context.counters.mixed_books.set(mixed)
+
+    def initialize_markets_recorder(self, db_name: str | None = None) -> None:
+        """Open this strategy's own database, named by its id, and record into it."""
+        self.trade_fill_db = SQLConnectionManager(
+            self.client_config_map, SQLConnectionType.TRADE_FILLS, db_name=self.spec.id
+        )
+        self.markets_recorder = StrategyRecorder(
+            self.trade_fill_db,
+            list(self.connector_manager.connectors.values()),
+            self._strategy_file_name,
+            self.strategy_name,
+            self.client_config_map.market_data_collection,
+        )
+        self.markets_recorder.start()
+
+    def _initialize_metrics_for_connector(self, connector, connector_name: str) -> None:
+        self._metrics_collectors[connector_name] = DummyMetricsCollector()
+
+    async def _initialize_regular_strategy(self) -> None:
+        start = private_starter(self.strategy_name, self.strategy_config_map)
+        result = start(self)
+        if inspect.isawaitable(result):
+            await result
+
+    async def _initialize_v2_strategy(self) -> None:
+        try:
+            await super()._initialize_v2_strategy()
+        except Exception as error:  # start_strategy() swallows it: keep it for launch()
+            self._start_error = error
+            raise
+
+    def load_v2_class(self, strategy_name: str) -> tuple[type[StrategyV2Base], BaseClientModel]:
+        """Return a class of this strategy's own, so that its class attribute `markets` is its own, and its config.
+
+        Raises:
+            StrategyConfigError: there is no such script, it holds no strategy, or its configuration is not valid.
+        """
+        place = self.spec.config_file or self.spec.id
+        try:
+            module = importlib.import_module(f"{SCRIPT_STRATEGIES_MODULE}.{strategy_name}")
+        except ModuleNotFoundError as error:
+            raise StrategyConfigError(f"{place}: script {strategy_name}: {error}") from error
+        strategy = _class_in(module, StrategyV2Base, (StrategyV2Base,), place)
+        model = _class_in(module, BaseClientModel, (BaseClientModel, StrategyV2ConfigBase), place)
+        try:
+            config = model(**self._load_strategy_config())
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+            )
+            raise StrategyConfigError(f"{place}: {problems}") from error
+        own = type(strategy.__name__, (strategy,), {"__module__": strategy.__module__, "markets": {}})
+        own.init_markets(config)
+        return own, config
+
+
+def _class_in(module: Any, base: type, excluded: tuple[type, ...], place: str) -> type:
+    for _, member in inspect.getmembers(module, inspect.isclass):
+        if issubclass(member, base) and member not in excluded:
+            return member
+    raise StrategyConfigError(f"{place}: {module.__name__} holds no subclass of {base.__name__}")
+
+

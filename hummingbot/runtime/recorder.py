@@ -1,0 +1,33 @@
+"""Keep each strategy's trades in the SQLite file that a stock instance of it would write.
+
+The databases are stock Hummingbot's, so an operator can go back to a stock instance with its history. They are
+journaled ahead (WAL) and synced by SQLite's own schedule, so that recording an event on the event loop never waits
+for the disk; after a power cut the last events may be missing here, never at the venue.
+"""
+
+import sqlite3
+
+from hummingbot.connector.markets_recorder import MarketsRecorder
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from hummingbot.runtime.singletons import claim_recorder_slot
+
+PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY", "cache_size=-256")
+
+
+@event.listens_for(Engine, "connect")
+def _tune(connection, record) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        cursor = connection.cursor()
+        for pragma in PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+
+class StrategyRecorder(MarketsRecorder):
+    """A `MarketsRecorder` that leaves the process-wide slot to the forwarder."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        claim_recorder_slot()

@@ -1,0 +1,117 @@
+"""Hummingbot's process-wide singletons, made to answer for the strategy that asks.
+
+Hummingbot keeps one application, one markets recorder, one rate oracle and one gateway client per process in class
+attributes. `install()` puts an object into each of those slots that resolves through the current strategy's context
+(`hive.workers.context.CURRENT`), so strategies in one process never see each other's. Once, before the first strategy.
+"""
+
+from types import SimpleNamespace
+from typing import Any, Callable
+
+from hummingbot.client.hummingbot_application import HummingbotApplication
+from hummingbot.connector.markets_recorder import MarketsRecorder
+from hummingbot.core.gateway.gateway_http_client import GatewayHttpClient
+from hummingbot.core.rate_oracle.rate_oracle import RateOracle
+from hummingbot.core.utils.trading_pair_fetcher import TradingPairFetcher
+from hummingbot.data_feed.candles_feed.candles_factory import CandlesFactory
+from hummingbot.data_feed.candles_feed.data_types import CandlesConfig
+
+from hive.workers.context import current
+
+
+class Forwarder:
+    """Stands in a singleton's slot and passes every attribute on to the current strategy's own object."""
+
+    __slots__ = ("_resolve",)
+
+    def __init__(self, resolve: Callable[[], Any]):
+        object.__setattr__(self, "_resolve", resolve)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "_resolve")(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(object.__getattribute__(self, "_resolve")(), name, value)
+
+
+class NullGateway:
+    """Takes the gateway client's place: no fleet reaches a DEX gateway, so nothing polls for one."""
+
+    gateway_config_keys: list[str] = []
+    ready = False
+
+    def start_monitor(self) -> None:
+        """Do nothing: there is no gateway to watch."""
+
+    def stop_monitor(self) -> None:
+        """Do nothing: nothing was started."""
+
+    async def get_default_swap_provider(self, network: str) -> None:
+        """Return None: no swap provider."""
+
+
+class NullPairFetcher:
+    """Takes the trading pair fetcher's place, which would ask every exchange while a configuration is validated."""
+
+    ready = False
+    trading_pairs: dict[str, list[str]] = {}
+
+
+class BookRateOracle(RateOracle):
+    """Knows rates from the order books of one strategy's connectors and from what the strategy sets; it polls nobody."""
+
+    def __init__(self):
+        super().__init__(source=SimpleNamespace(name="order books", get_prices=self._stored_prices))
+        self._ready_event.set()
+
+    async def _stored_prices(self, quote_token: str | None = None) -> dict[str, Any]:
+        return self.prices
+
+    def start(self) -> None:
+        """Do nothing: there is no source to poll."""
+
+    def stop(self) -> None:
+        """Do nothing: nothing was started."""
+
+    async def stored_or_live_rate(self, pair: str) -> Any:
+        """Return the rate of `pair` from books and stored prices, or None."""
+        return self.get_pair_rate(pair)
+
+    async def rate_async(self, pair: str) -> Any:
+        """Return the rate of `pair` from books and stored prices, or None."""
+        return self.get_pair_rate(pair)
+
+    async def get_rate(self, base_token: str) -> Any:
+        """Return the rate of `base_token` in the oracle's quote token, or None."""
+        return self.get_pair_rate(f"{base_token}-{self.quote_token}")
+
+
+class NoCandles(dict):
+    """The candles factory's table without feeds: each of them would open its own connection to a real exchange."""
+
+    def get(self, connector: str, default: Any = None) -> Any:
+        """Return a maker that refuses."""
+        return _refuse_candles
+
+
+def _refuse_candles(trading_pair: str, interval: str, max_records: int = 0) -> None:
+    wanted = CandlesConfig(connector="-", trading_pair=trading_pair, interval=interval, max_records=max_records)
+    raise NotImplementedError(f"candles are not available in Hive yet: {wanted.trading_pair} {wanted.interval}")
+
+
+def install() -> None:
+    """Fill Hummingbot's singleton slots; the process must run strategies only inside their contexts from now on."""
+    GatewayHttpClient._GatewayHttpClient__instance = NullGateway()
+    TradingPairFetcher._sf_shared_instance = NullPairFetcher()
+    CandlesFactory._candles_map = NoCandles()
+    HummingbotApplication._main_app = Forwarder(lambda: current().host_data.app)
+    RateOracle._shared_instance = Forwarder(lambda: current().host_data.rate_oracle)
+    claim_recorder_slot()
+
+
+def claim_recorder_slot() -> None:
+    """Put the forwarder (back) into the recorder's slot; its constructor takes the slot each time."""
+    MarketsRecorder._shared_instance = RECORDER
+
+
+RECORDER = Forwarder(lambda: current().host_data.markets_recorder)
