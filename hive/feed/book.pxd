@@ -1,0 +1,30 @@
+"""Fields and C methods of the price-level book (see book.pyx)."""
+
+
+cdef struct Side:
+    double *key  # ascending: the best level is the last one; a bid's price, an ask's negated price
+    double *qty
+    Py_ssize_t count
+    Py_ssize_t capacity
+    double horizon  # no level is missing among the keys from here up
+
+
+cdef struct Levels:
+    double *px
+    double *qty
+    Py_ssize_t count
+    Py_ssize_t capacity
+
+
+cdef class PriceLevelBook:
+    cdef Side _bids
+    cdef Side _asks
+    cdef Levels _new_bids  # a message's levels, checked before any of them is applied
+    cdef Levels _new_asks
+    cdef double *_top  # 4 rows of `depth`: bid prices, bid quantities, ask prices, ask quantities
+    cdef readonly Py_ssize_t depth
+    cdef readonly Py_ssize_t n_bids  # levels in the top rows
+    cdef readonly Py_ssize_t n_asks
+
+    cdef int _read(self, Levels *into, list levels) except -1
+    cdef void _fill_top(self) noexcept nogil

@@ -1,0 +1,312 @@
+"""All known price levels of one instrument, kept in two sorted arrays.
+
+    bids  key:  96   97   98   99   <- best            asks  key: -104 -103 -102 -101  <- best
+          qty:   4    1    2    7                            qty:    5    3    9    1
+
+A side's keys ascend towards the best level (an ask's key is its negated price), so changes near the top, which are
+most of them, move few elements. A level is found by binary search; quantity 0 removes it.
+
+Horizon: a snapshot of N levels says nothing about what lies behind the N-th. Levels behind it that arrive by diffs are
+kept, but there may be unknown ones between them, so only levels up to the horizon are handed out.
+
+Prices and quantities arrive as the venue's decimal strings and are the nearest float64 to them, exactly as `float()`.
+"""
+
+from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.object cimport PyObject
+from libc.math cimport INFINITY, isfinite
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memmove, strlen
+
+from hive.shm.book cimport BookWriter
+
+from hive.feed.errors import MalformedMessage
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+    double PyOS_string_to_double(const char *text, char **end, PyObject *overflow_exception) except? -1.0
+
+cdef enum:
+    FIRST_LEVELS = 256
+    MOST_LEVELS = 20000  # of a side; what lies behind is dropped and the horizon moves in
+    EXACT_DIGITS = 15  # a decimal of so many digits over a power of ten up to 10**22 is rounded once, hence correctly
+
+cdef double[23] POWERS_OF_TEN
+for _power in range(23):
+    POWERS_OF_TEN[_power] = float(10**_power)
+
+
+cdef int _grow(double **first, double **second, Py_ssize_t *capacity) noexcept nogil:
+    """Double two arrays; return 0 when there is no memory."""
+    cdef Py_ssize_t wanted = FIRST_LEVELS if capacity[0] == 0 else 2 * capacity[0]
+    cdef double *grown = <double *>PyMem_RawRealloc(first[0], wanted * sizeof(double))
+    if grown == NULL:
+        return 0
+    first[0] = grown
+    grown = <double *>PyMem_RawRealloc(second[0], wanted * sizeof(double))
+    if grown == NULL:
+        return 0
+    second[0] = grown
+    capacity[0] = wanted
+    return 1
+
+
+cdef Py_ssize_t _lower_bound(const Side *side, double key) noexcept nogil:
+    """Return the position of the first key >= `key`."""
+    cdef Py_ssize_t low = 0
+    cdef Py_ssize_t high = side.count
+    cdef Py_ssize_t middle
+    while low < high:
+        middle = (low + high) >> 1
+        if side.key[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef void _remove(Side *side, Py_ssize_t at) noexcept nogil:
+    cdef Py_ssize_t behind = side.count - at - 1
+    memmove(side.key + at, side.key + at + 1, behind * sizeof(double))
+    memmove(side.qty + at, side.qty + at + 1, behind * sizeof(double))
+    side.count -= 1
+
+
+cdef int _set(Side *side, double key, double qty) noexcept nogil:
+    """Give a level its quantity; return 0 when there is no memory."""
+    cdef Py_ssize_t at = _lower_bound(side, key)
+    cdef Py_ssize_t behind
+    if at < side.count and side.key[at] == key:
+        if qty > 0.0:
+            side.qty[at] = qty
+        else:
+            _remove(side, at)
+        return 1
+    if qty <= 0.0:
+        return 1
+    if side.count == MOST_LEVELS:
+        if at == 0:
+            side.horizon = max(side.horizon, side.key[0])
+            return 1
+        _remove(side, 0)
+        side.horizon = max(side.horizon, side.key[0])
+        at -= 1
+    if side.count == side.capacity and not _grow(&side.key, &side.qty, &side.capacity):
+        return 0
+    behind = side.count - at
+    memmove(side.key + at + 1, side.key + at, behind * sizeof(double))
+    memmove(side.qty + at + 1, side.qty + at, behind * sizeof(double))
+    side.key[at] = key
+    side.qty[at] = qty
+    side.count += 1
+    return 1
+
+
+cdef int _update(Side *side, const Levels *levels, double sign) noexcept nogil:
+    """Apply a diff's levels; return 0 when there is no memory."""
+    cdef Py_ssize_t i
+    for i in range(levels.count):
+        if not _set(side, sign * levels.px[i], levels.qty[i]):
+            return 0
+    return 1
+
+
+cdef double _worst(const Levels *levels, double sign) noexcept nogil:
+    cdef double worst = INFINITY
+    cdef Py_ssize_t i
+    for i in range(levels.count):
+        worst = min(worst, sign * levels.px[i])
+    return worst
+
+
+cdef int _refill(Side *side, const Levels *levels, double sign, Py_ssize_t limit) noexcept nogil:
+    """Become a snapshot's levels; return 0 when there is no memory."""
+    cdef Py_ssize_t i
+    side.count = 0
+    side.horizon = -INFINITY if levels.count < limit else _worst(levels, sign)
+    for i in range(levels.count - 1, -1, -1):  # it lists the best first: backwards, every insertion is an append
+        if not _set(side, sign * levels.px[i], levels.qty[i]):
+            return 0
+    return 1
+
+
+cdef Py_ssize_t _complete(const Side *side) noexcept nogil:
+    """Return how many levels, from the best one on, are known without a hole."""
+    return side.count - _lower_bound(side, side.horizon)
+
+
+cdef double _decimal(const char *text, Py_ssize_t size) noexcept nogil:
+    """Return a short plain decimal as float64, or -1 when it is not one."""
+    cdef uint64_t mantissa = 0
+    cdef Py_ssize_t digits = 0
+    cdef Py_ssize_t fraction = -1
+    cdef Py_ssize_t i
+    for i in range(size):
+        if c"0" <= text[i] <= c"9":
+            mantissa = mantissa * 10 + <uint64_t>(text[i] - c"0")
+            if mantissa:
+                digits += 1
+            if digits > EXACT_DIGITS:
+                return -1.0
+            if fraction >= 0:
+                fraction += 1
+        elif text[i] == c"." and fraction < 0:
+            fraction = 0
+        else:
+            return -1.0
+    if size < 1 or fraction > 22 or size == (fraction >= 0):
+        return -1.0
+    return <double>mantissa / POWERS_OF_TEN[fraction if fraction > 0 else 0]
+
+
+cdef int _number(object text, double *into) except -1:
+    """Read a decimal string; raise MalformedMessage unless it is a finite number >= 0."""
+    cdef Py_ssize_t size
+    cdef const char *characters
+    if type(text) is not str:
+        raise MalformedMessage(f"a price or quantity must be a string, was {text!r:.40}")
+    try:
+        characters = PyUnicode_AsUTF8AndSize(text, &size)
+    except UnicodeEncodeError:
+        raise MalformedMessage(f"a price or quantity must be a number, was {text!r:.40}") from None
+    into[0] = _decimal(characters, size)
+    if into[0] < 0.0:
+        try:
+            into[0] = PyOS_string_to_double(characters, NULL, NULL) if strlen(characters) == <size_t>size else -1.0
+        except ValueError:
+            into[0] = -1.0
+        if not isfinite(into[0]) or into[0] < 0.0:
+            raise MalformedMessage(f"a price or quantity must be a finite number >= 0, was {text!r:.40}")
+    return 0
+
+
+cdef class PriceLevelBook:
+    """The price levels of one instrument. `depth` is how many of the best go to the readers."""
+
+    def __cinit__(self, Py_ssize_t depth):
+        if not 1 <= depth <= 5000:
+            raise ValueError(f"depth must be 1..5000, was {depth}")
+        self.depth = depth
+        self._bids.horizon = -INFINITY
+        self._asks.horizon = -INFINITY
+        self._top = <double *>PyMem_RawMalloc(4 * depth * sizeof(double))
+        if self._top == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_RawFree(self._bids.key)
+        PyMem_RawFree(self._bids.qty)
+        PyMem_RawFree(self._asks.key)
+        PyMem_RawFree(self._asks.qty)
+        PyMem_RawFree(self._new_bids.px)
+        PyMem_RawFree(self._new_bids.qty)
+        PyMem_RawFree(self._new_asks.px)
+        PyMem_RawFree(self._new_asks.qty)
+        PyMem_RawFree(self._top)
+
+    def replace(self, list bids, list asks, Py_ssize_t limit):
+        """Become a snapshot.
+
+        bids, asks: [[price, quantity, ...], ...] as strings. limit: how many levels per side were asked for; a side of
+        so many ends at its horizon, a shorter one is the whole side. Raises MalformedMessage and changes nothing.
+        """
+        self._read(&self._new_bids, bids)
+        self._read(&self._new_asks, asks)
+        if not _refill(&self._bids, &self._new_bids, 1.0, limit) or not _refill(
+            &self._asks, &self._new_asks, -1.0, limit
+        ):
+            raise MemoryError
+
+    def apply(self, list bids, list asks):
+        """Apply a diff of absolute quantities. Raises MalformedMessage and changes nothing."""
+        self._read(&self._new_bids, bids)
+        self._read(&self._new_asks, asks)
+        if not _update(&self._bids, &self._new_bids, 1.0) or not _update(&self._asks, &self._new_asks, -1.0):
+            raise MemoryError
+
+    def clear(self):
+        """Forget every level."""
+        self._bids.count = 0
+        self._asks.count = 0
+        self._bids.horizon = -INFINITY
+        self._asks.horizon = -INFINITY
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the best bid is not below the best ask: no venue shows that, so a diff is missing."""
+        if self._bids.count == 0 or self._asks.count == 0:
+            return False
+        return self._bids.key[self._bids.count - 1] >= -self._asks.key[self._asks.count - 1]
+
+    @property
+    def short(self) -> bool:
+        """Whether a side hands out fewer than `depth` levels because its horizon is too near."""
+        return (self._bids.horizon != -INFINITY and _complete(&self._bids) < self.depth) or (
+            self._asks.horizon != -INFINITY and _complete(&self._asks) < self.depth
+        )
+
+    def publish(self, BookWriter writer, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, int64_t now_ns):
+        """Hand the best `depth` levels per side to the readers as a new version."""
+        self._fill_top()
+        writer.c_publish(
+            update_id,
+            exchange_ns,
+            recv_ns,
+            now_ns,
+            self._top,
+            self._top + self.depth,
+            <unsigned int>self.n_bids,
+            self._top + 2 * self.depth,
+            self._top + 3 * self.depth,
+            <unsigned int>self.n_asks,
+        )
+
+    def top(self):
+        """Return (bids, asks), each [(price, quantity), ...] of up to `depth` levels, best first."""
+        self._fill_top()
+        cdef Py_ssize_t depth = self.depth
+        return (
+            [(self._top[i], self._top[depth + i]) for i in range(self.n_bids)],
+            [(self._top[2 * depth + i], self._top[3 * depth + i]) for i in range(self.n_asks)],
+        )
+
+    def levels(self):
+        """Return (bids, asks), each {price: quantity} of every level that is known, behind the horizon too."""
+        return (
+            {self._bids.key[i]: self._bids.qty[i] for i in range(self._bids.count)},
+            {-self._asks.key[i]: self._asks.qty[i] for i in range(self._asks.count)},
+        )
+
+    cdef int _read(self, Levels *into, list levels) except -1:
+        """Check and convert a message's levels before any of them is applied."""
+        cdef Py_ssize_t count = PyList_GET_SIZE(levels)
+        cdef object level
+        cdef Py_ssize_t i
+        while into.capacity < count:
+            if not _grow(&into.px, &into.qty, &into.capacity):
+                raise MemoryError
+        into.count = 0
+        for i in range(count):
+            level = <object>PyList_GET_ITEM(levels, i)
+            if type(level) is not list or PyList_GET_SIZE(level) < 2:
+                raise MalformedMessage(f"a level must be [price, quantity], was {level!r:.60}")
+            _number(<object>PyList_GET_ITEM(level, 0), &into.px[i])
+            _number(<object>PyList_GET_ITEM(level, 1), &into.qty[i])
+            if into.px[i] <= 0.0:
+                raise MalformedMessage(f"a price must be > 0, was {level!r:.60}")
+        into.count = count
+        return 0
+
+    cdef void _fill_top(self) noexcept nogil:
+        cdef Py_ssize_t last = self._bids.count - 1
+        cdef Py_ssize_t i
+        self.n_bids = min(self.depth, _complete(&self._bids))
+        for i in range(self.n_bids):
+            self._top[i] = self._bids.key[last - i]
+            self._top[self.depth + i] = self._bids.qty[last - i]
+        last = self._asks.count - 1
+        self.n_asks = min(self.depth, _complete(&self._asks))
+        for i in range(self.n_asks):
+            self._top[2 * self.depth + i] = -self._asks.key[last - i]
+            self._top[3 * self.depth + i] = self._asks.qty[last - i]

@@ -1,0 +1,229 @@
+"""The feed process: `python -m hive.feed.process --channel-fd N`, started by the supervisor.
+
+    boot (down) -> segments books.<venue>, trades.<venue>, counters.feed of its epoch -> ready (up)
+    want (down) -> books come alive
+    stop (down) or SIGTERM -> books STALE, segments unlinked, stopped (up), exit 0
+    end of the channel -> the same at once
+
+Exit codes: 0 asked to stop, 3 cannot boot (restarting would not help), anything else is a death to be restarted from.
+"""
+
+import argparse
+import asyncio
+import gc
+import logging
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hive.feed.errors import BootError
+from hive.feed.market import VenueConfig, VenueFeed
+from hive.feed.metrics import METRICS_PER_VENUE, VenueMetrics
+from hive.feed.selector import WakeupSelector
+from hive.shm.book import BookTable, books_size
+from hive.shm.broadcast import BroadcastWriter, broadcast_size
+from hive.shm.channel import Channel, connect_fd
+from hive.shm.counters import Counters, counters_size
+from hive.shm.errors import ShmError
+from hive.shm.segment import Segment, segment_name
+
+BEAT_S = 0.010
+BOOT_WITHIN_S = 30.0
+EXIT_STOPPED = 0
+EXIT_DIED = 1
+EXIT_CANNOT_BOOT = 3
+YOUNG_OBJECTS = 50_000  # a message makes a list per level and frees it by count: nothing for the collector to find
+
+log = logging.getLogger("hive.feed")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedBoot:
+    """The boot message, checked."""
+
+    run: str
+    epoch: int
+    depth: int
+    versions: int
+    capacity: int
+    trades_capacity: int
+    venues: tuple[VenueConfig, ...]
+    log_file: str
+    log_level: str
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> "FeedBoot":
+        """Read a boot message. Raises BootError naming what is missing or wrong."""
+        try:
+            venues = tuple(
+                VenueConfig(**{name: one[name] for name in VenueConfig.__slots__ if name in one})
+                for one in message["venues"]
+            )
+            return cls(
+                run=message["run"],
+                epoch=int(message["epoch"]),
+                depth=int(message["depth"]),
+                versions=int(message["versions"]),
+                capacity=int(message["capacity"]),
+                trades_capacity=int(message["trades_capacity"]),
+                venues=venues,
+                log_file=message.get("log_file") or "",
+                log_level=str(message.get("log_level") or "INFO").upper(),
+            )
+        except KeyError as missing:
+            raise BootError(f"boot: {missing} is missing") from None
+        except (TypeError, ValueError) as error:
+            raise BootError(f"boot: {error}") from None
+
+
+class FeedProcess:
+    """The segments of one feed epoch and the venues that write them."""
+
+    def __init__(self, boot: FeedBoot, channel: Channel, selector: WakeupSelector) -> None:
+        self._boot = boot
+        self._channel = channel
+        self._selector = selector
+        self._segments: list[Segment] = []
+        self._feeds: dict[str, VenueFeed] = {}
+        self._ready: dict[str, Any] = {}
+        self._stopping = asyncio.Event()
+
+    def open(self) -> None:
+        """Create every segment. Raises ShmError (no room, name taken) or ValueError; then close() removes the rest."""
+        boot = self._boot
+        count = len(boot.venues)
+        counters_capacity = METRICS_PER_VENUE * count
+        counters_segment = self._create("counters.feed", counters_size(counters_capacity, count), "counters")
+        counters = Counters.create(counters_segment, counters_capacity)
+        self._ready = {"type": "ready", "counters": counters_segment.name, "venues": []}
+        for venue in boot.venues:
+            books = self._create(f"books.{venue.name}", books_size(boot.capacity, boot.depth, boot.versions), "books")
+            trades = self._create(f"trades.{venue.name}", broadcast_size(boot.trades_capacity), "trades")
+            self._feeds[venue.name] = VenueFeed(
+                venue,
+                BookTable(books, boot.capacity, boot.depth, boot.versions),
+                BroadcastWriter(trades, boot.trades_capacity),
+                VenueMetrics(counters, venue.name),
+                boot.depth,
+                self._channel.send,
+                read_ns=self._selector.read_ns,
+            )
+            self._ready["venues"].append({"name": venue.name, "books": books.name, "trades": trades.name})
+
+    async def run(self) -> None:
+        """Serve until asked to stop, or the supervisor is gone. A bug in a venue's tasks ends the process."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        self._beat(loop)
+        self._channel.send(self._ready)
+        tasks = [asyncio.create_task(feed.run(), name=name) for name, feed in self._feeds.items()]
+        stopping = asyncio.create_task(self._stopping.wait())
+        tasks += [stopping, asyncio.create_task(self._obey())]
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for feed in self._feeds.values():
+            feed.disconnect()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        for task in done:
+            task.result()
+        self._channel.send({"type": "stopped"})
+
+    def close(self) -> None:
+        """Unlink every segment of this epoch."""
+        self._feeds.clear()
+        for segment in self._segments:
+            segment.unlink()
+            segment.close()
+        self._segments.clear()
+
+    async def _obey(self) -> None:
+        """Follow the supervisor's messages until it says stop, or is gone."""
+        while (message := await self._channel.recv()) is not None:
+            kind = message.get("type")
+            if kind == "stop":
+                return
+            if kind == "want":
+                self._want(message)
+            else:
+                log.warning("message ignored: type %r", kind)
+
+    def _want(self, message: dict[str, Any]) -> None:
+        """Pass a wish on; `venue` may be left out when there is only one."""
+        name = message.get("venue") or next(iter(self._feeds))
+        feed = self._feeds.get(name)
+        if feed is None:
+            self._channel.send({"type": "event", "level": "error", "text": f"feed: no venue is named {name!r}"})
+        else:
+            feed.want(message["instruments"])
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        now_ns = time.monotonic_ns()
+        for segment in self._segments:
+            segment.beat(now_ns)
+        loop.call_later(BEAT_S, self._beat, loop)
+
+    def _create(self, name: str, size: int, kind: str) -> Segment:
+        boot = self._boot
+        segment = Segment.create(segment_name(boot.run, name, boot.epoch), size, kind=kind, epoch=boot.epoch)
+        self._segments.append(segment)
+        return segment
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the feed on an inherited control channel; return the exit code."""
+    parser = argparse.ArgumentParser(prog="hive.feed.process", description="Hive's market data process")
+    parser.add_argument("--channel-fd", type=int, required=True, help="the control channel's descriptor")
+    channel = connect_fd(parser.parse_args(arguments).channel_fd)
+    try:
+        message = channel.recv_blocking(BOOT_WITHIN_S)
+    except TimeoutError:
+        return EXIT_CANNOT_BOOT
+    if message is None:
+        return EXIT_STOPPED
+    selector = WakeupSelector()
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        return runner.run(_serve(message, channel, selector))
+
+
+async def _serve(message: dict[str, Any], channel: Channel, selector: WakeupSelector) -> int:
+    process = None
+    try:
+        boot = FeedBoot.from_message(message)
+        _log_to(boot)
+        process = FeedProcess(boot, channel, selector)
+        process.open()
+    except (BootError, ShmError, ValueError, OSError) as error:
+        channel.send({"type": "fatal", "message": f"feed: {error}"})
+        if process is not None:
+            process.close()
+        return EXIT_CANNOT_BOOT
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+    try:
+        await process.run()
+    except Exception:
+        log.exception("the feed failed")
+        return EXIT_DIED
+    finally:
+        process.close()
+    return EXIT_STOPPED
+
+
+def _log_to(boot: FeedBoot) -> None:
+    if boot.log_file:
+        Path(boot.log_file).parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=boot.log_file or None,
+        level=boot.log_level,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

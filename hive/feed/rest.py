@@ -1,0 +1,72 @@
+"""GET requests to a venue, inside the feed's share of its request weight."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import aiohttp
+
+from hive.feed.budget import WeightBudget
+from hive.feed.errors import VenueRefused
+from hive.feed.metrics import VenueMetrics
+from hive.feed.venue import HttpAnswer, Request
+
+TIMEOUT = aiohttp.ClientTimeout(total=10.0)
+LONGEST_WAIT_S = 1.0  # looks at the budget again at least so often
+TOO_MANY = (429, 418)
+WITHOUT_RETRY_AFTER_S = 10.0
+
+
+class RestClient:
+    """One venue's HTTP side. `wall_ns` is a parameter because budgets follow the wall clock."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        budget: WeightBudget,
+        metrics: VenueMetrics,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._session = session
+        self._budget = budget
+        self._metrics = metrics
+        self._wall_ns = wall_ns
+
+    async def admit(self, request: Request) -> None:
+        """Wait until the budget pays for `request`."""
+        while wait_ns := self._budget.reserve(request.weight, self._wall_ns()):
+            await asyncio.sleep(min(wait_ns / 1e9, LONGEST_WAIT_S))
+
+    async def fetch(self, request: Request) -> HttpAnswer:
+        """Return the venue's answer to an admitted request, whatever its status.
+
+        A 429 or 418 closes the budget for as long as the venue asks. Raises VenueRefused (status 0) when no answer
+        came: the connection failed, or 10 s passed.
+        """
+        try:
+            async with self._session.get(request.url, timeout=TIMEOUT) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise VenueRefused(f"no answer: {type(error).__name__} {error}".rstrip(), 0) from error
+        answer = HttpAnswer(
+            status=response.status,
+            body=body,
+            used_weight=_count(response.headers.get("X-MBX-USED-WEIGHT-1M")),
+            retry_after_s=float(max(0, _count(response.headers.get("Retry-After")))),
+        )
+        self._metrics.bytes_received.inc(len(body))
+        wall_ns = self._wall_ns()
+        self._budget.settle(answer.used_weight, wall_ns)
+        if answer.status in TOO_MANY:
+            self._metrics.http_429.inc()
+            self._budget.close(answer.retry_after_s or WITHOUT_RETRY_AFTER_S, wall_ns)
+        return answer
+
+    async def get(self, request: Request) -> HttpAnswer:
+        """Admit and fetch."""
+        await self.admit(request)
+        return await self.fetch(request)
+
+
+def _count(text: str | None) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else -1

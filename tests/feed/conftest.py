@@ -1,0 +1,48 @@
+"""Real segments of a run of their own for the feed's unit tests."""
+
+import os
+
+import pytest
+
+from hive.feed.metrics import METRICS_PER_VENUE, VenueMetrics
+from hive.shm.book import BookDirectory, BookTable, books_size
+from hive.shm.broadcast import BroadcastReader, BroadcastWriter, broadcast_size
+from hive.shm.counters import Counters, counters_size
+from hive.shm.segment import Segment, segment_name
+
+CAPACITY, DEPTH, VERSIONS, TRADES = 8, 5, 4, 64
+
+
+class Memory:
+    """Books, trades and counters of one venue, and their readers."""
+
+    def __init__(self):
+        self.segments = []
+        books = self._create("books.test", books_size(CAPACITY, DEPTH, VERSIONS), "books")
+        trades = self._create("trades.test", broadcast_size(TRADES), "trades")
+        counters = self._create("counters.feed", counters_size(METRICS_PER_VENUE, 1), "counters")
+        self.table = BookTable(books, CAPACITY, DEPTH, VERSIONS)
+        self.trades = BroadcastWriter(trades, TRADES)
+        self.metrics = VenueMetrics(Counters.create(counters, METRICS_PER_VENUE), "test")
+        self.directory = BookDirectory(books)
+        self.trade_reader = BroadcastReader(trades)
+
+    def reader(self, pair):
+        return self.directory.reader(self.directory.find(pair))
+
+    def close(self):
+        for segment in self.segments:
+            segment.unlink()
+            segment.close()
+
+    def _create(self, name, size, kind):
+        segment = Segment.create(segment_name(f"{os.getpid():08x}", name, 1), size, kind=kind, epoch=1)
+        self.segments.append(segment)
+        return segment
+
+
+@pytest.fixture
+def memory():
+    made = Memory()
+    yield made
+    made.close()
