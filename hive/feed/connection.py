@@ -72,6 +72,7 @@ class MarketConnection:
         metrics: VenueMetrics,
         silence_s: float,
         *,
+        answer_within_s: float = ANSWER_WITHIN_S,
         clock: Callable[[], int] = time.monotonic_ns,
         read_ns: Callable[[], int] = time.monotonic_ns,
         rng: random.Random | None = None,
@@ -82,6 +83,7 @@ class MarketConnection:
         self._listener = listener
         self._metrics = metrics
         self._silence_ns = int(silence_s * 1e9)
+        self._answer_within_s = answer_within_s
         self._clock = clock
         self._read_ns = read_ns
         self._rng = rng or random.Random()
@@ -228,7 +230,7 @@ class MarketConnection:
     def _ask(self, streams: Sequence[str]) -> int:
         request_id = self._next_id
         self._next_id += 1
-        self._asked[request_id] = (streams, self._clock() + int(ANSWER_WITHIN_S * 1e9))
+        self._asked[request_id] = (streams, self._clock() + int(self._answer_within_s * 1e9))
         return request_id
 
     async def _pause(self) -> None:
@@ -236,7 +238,7 @@ class MarketConnection:
         now_ns = self._clock()
         first_ns = min((deadline_ns for _, deadline_ns in self._asked.values()), default=None)
         if first_ns is not None and first_ns <= now_ns:
-            raise ConnectionLost(f"no answer to a subscription within {ANSWER_WITHIN_S:g} s")
+            raise ConnectionLost(f"no answer to a subscription within {self._answer_within_s:g} s")
         try:
             async with asyncio.timeout(None if first_ns is None else (first_ns - now_ns) / 1e9 + 0.001):
                 await self._changed.wait()
