@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from hive.shm.counters import Counters
 from hive.shm.instruments import InstrumentRules
 from hive.workers.clock import CallbackCounter
-from hive.workers.context import StrategyContext
+from hive.workers.context import CURRENT, StrategyContext
 from hive.workers.errors import BootError
 from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
@@ -81,7 +81,11 @@ class WorkerServices:
         Called inside a context, it also marks the pairs as used by that strategy (its resting orders are cancelled
         when one of their books is not live for too long). Raises UnknownInstrument when the venue lists no such pair.
         """
-        return await self.request(venue, pairs)
+        rules = await self.request(venue, pairs)
+        context = CURRENT.get(None)
+        if context is not None:
+            context.books.update((venue, pair) for pair in pairs)
+        return rules
 
 
 class Host(Protocol):

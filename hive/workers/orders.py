@@ -24,7 +24,6 @@ from hive.shm.ids import parse_order_id
 from hive.shm.link import Link
 from hive.shm.messages import FINAL_KINDS, MAYBE_SENT, Intent, IntentKind, Reply, ReplyKind, unpack
 from hive.shm.order_queue import OrderQueue
-from hive.shm.wake import Waker
 from hive.workers.accounts import Accounts, Balance
 from hive.workers.context import CURRENT, StrategyContext
 from hive.workers.errors import OrderRefused
@@ -33,6 +32,7 @@ from hive.workers.stale import StaleBooks
 
 ENDED_KEPT = 4096  # final replies remembered, so that a late cancel or a repeated ack finds its order over
 ANSWERS = frozenset({ReplyKind.ACKED, ReplyKind.REJECTED, ReplyKind.UNKNOWN})
+CANCEL_AGAIN_NS = 1_000_000_000  # between two cancels of an order whose book stays stale
 TRY_AGAIN_S = 0.001  # after a queue that was full or busy
 
 log = logging.getLogger(__name__)
@@ -49,13 +49,12 @@ class Order:
     unknown: bool = False
     cancels: list[asyncio.Future[Reply]] = field(default_factory=list)
     cancel_sent: bool = False
+    cancel_ns: int = 0  # when the last cancel was sent
     trade_ids: set[int] = field(default_factory=set)
 
 
 class OrderRouter:
     """Sends the intents of all strategies of this worker and hands the replies back.
-
-    `link_epoch` is the worker's epoch: both ends of its links know it.
     `cancel_after_ms` is how long a used book may be not live before the strategy's resting orders are cancelled (None:
     never). `on_wedged()` is called when the queue pair cannot be used any more and a fresh one is needed.
     """
@@ -66,14 +65,12 @@ class OrderRouter:
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
         market: MarketData,
-        link_epoch: int,
         cancel_after_ms: float | None = 1000,
         on_wedged: Callable[[], None] | None = None,
     ) -> None:
         self._loop = loop
         self._now_ns = now_ns
         self._market = market
-        self._link_epoch = link_epoch
         self._stale = StaleBooks(market, None if cancel_after_ms is None else int(cancel_after_ms * 1e6))
         self._on_wedged = on_wedged
         self._contexts: dict[str, StrategyContext] = {}
@@ -82,8 +79,6 @@ class OrderRouter:
         self._orphans: dict[str, Order] = {}  # cancels of orders that this router never placed
         self._accounts = Accounts()
         self._link: Link | None = None
-        self._waker: Waker | None = None
-        self._queues: tuple[OrderQueue, ...] = ()
         self._names: tuple[str, str] | None = None
         self._epoch = -1
         self._wedged = False
@@ -161,29 +156,22 @@ class OrderRouter:
         self._send_cancel(order)
         return future
 
-    def attach_gate(self, epoch: int, inbound: str, outbound: str, wake: str) -> None:
-        """Use this queue pair from now on: segment names as this end reads and writes them, and the gate's FIFO.
+    def attach_gate(self, epoch: int, inbound: str, outbound: str, make_link: Callable[[str, str], Link]) -> None:
+        """Use this queue pair from now on: segment names as this end reads and writes them.
 
-        The same epoch with other names is a fresh pair to the same gate (the last one was wedged); the same epoch and
-        names again change nothing. Raises ShmError when a queue cannot be mapped; the last pair then stays.
+        `make_link(inbound, outbound)` makes the link to a new gate. The same epoch with other names is a fresh pair to
+        the same gate (the last one was wedged); the same epoch and names again change nothing. Raises ShmError when a
+        queue cannot be mapped; the last pair then stays.
         """
         names = (inbound, outbound)
-        if self._link is not None and epoch == self._epoch and names == self._names:
-            return
-        queues = (OrderQueue.attach(inbound), OrderQueue.attach(outbound))
-        old, self._queues = self._queues, queues
-        same_gate = self._link is not None and epoch == self._epoch
-        if same_gate:
-            self._link.relink(*queues)
+        if self._link is not None and epoch == self._epoch:
+            if names == self._names:
+                return
+            self._link.relink(OrderQueue.attach(inbound), OrderQueue.attach(outbound))
+            self._names, self._wedged = names, False
         else:
-            if self._waker is not None:
-                self._waker.close()
-            self._waker = Waker(wake)
-            self._link = Link(*queues, self._waker, self._link_epoch)
-        self._names, self._epoch, self._wedged = names, epoch, False
-        for queue in old:
-            queue.close()
-        if not same_gate:
+            self._link = make_link(inbound, outbound)
+            self._names, self._epoch, self._wedged = names, epoch, False
             self._accounts.close_all()
             self._tell_new_gate()
         self.pump()
@@ -214,13 +202,15 @@ class OrderRouter:
             return 0
         used = {(order.intent.venue, order.intent.pair) for order in self._orders.values()}
         used.update(book for order in self._orders.values() for book in order.context.books)
-        late = self._stale.late(used, self._now_ns())
+        now_ns = self._now_ns()
+        late = self._stale.late(used, now_ns)
         if not late:
             return 0
         cancelled = 0
         for order in self._orders.values():
             own = (order.intent.venue, order.intent.pair)
-            if not order.cancel_sent and (own in late or not late.isdisjoint(order.context.books)):
+            tried = order.cancel_sent or now_ns - order.cancel_ns < CANCEL_AGAIN_NS
+            if not tried and (own in late or not late.isdisjoint(order.context.books)):
                 self._send_cancel(order)
                 cancelled += 1
         if cancelled:
@@ -262,6 +252,7 @@ class OrderRouter:
         if self._link is None or order.cancel_sent:
             return
         order.cancel_sent = True
+        order.cancel_ns = self._now_ns()
         intent = order.intent
         self._send(self._cancel_intent(intent.venue, intent.pair, intent.client_order_id).pack())
 

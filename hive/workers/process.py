@@ -1,0 +1,121 @@
+"""The worker server: imports and sets up once what all workers share, then forks a worker for every `spawn`.
+
+    python -m hive.workers.process --channel-fd N
+
+Workers are forked twice, so that they become children of the supervisor (its subreaper), and a dying server takes none
+of them along. The server has no loop and no thread: a fork copies neither. Its own heap is frozen before the first
+fork, so that the collector of a worker does not write to the shared pages.
+"""
+
+import argparse
+import gc
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from hive.shm.channel import Channel, connect_fd
+from hive.workers.boot import ServerBoot
+from hive.workers.errors import BootError
+from hive.workers.host import Host
+from hive.workers.log import flush_logs, set_up_logging
+from hive.workers.worker import BOOT_WITHIN_S, EXIT_CANNOT_BOOT, EXIT_DIED, EXIT_STOPPED, worker_main
+
+FOREVER_S = 3600
+
+log = logging.getLogger(__name__)
+
+
+def load_host(name: str) -> type[Host]:
+    """Return the class named "module:Class"; raises BootError when it cannot be imported."""
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise BootError(f"boot: host must be module:Class, was {name}")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BootError(f"boot: host {name}: {error}") from error
+
+
+def serve(channel: Channel, host_class: type[Host], host_config: Mapping[str, Any]) -> int:
+    """Fork workers until told to stop, or until the supervisor is gone; returns the exit code."""
+    while True:
+        try:
+            message = channel.recv_blocking(FOREVER_S)
+        except TimeoutError:
+            continue
+        if message is None or message.get("type") == "stop":
+            return EXIT_STOPPED
+        if message.get("type") != "spawn":
+            log.warning("a message of type %s is not for the worker server", message.get("type"))
+            continue
+        (fd,) = message["fds"]
+        pid = fork_worker(channel, fd, host_class, host_config)
+        os.close(fd)
+        log.info("worker %s, epoch %s: pid %d", message["index"], message["epoch"], pid)
+        channel.send({"type": "spawned", "index": message["index"], "epoch": message["epoch"], "pid": pid})
+
+
+def fork_worker(channel: Channel, fd: int, host_class: type[Host], host_config: Mapping[str, Any]) -> int:
+    """Fork a worker whose control channel is `fd`, as a child of this process's reaper, and return its pid."""
+    read_end, write_end = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        pid = os.fork()
+        if pid:
+            os.write(write_end, str(pid).encode())
+            os._exit(0)
+        os.close(read_end)
+        os.close(write_end)
+        channel.close()
+        be_worker(fd, host_class, host_config)
+    os.close(write_end)
+    os.waitpid(middle, 0)
+    pid = int(os.read(read_end, 32))
+    os.close(read_end)
+    return pid
+
+
+def be_worker(fd: int, host_class: type[Host], host_config: Mapping[str, Any]) -> None:
+    """Live as a worker and leave the process: nothing of the server's own ending runs in it."""
+    code = EXIT_DIED
+    try:
+        code = worker_main(fd, host_class, host_config)
+    except BaseException:  # the one broad catch of the process
+        log.exception("the worker died")
+    finally:
+        flush_logs()
+        os._exit(code)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the server; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m hive.workers.process", description="Hive's worker server.")
+    parser.add_argument("--channel-fd", type=int, required=True, help="descriptor of the supervisor's control channel")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole foreground group; the supervisor decides
+    gc.disable()
+    channel = connect_fd(options.channel_fd)
+    message = channel.recv_blocking(BOOT_WITHIN_S)
+    if message is None:
+        return EXIT_DIED
+    try:
+        boot = ServerBoot.from_dict(message)
+        set_up_logging(boot.log_file, boot.log_level)
+        host_class = load_host(boot.host)
+        host_class.preload(boot.host_config)
+    except Exception as error:
+        log.exception("cannot boot")
+        channel.send({"type": "fatal", "message": f"{type(error).__name__}: {error}"})
+        return EXIT_CANNOT_BOOT
+    gc.collect()
+    gc.freeze()
+    channel.send({"type": "ready"})
+    return serve(channel, host_class, boot.host_config)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,278 @@
+"""A worker: boots from its channel, starts its strategies through the host, and ticks them until it is told to stop.
+
+    main() -> Worker.run():  counters, loop, feeds and gates as they are named  ->  ready
+                             -> each strategy: starting -> running (or failed)
+                             -> stop: all strategies at once, with a deadline -> stopped
+
+Everything that a strategy raises stays with that strategy. The end of the channel means that the supervisor is gone:
+the process ends at once, without asking its strategies.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any, NoReturn
+
+import numpy
+
+from hive.shm.channel import Channel, connect_fd
+from hive.shm.counters import Counters, counters_size
+from hive.shm.errors import ShmError
+from hive.shm.link import Link
+from hive.shm.order_queue import OrderQueue
+from hive.shm.segment import Segment, segment_name
+from hive.shm.wake import Waker, WakeReceiver
+from hive.workers.affinity import pin
+from hive.workers.boot import WorkerBoot
+from hive.workers.clock import CallbackCounter, MultiStrategyClock
+from hive.workers.context import StrategyContext, StrategyCounters, count_unresolved
+from hive.workers.errors import BootError
+from hive.workers.host import Host, WorkerServices
+from hive.workers.log import flush_logs, set_up_logging
+from hive.workers.loop import new_loop, run_until_done
+from hive.workers.market import MarketData
+from hive.workers.orders import OrderRouter
+from hive.workers.pulse import Pulse
+from hive.workers.scheduler import State, StrategyScheduler
+from hive.workers.strategies import Strategies
+from hive.workers.watchdog import Watchdog
+
+EXIT_STOPPED = 0
+EXIT_DIED = 1
+EXIT_CANNOT_BOOT = 3
+BOOT_WITHIN_S = 30
+STOP_WITHIN_S = 10  # when SIGTERM asks instead of the supervisor
+LAST_WORDS_WITHIN_S = 1
+OOM_SCORE_ADJ = 500  # workers are the first to go when memory ends
+COUNTERS_OF_ITS_OWN = 32  # beside those of its strategies; the host may add some
+COUNTERS_PER_STRATEGY = len(StrategyCounters.__annotations__) + 8
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(
+        self, boot: WorkerBoot, channel: Channel, loop: asyncio.AbstractEventLoop, callbacks: CallbackCounter
+    ) -> None:
+        self._boot = boot
+        self._channel = channel
+        self._loop = loop
+        self._callbacks = callbacks
+        self._stop_within_s = 0.0
+        self._stopping = asyncio.Event()
+        self._segment = create_counters(boot)
+        self._counters = counters = Counters.create(self._segment, counters_capacity(boot))
+        count_unresolved(counters.counter("context_unresolved").inc)
+        self._wake = WakeReceiver(Path(boot.run_dir) / f"wake.worker{boot.index}.{boot.epoch}")
+        running = counters.counter("running_strategy")
+        self._market = MarketData(now_ns=monotonic_ns, want=self._want, stale_after_ms=boot.stale_after_ms)
+        self._orders = OrderRouter(
+            loop=loop,
+            now_ns=monotonic_ns,
+            market=self._market,
+            cancel_after_ms=boot.cancel_after_ms,
+            on_wedged=lambda: channel.send({"type": "wedged", "index": boot.index, "epoch": boot.epoch}),
+        )
+        self._scheduler = StrategyScheduler(
+            MultiStrategyClock(callbacks, order=boot.scheduler, running=running),
+            loop=loop,
+            interval_ns=boot.tick_interval_ns,
+            report=self._report,
+        )
+        watchdog = Watchdog(running, limit_s=boot.slow_callback_ms / 1e3)
+        self._pulse = Pulse(counters, loop=loop, watchdog=watchdog, orders=self._orders)
+
+    async def run(self, host_class: type[Host], host_config: Mapping[str, Any]) -> int:
+        """Live until told to stop; returns the exit code. Raises BootError when the host cannot be made."""
+        strategies = self._strategies(host_class, host_config)
+        self._loop.add_reader(self._wake.fileno(), self._on_wake)
+        self._loop.add_signal_handler(signal.SIGTERM, self._ask_to_stop, STOP_WITHIN_S)
+        self._pulse.start()
+        self._scheduler.start()
+        listening = self._loop.create_task(self._listen(), name="channel")
+        self._channel.send(
+            {"type": "ready", "counters": self._segment.name, "wake": str(self._wake.path), "pid": os.getpid()}
+        )
+        starting = self._loop.create_task(strategies.start(), name="start")
+        await self._stopping.wait()
+        starting.cancel()
+        late = await strategies.stop(self._stop_within_s)
+        self._orders.pump()
+        self._channel.send({"type": "stopped", "open_orders": len(self._orders.open_orders()), "late": late})
+        self._scheduler.stop()
+        self._pulse.stop()
+        await self._last_words()
+        listening.cancel()
+        self._wake.close()
+        return EXIT_STOPPED
+
+    def on_escape(self, context: StrategyContext | None, error: BaseException) -> None:
+        """Pause the strategy whose SystemExit or KeyboardInterrupt got out of a task or callback."""
+        name = type(error).__name__
+        if context is None:
+            log.error("%s out of code of no strategy: ignored", name, exc_info=error)
+            return
+        context.counters.errors.inc()
+        log.error("strategy %s: a callback raised %s", context.id, name, exc_info=error)
+        if self._scheduler.state(context) in (State.STARTING, State.RUNNING):
+            self._scheduler.pause(context, f"paused: a callback raised {name}")
+
+    def _strategies(self, host_class: type[Host], host_config: Mapping[str, Any]) -> Strategies:
+        boot = self._boot
+        services = WorkerServices(
+            loop=self._loop,
+            orders=self._orders,
+            books=self._market,
+            scheduler=self._scheduler,
+            counters=self._counters,
+            callbacks=self._callbacks,
+            now_ns=monotonic_ns,
+            log=logging.getLogger("hive.host"),
+            fleet_id=boot.fleet_id,
+            run_dir=boot.run_dir,
+            worker_index=boot.index,
+            worker_epoch=boot.epoch,
+            tick_interval_ns=boot.tick_interval_ns,
+            venues=boot.venues,
+            request=self._market.instruments,
+        )
+        try:
+            host = host_class({**host_config, **boot.host_config}, services)
+        except Exception as error:
+            log.exception("the host cannot be made")
+            raise BootError(f"the host cannot be made: {type(error).__name__}: {error}") from error
+        contexts = [
+            StrategyContext(
+                spec.id,
+                spec.tag,
+                spec.index,
+                loop=self._loop,
+                callbacks=self._callbacks,
+                counters=StrategyCounters.of(self._counters, spec.id),
+                priority=spec.priority,
+            )
+            for spec in boot.strategies
+        ]
+        members = list(zip(boot.strategies, contexts, strict=True))
+        return Strategies(host, members, scheduler=self._scheduler, orders=self._orders)
+
+    async def _listen(self) -> None:
+        while (message := await self._channel.recv()) is not None:
+            try:
+                self._on_message(message)
+            except (ShmError, OSError, KeyError) as error:
+                text = f"message {message.get('type')}: {type(error).__name__}: {error}"
+                log.error("%s", text)
+                self._channel.send({"type": "event", "level": "error", "text": f"worker {self._boot.index}: {text}"})
+        self._end_orphaned()
+
+    def _on_message(self, message: dict[str, Any]) -> None:
+        match message.get("type"):
+            case "gate":
+                self._attach_gate(message)
+            case "gate_gone":
+                self._orders.detach_gate()
+            case "feed":
+                venue = self._boot.venue_index(message["venue"])
+                self._market.attach(venue, message["epoch"], message["books"], message["trades"])
+            case "unknown":
+                venue = self._boot.venue_index(message["venue"])
+                self._market.mark_unknown(venue, message.get("pairs") or [message["pair"]])
+            case "stop":
+                self._ask_to_stop(message.get("deadline_s", STOP_WITHIN_S))
+            case other:
+                log.warning("a message of type %s is not for a worker", other)
+
+    def _attach_gate(self, message: dict[str, Any]) -> None:
+        wake = message["wake"]
+        epoch = message.get("link_epoch", self._boot.epoch)  # what both ends of the link know
+
+        def make_link(inbound: str, outbound: str) -> Link:
+            return Link(OrderQueue.attach(inbound), OrderQueue.attach(outbound), Waker(wake), epoch)
+
+        self._orders.attach_gate(message["epoch"], message["inbound"], message["outbound"], make_link)
+
+    def _ask_to_stop(self, within_s: float) -> None:
+        self._stop_within_s = within_s
+        self._stopping.set()
+
+    def _on_wake(self) -> None:
+        self._wake.drain()
+        self._orders.pump()
+
+    def _want(self, venue: int, pairs: list[str]) -> None:
+        self._channel.send({"type": "want", "venue": self._boot.venue_name(venue), "instruments": pairs})
+
+    def _report(self, context: StrategyContext, state: State, message: str) -> None:
+        log.info("strategy %s: %s %s", context.id, state.value, message)
+        self._channel.send({"type": "strategy", "id": context.id, "state": state.value, "message": message})
+
+    async def _last_words(self) -> None:
+        give_up_ns = monotonic_ns() + LAST_WORDS_WITHIN_S * 1_000_000_000
+        while self._channel.pending and monotonic_ns() < give_up_ns:
+            await asyncio.sleep(0.005)
+
+    def _end_orphaned(self) -> NoReturn:
+        """End at once: nobody is left who could be asked or told."""
+        log.error("the supervisor is gone")
+        self._wake.close()
+        with contextlib.suppress(ShmError, OSError):
+            self._segment.unlink()
+        flush_logs()
+        os._exit(EXIT_DIED)
+
+
+def worker_main(fd: int, host_class: type[Host], host_config: Mapping[str, Any]) -> int:
+    """Be a worker: boot from the channel on descriptor `fd`, live, and return the exit code."""
+    channel = connect_fd(fd)
+    try:
+        message = channel.recv_blocking(BOOT_WITHIN_S)
+        if message is None:
+            return EXIT_DIED
+        boot = WorkerBoot.from_dict(message)
+        set_up_process(boot)
+        callbacks = CallbackCounter()
+        loop = new_loop(callbacks)
+        asyncio.set_event_loop(loop)
+        worker = Worker(boot, channel, loop, callbacks)
+        task = loop.create_task(worker.run(host_class, host_config), name="worker")
+        return run_until_done(loop, task, worker.on_escape)
+    except (BootError, ShmError, OSError) as error:
+        log.error("cannot boot: %s", error)
+        channel.send({"type": "fatal", "message": str(error)})
+        return EXIT_CANNOT_BOOT
+
+
+def set_up_process(boot: WorkerBoot) -> None:
+    """Give a forked copy of the server its own log, CPU, name, random numbers and place for the OOM killer."""
+    set_up_logging(boot.log_file, boot.log_level)
+    gc.enable()
+    numpy.random.seed()  # Python's own generator does that by itself after a fork
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole foreground group; the supervisor decides
+    not_pinned = pin(boot.cpu)
+    if not_pinned:
+        log.warning("%s", not_pinned)
+    for path, value in (("comm", f"hive-worker-{boot.index}"), ("oom_score_adj", str(OOM_SCORE_ADJ))):
+        with contextlib.suppress(OSError):
+            Path(f"/proc/self/{path}").write_text(value)
+    log.info("worker %d, epoch %d, pid %d: %d strategies", boot.index, boot.epoch, os.getpid(), len(boot.strategies))
+
+
+def counters_capacity(boot: WorkerBoot) -> int:
+    """Return how many counters and histograms a worker has room for."""
+    return COUNTERS_OF_ITS_OWN + COUNTERS_PER_STRATEGY * len(boot.strategies)
+
+
+def create_counters(boot: WorkerBoot) -> Segment:
+    """Create a worker's counters segment."""
+    name = segment_name(boot.run, f"counters.worker{boot.index}", boot.epoch)
+    size = counters_size(counters_capacity(boot), 8 + 4 * len(boot.strategies))
+    return Segment.create(name, size, kind="counters", epoch=boot.epoch)
