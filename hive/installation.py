@@ -1,0 +1,133 @@
+"""The folders of a Hummingbot installation that a fleet's strategies come from, and what can be checked without it.
+
+    ROOT/conf/strategies/*.yml   V1 configurations        ROOT/scripts/*.py
+    ROOT/conf/scripts/*.yml      script configurations    ROOT/controllers/<type>/<name>.py
+    ROOT/conf/controllers/*.yml  controller configurations
+
+Nothing of Hummingbot is imported here.
+"""
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hive.entries import pairs_in
+
+Report = Callable[[str, str], None]
+EXCHANGE_KEYS = ("exchange", "connector_name", "connector")
+FREE_KEYS = frozenset({"template_version", "strategy"})
+
+
+class Installation:
+    """Reads and checks strategies' files below one root folder.
+
+    Args:
+        root: the folder with conf/, scripts/ and controllers/.
+        read: returns a YAML file's mapping; raises what report() should not see.
+        venues: names of the fleet's venues.
+    """
+
+    def __init__(self, root: Path, read: Callable[[Path], Mapping[str, Any]], venues: Iterable[str]) -> None:
+        self.root = root
+        self._read = read
+        self._venues = sorted(venues)
+        self._templates: dict[str, frozenset[str] | None] = {}
+
+    def config_path(self, kind: str, config: str) -> Path:
+        """Return where a `config:` lies: absolute, below the root, or by its bare name in the folder of its kind."""
+        folder = "strategies" if kind == "v1" else "scripts"
+        direct = self.root / config
+        if direct.is_file() or "/" in config:
+            return direct
+        return self.root / "conf" / folder / config
+
+    def shown(self, path: Path) -> str:
+        """Return a path as errors name it: relative to the root where it can be."""
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+    def check_v1(self, name: str, config: Mapping[str, Any], place: str, report: Report) -> None:
+        """Report what is wrong with the file of a V1 strategy, before `set:` is merged in."""
+        own = config.get("strategy")
+        if own != name:
+            report(f"{place}: strategy", f"must be {name}, as the fleet says, was {own!r}")
+        known = self._template_keys(name)
+        if known is None:
+            report(place, f"Hummingbot has no V1 strategy {name}")
+
+    def check_keys(self, name: str, keys: Iterable[str], place: str, report: Report) -> None:
+        """Report the keys that a V1 strategy does not have; strategies without a template are left to their host."""
+        known = self._template_keys(name)
+        for key in keys if known else ():
+            if key not in known and key not in FREE_KEYS:
+                report(f"{place}{key}", f"{name} has no such key")
+
+    def check_script(self, name: str, config: Mapping[str, Any], place: str, report: Report) -> None:
+        """Report what is wrong with a script and the file that configures it."""
+        path = self.root / "scripts" / f"{name}.py"
+        if not path.is_file():
+            report(place, f"script {name}: there is no {self.shown(path)} in {self.root}")
+        own = config.get("script_file_name") or f"{name}.py"
+        if Path(str(own)).stem != name:
+            report(f"{place}: script_file_name", f"must be {name}.py, as the fleet says, was {own!r}")
+
+    def check_venues(self, config: Mapping[str, Any], place: str, report: Report) -> None:
+        """Report exchanges that the fleet has no venue for, under the keys that usually name one."""
+        for key in EXCHANGE_KEYS:
+            value = config.get(key)
+            if isinstance(value, str) and value and value not in self._venues:
+                report(f"{place}{key}", f"must be one of the fleet's venues ({', '.join(self._venues)}), was {value!r}")
+
+    def controllers(self, config: Mapping[str, Any], place: str, report: Report) -> tuple[str, ...]:
+        """Check the controllers that a script's configuration names; return the pairs that they trade."""
+        pairs: dict[str, None] = {}
+        for name in _names(config.get("controllers_config")):
+            path = self.root / "conf" / "controllers" / name
+            if not path.is_file():
+                report(f"{place}controllers_config", f"there is no {self.shown(path)} in {self.root}")
+                continue
+            values = self._read(path)
+            where = f"{self.shown(path)}: "
+            kind, controller = values.get("controller_type", "generic"), values.get("controller_name")
+            if not controller:
+                report(f"{where}controller_name", "Field required")
+                continue
+            code = self.root / "controllers" / str(kind) / str(controller)
+            if not code.with_suffix(".py").is_file() and not code.is_dir():
+                report(f"{where}controller_name", f"there is no {self.shown(code)}.py in {self.root}")
+            self.check_venues(values, where, report)
+            pairs.update(dict.fromkeys(pairs_in(values)))
+        return tuple(pairs)
+
+    def _template_keys(self, name: str) -> frozenset[str] | None:
+        """Return a V1 strategy's keys, empty when they are not known before it starts, None when there is no such."""
+        if name not in self._templates:
+            self._templates[name] = self._find_template(name)
+        return self._templates[name]
+
+    def _find_template(self, name: str) -> frozenset[str] | None:
+        spec = importlib.util.find_spec("hummingbot")
+        places = [Path(place) for place in spec.submodule_search_locations or ()] if spec else []
+        places = [place for place in places if (place / "strategy").is_dir()]
+        if not places:
+            return frozenset()
+        template = places[0] / "templates" / f"conf_{name}_strategy_TEMPLATE.yml"
+        if template.is_file():
+            return frozenset(self._read(template))
+        return frozenset() if (places[0] / "strategy" / name / "start.py").is_file() else None
+
+
+def sendable(config: Mapping[str, Any]) -> bool:
+    """Return whether a configuration can cross to a worker as JSON."""
+    try:
+        json.dumps(config)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _names(value: Any) -> list[str]:
+    if isinstance(value, str):
+        value = value.split(",")
+    return [str(name).strip() for name in value or () if str(name).strip()] if isinstance(value, list) else []
