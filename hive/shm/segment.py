@@ -165,12 +165,14 @@ class Segment:
     def close(self) -> None:
         """Let go of the mapping; it is unmapped when the last reader or writer that points into it is gone."""
         self._memory = None
+        mapping, self._mapping = self._mapping, None
+        if mapping is None:
+            return
         try:
             self.buffer.release()
-            self._mapping.close()
+            mapping.close()
         except BufferError:
             pass  # a BookReader or its like still points into it, and frees it when it goes
-        self._mapping = None
 
     def unlink(self) -> None:
         """Remove the name; who has it mapped keeps it. Repeating is harmless."""
