@@ -1,0 +1,202 @@
+"""The exchange as one object: engine, accounts, flow, limits, faults and streams, wired together.
+
+It listens to the engine and turns what happens into market events, user events, candles and the ledger's records.
+Events of a request leave before its answer does, as can happen on the venue too.
+"""
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from hive.sim import messages
+from hive.sim.accounts import Account, Accounts
+from hive.sim.candles import SymbolCandles
+from hive.sim.clock import ExchangeClock
+from hive.sim.connection import USER, Connection
+from hive.sim.engine import Commission, Engine
+from hive.sim.faults import Fault, Faults
+from hive.sim.flow import Flow
+from hive.sim.limits import Limits, LimitSettings
+from hive.sim.orders import TRADE, Fill, Order, Trade
+from hive.sim.streams import MarketStreams
+from hive.sim.symbols import Symbol, list_symbols
+
+RECENT_TRADES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSettings:
+    """What an exchange is made of.
+
+    seed: of the flow; rate: flow steps per second, 0 leaves the books as they open; symbols: how many are listed;
+    active: how many of them the flow trades; keep_orders: closed orders remembered per account.
+    """
+
+    seed: int = 1
+    rate: float = 200.0
+    symbols: int = 30
+    active: int = 20
+    commission: Commission = field(default_factory=Commission)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    keep_orders: int = 200_000
+
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise ValueError(f"rate must be >= 0, was {self.rate}")
+        if not 1 <= self.active <= self.symbols:
+            raise ValueError(f"active must be from 1 to symbols ({self.symbols}), was {self.active}")
+        if self.keep_orders < 1:
+            raise ValueError(f"keep_orders must be >= 1, was {self.keep_orders}")
+
+
+class Exchange:
+    """Everything that the servers (REST, market streams, WebSocket API, control) work on."""
+
+    def __init__(self, settings: ExchangeSettings, accounts: Accounts, now_ms: int) -> None:
+        self.settings = settings
+        self.accounts = accounts
+        self.clock = ExchangeClock()
+        self.symbols: dict[str, Symbol] = list_symbols(settings.symbols)
+        self.engine = Engine(self.symbols, accounts, self, settings.commission, settings.keep_orders)
+        self.faults = Faults()
+        self.limits = Limits(settings.limits)
+        self.candles = {
+            name: SymbolCandles(symbol, settings.seed, now_ms) for name, symbol in self.symbols.items()
+        }
+        self.recent_trades: dict[str, deque[Trade]] = {
+            name: deque(maxlen=RECENT_TRADES) for name in self.symbols
+        }
+        self.streams = MarketStreams(self.engine, self.candles, self.faults)
+        self.flow = Flow(self.engine, settings.seed, list(self.symbols)[: settings.active])
+        self.connections: set[Connection] = set()
+        self.opened: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
+        self.refusals: Counter[int] = Counter()
+        self.user_streams: dict[str, dict[tuple[Connection, int], None]] = {}
+        self.began_ms = now_ms
+        self.skipped_steps = 0
+        self._execution_id = 0
+        self._symbol_texts: dict[str, str] = {}
+        self.flow.open(now_ms)
+
+    # --- the engine's listener
+
+    def on_trade(self, trade: Trade) -> None:
+        """Record and publish a trade."""
+        name = trade.symbol.name
+        self.recent_trades[name].append(trade)
+        self.candles[name].on_trade(trade)
+        self.streams.on_trade(trade, trade.time_ms)
+
+    def on_report(self, order: Order, execution: str, fill: Fill | None, now_ms: int) -> None:
+        """Send an execution report to the account's user streams."""
+        account = order.account
+        if execution == TRADE and len(order.fills) == 1:
+            self.limits.drop_order(account.name, now_ms)
+        self._execution_id += 1
+        if self.user_streams.get(account.name):
+            event = messages.execution_report(
+                order, execution, fill, self._execution_id, now_ms, self.clock.wall_ms()
+            )
+            self._send_user(account, event)
+
+    def on_done(self, account: Account, symbol: Symbol, now_ms: int) -> None:
+        """Send an account's balances to its user streams."""
+        if self.user_streams.get(account.name):
+            event = messages.account_position(account, (symbol.base, symbol.quote), self.clock.wall_ms())
+            self._send_user(account, event)
+
+    def _send_user(self, account: Account, event: dict[str, Any]) -> None:
+        text = json.dumps(event, separators=(",", ":"))
+        for connection, subscription_id in self.user_streams[account.name]:
+            connection.send(f'{{"subscriptionId":{subscription_id},"event":{text}}}'.encode(), USER)
+
+    # --- connections
+
+    def subscribe_user(self, account: Account, connection: Connection, subscription_id: int) -> None:
+        """Send an account's events to a connection from now on."""
+        self.user_streams.setdefault(account.name, {})[connection, subscription_id] = None
+        connection.users += 1
+
+    def unsubscribe_user(self, connection: Connection, subscription_id: int | None = None) -> int:
+        """End one user stream of a connection, or all; return how many ended."""
+        ended = 0
+        for streams in self.user_streams.values():
+            for key in [key for key in streams if key[0] is connection]:
+                if subscription_id is None or key[1] == subscription_id:
+                    del streams[key]
+                    connection.users -= 1
+                    ended += 1
+        return ended
+
+    def forget(self, connection: Connection) -> None:
+        """Drop all that a connection that ended had."""
+        self.connections.discard(connection)
+        self.streams.forget(connection)
+        self.unsubscribe_user(connection)
+
+    def count_refusal(self, status: int) -> None:
+        """Count an answer of status >= 400."""
+        self.refusals[status] += 1
+
+    # --- symbols
+
+    def symbol_text(self, name: str) -> str:
+        """Return a symbol's entry of exchangeInfo as JSON text, encoded once per status."""
+        key = f"{name} {self.engine.status[name]}"
+        text = self._symbol_texts.get(key)
+        if text is None:
+            info = messages.symbol_info(self.symbols[name], self.engine.status[name])
+            text = self._symbol_texts[key] = json.dumps(info, separators=(",", ":"))
+        return text
+
+    # --- faults that act by themselves
+
+    def add_fault(self, name: str, arguments: dict[str, str]) -> Fault:
+        """Add a fault and let it begin if it is time. Raises ValueError when an argument does not fit."""
+        symbol = arguments.get("symbol", "*").upper().replace("-", "")
+        if symbol != "*" and symbol not in self.symbols:
+            raise ValueError(f"{name}: symbol must be a listed one, was {symbol}")
+        fault = self.faults.add(name, arguments, time.monotonic_ns())
+        self.turn_faults()
+        return fault
+
+    def turn_faults(self) -> None:
+        """Begin and end the faults whose time has come."""
+        begun, ended = self.faults.turn(time.monotonic_ns())
+        for fault in begun:
+            if fault.name == "drop":
+                self.faults.remove(fault)
+                fault.struck += 1
+                self._drop(fault)
+            elif fault.name == "halt":
+                self._halt(fault, True)
+            elif fault.name == "skew":
+                self.clock.skew_ms = fault.ms
+        self._undo(ended)
+
+    def clear_faults(self, name: str | None = None) -> int:
+        """End all faults, or all of one name; return how many there were."""
+        gone = self.faults.clear(name)
+        self._undo(gone)
+        return len(gone)
+
+    def _undo(self, faults: list[Fault]) -> None:
+        for fault in faults:
+            if fault.name == "halt":
+                self._halt(fault, False)
+            elif fault.name == "skew":
+                self.clock.skew_ms = 0
+
+    def _halt(self, fault: Fault, halted: bool) -> None:
+        for name in self.symbols if fault.symbol == "*" else (fault.symbol,):
+            self.engine.set_halted(name, halted)
+
+    def _drop(self, fault: Fault) -> None:
+        for connection in list(self.connections):
+            if fault.matches(connection.channel, None, None) or (
+                    connection.users and fault.matches(USER, None, None)):
+                connection.close(fault.abort)

@@ -1,0 +1,201 @@
+"""Faults on demand: what they are called, what they take, and which are in force.
+
+A fault is written NAME or NAME:KEY=VALUE,KEY=VALUE. Every fault takes `after` (seconds until it begins, 0),
+`seconds` (how long it lasts) and `count` (how often it strikes); without either it lasts until it is cleared.
+
+    drop       close connections at once: channel=market|user|ws_api|all, abort=0|1 (1: without a closing frame)
+    stall      connections and requests are accepted, nothing is answered: channel=market|user|ws_api|rest|all,
+               seconds=5; what was held is sent when it ends
+    mute       connected and answering pings, but no data and no events: channel=market|user|ws_api|all
+    gap        leave out a depth diff: symbol=*, count=1
+    duplicate  send a depth diff twice: symbol=*, count=1
+    reorder    send a depth diff after the next one: symbol=*, count=1
+    http_5xx   answer 503 (outcome unknown) after executing: operation=place|cancel|query|any, executed=1, count=1
+    http_429   answer 429 with Retry-After without executing: channel=rest|ws_api|all, retry_after=5, count=1
+    halt       stop trading of a symbol: symbol=NAME
+    skew       move the exchange's clock: ms=N
+    reject     refuse new orders with -2010: symbol=*
+    delay      hold back answers: channel=rest|ws_api|all, operation=place|cancel|query|any, ms=N
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+CHANNELS = ("market", "user", "ws_api", "rest", "all")
+OPERATIONS = ("place", "cancel", "query", "any")
+_COMMON = {"after", "seconds", "count"}
+_TAKES: dict[str, dict[str, str]] = {
+    "drop": {"channel": "all", "abort": "0", "count": "1"},
+    "stall": {"channel": "all", "seconds": "5"},
+    "mute": {"channel": "market"},
+    "gap": {"symbol": "*", "count": "1"},
+    "duplicate": {"symbol": "*", "count": "1"},
+    "reorder": {"symbol": "*", "count": "1"},
+    "http_5xx": {"operation": "any", "executed": "1", "count": "1"},
+    "http_429": {"channel": "all", "retry_after": "5", "count": "1"},
+    "halt": {"symbol": ""},
+    "skew": {"ms": ""},
+    "reject": {"symbol": "*"},
+    "delay": {"channel": "all", "operation": "any", "ms": ""},
+}
+NAMES = tuple(_TAKES)
+_NEVER = math.inf
+
+
+@dataclass(slots=True)
+class Fault:
+    """One fault in force or to come; times are monotonic ns, `until_ns` may be infinite."""
+
+    id: int
+    name: str
+    channel: str
+    symbol: str
+    operation: str
+    abort: bool
+    executed: bool
+    ms: int
+    retry_after: int
+    count: int | None
+    from_ns: int
+    until_ns: float
+    begun: bool = False
+    struck: int = 0
+
+    def matches(self, channel: str | None, symbol: str | None, operation: str | None) -> bool:
+        """Tell whether the fault is meant for this; None matches all."""
+        return (
+            (channel is None or self.channel in ("all", channel))
+            and (symbol is None or self.symbol in ("*", symbol))
+            and (operation is None or self.operation in ("any", operation))
+        )
+
+    def describe(self) -> dict[str, object]:
+        """Return the fault as the control endpoint shows it."""
+        return {
+            "id": self.id, "name": self.name, "channel": self.channel, "symbol": self.symbol,
+            "operation": self.operation, "ms": self.ms, "count": self.count, "struck": self.struck,
+            "begun": self.begun,
+        }
+
+
+class Faults:
+    """All faults in force or to come, oldest first."""
+
+    def __init__(self) -> None:
+        self._faults: list[Fault] = []
+        self._next_id = 1
+
+    def add(self, name: str, arguments: Mapping[str, str], now_ns: int) -> Fault:
+        """Add a fault. Raises ValueError naming the argument and the rule when one does not fit."""
+        if name not in _TAKES:
+            raise ValueError(f"fault must be one of {', '.join(NAMES)}, was {name!r}")
+        takes = _TAKES[name]
+        for key in arguments:
+            if key not in takes and key not in _COMMON:
+                raise ValueError(f"{name}: unknown argument {key!r}, takes {', '.join(sorted(_COMMON | set(takes)))}")
+        values = {**takes, **{key: str(value) for key, value in arguments.items()}}
+        if "seconds" in arguments and "count" not in arguments:
+            values.pop("count", None)
+        for key, value in values.items():
+            if value == "":
+                raise ValueError(f"{name}: {key} must be given")
+        channel, operation = values.get("channel", "all"), values.get("operation", "any")
+        if channel not in CHANNELS:
+            raise ValueError(f"{name}: channel must be one of {', '.join(CHANNELS)}, was {channel!r}")
+        if operation not in OPERATIONS:
+            raise ValueError(f"{name}: operation must be one of {', '.join(OPERATIONS)}, was {operation!r}")
+        from_ns = now_ns + round(_number(name, values, "after", 0.0) * 1e9)
+        seconds = _number(name, values, "seconds", _NEVER)
+        fault = Fault(
+            id=self._next_id,
+            name=name,
+            channel=channel,
+            symbol=values.get("symbol", "*").upper().replace("-", ""),
+            operation=operation,
+            abort=values.get("abort", "0") not in ("0", "false", "False"),
+            executed=values.get("executed", "1") not in ("0", "false", "False"),
+            ms=round(_number(name, values, "ms", 0.0)),
+            retry_after=round(_number(name, values, "retry_after", 5.0)),
+            count=round(_number(name, values, "count", 1.0)) if "count" in values else None,
+            from_ns=from_ns,
+            until_ns=from_ns + seconds * 1e9,
+        )
+        self._next_id += 1
+        self._faults.append(fault)
+        return fault
+
+    def take(self, name: str, now_ns: int, channel: str | None = None, symbol: str | None = None,
+             operation: str | None = None) -> Fault | None:
+        """Return a fault of this name that strikes here and now, counting the strike, or None."""
+        if not self._faults:
+            return None
+        for fault in self._faults:
+            if fault.name == name and fault.from_ns <= now_ns < fault.until_ns and fault.matches(
+                    channel, symbol, operation):
+                fault.begun = True
+                fault.struck += 1
+                if fault.count is not None and fault.struck >= fault.count:
+                    self._faults.remove(fault)
+                return fault
+        return None
+
+    def until_ns(self, name: str, now_ns: int, channel: str) -> float:
+        """Return when the latest fault of this name on a channel ends; 0 when there is none, maybe infinite."""
+        if not self._faults:
+            return 0
+        return max((
+            fault.until_ns for fault in self._faults
+            if fault.name == name and fault.from_ns <= now_ns < fault.until_ns and fault.matches(channel, None, None)
+        ), default=0)
+
+    def turn(self, now_ns: int) -> tuple[list[Fault], list[Fault]]:
+        """Return the faults that begin and those that end now; the ended ones are forgotten."""
+        if not self._faults:
+            return [], []
+        begun = [fault for fault in self._faults if not fault.begun and fault.from_ns <= now_ns]
+        for fault in begun:
+            fault.begun = True
+        ended = [fault for fault in self._faults if fault.until_ns <= now_ns]
+        for fault in ended:
+            self._faults.remove(fault)
+        return begun, ended
+
+    def clear(self, name: str | None = None) -> list[Fault]:
+        """Forget all faults, or all of one name, and return them."""
+        gone = [fault for fault in self._faults if name is None or fault.name == name]
+        self._faults = [fault for fault in self._faults if fault not in gone]
+        return gone
+
+    def remove(self, fault: Fault) -> None:
+        """Forget one fault."""
+        self._faults.remove(fault)
+
+    def describe(self) -> list[dict[str, object]]:
+        """Return all faults as the control endpoint shows them."""
+        return [fault.describe() for fault in self._faults]
+
+
+def parse_fault(text: str) -> tuple[str, dict[str, str]]:
+    """Return (name, arguments) of NAME or NAME:KEY=VALUE,... Raises ValueError when it is not of that form."""
+    name, _, rest = text.partition(":")
+    arguments: dict[str, str] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals or not key:
+            raise ValueError(f"fault arguments must be KEY=VALUE,KEY=VALUE, was {rest!r}")
+        arguments[key] = value
+    return name, arguments
+
+
+def _number(name: str, values: Mapping[str, str], key: str, default: float) -> float:
+    if key not in values:
+        return default
+    try:
+        number = float(values[key])
+    except ValueError:
+        raise ValueError(f"{name}: {key} must be a number, was {values[key]!r}") from None
+    if not math.isfinite(number) or (number < 0 and key != "ms"):
+        raise ValueError(f"{name}: {key} must be >= 0 and finite, was {values[key]!r}")
+    return number
