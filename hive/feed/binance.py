@@ -41,6 +41,7 @@ class BinanceSpot:
     streams_per_connection = 1_024
     control_interval_s = 0.25  # 5 messages per second is the limit, pongs included
     request_weight_per_minute = 6_000
+    weight_header = "X-MBX-USED-WEIGHT-1M"
 
     def __init__(self, rest_url: str) -> None:
         self._api = rest_url.rstrip("/") + "/api/v3"

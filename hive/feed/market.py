@@ -107,7 +107,7 @@ class VenueFeed:
     async def run(self) -> None:
         """Serve until cancelled."""
         async with aiohttp.ClientSession(auto_decompress=True) as session, asyncio.TaskGroup() as group:
-            rest = RestClient(session, self._budget, self._metrics)
+            rest = RestClient(session, self._budget, self._metrics, self._venue.weight_header)
             snapshots = SnapshotQueue(self._venue, rest, self._metrics, self._clock, self._read_ns)
             group.create_task(snapshots.run())
             group.create_task(self._watch_rules(rest))

@@ -62,6 +62,8 @@ class FeedBoot:
                 VenueConfig(**{name: one[name] for name in VenueConfig.__slots__ if name in one})
                 for one in message["venues"]
             )
+            if not venues:
+                raise BootError("boot: venues must name at least one")
             return cls(
                 run=message["run"],
                 epoch=int(message["epoch"]),

@@ -18,18 +18,20 @@ WITHOUT_RETRY_AFTER_S = 10.0
 
 
 class RestClient:
-    """One venue's HTTP side. `wall_ns` is a parameter because budgets follow the wall clock."""
+    """One venue's HTTP side; `weight_header` is where it says what was spent in this minute."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
         budget: WeightBudget,
         metrics: VenueMetrics,
+        weight_header: str,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._session = session
         self._budget = budget
         self._metrics = metrics
+        self._weight_header = weight_header
         self._wall_ns = wall_ns
 
     async def admit(self, request: Request) -> None:
@@ -51,7 +53,7 @@ class RestClient:
         answer = HttpAnswer(
             status=response.status,
             body=body,
-            used_weight=_count(response.headers.get("X-MBX-USED-WEIGHT-1M")),
+            used_weight=_count(response.headers.get(self._weight_header)),
             retry_after_s=float(max(0, _count(response.headers.get("Retry-After")))),
         )
         self._metrics.bytes_received.inc(len(body))

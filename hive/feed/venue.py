@@ -74,6 +74,7 @@ class Venue(Protocol):
     streams_per_connection: int
     control_interval_s: float  # between two requests on one connection
     request_weight_per_minute: int
+    weight_header: str  # of an HTTP answer: the weight spent in this minute
 
     def symbol(self, pair: str) -> str:
         """Return the venue's symbol of "BTC-USDT"."""
