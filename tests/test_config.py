@@ -295,5 +295,5 @@ def test_another_root_can_be_named(root, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "fleet.yml"
     elsewhere.write_text(VENUES + ONE)
     assert load_fleet(elsewhere, root=root).strategies[0].config["trading_pair"] == "ETH-USDT"
-    with pytest.raises(ConfigError, match="there is no conf/scripts/quoter.yml"):
+    with pytest.raises(ConfigError, match=r"there is no conf/scripts/quoter\.yml"):
         load_fleet(elsewhere)
