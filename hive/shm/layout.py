@@ -101,9 +101,7 @@ COUNTERS_HEADER = _layout(
     "counters_header",
     "capacity:u32 count:u32 histogram_capacity:u32 histogram_count:u32 histograms_offset:u64 spare:u64*5",
 )
-COUNTER_RECORD = _layout(
-    "counter_record", "name:text*40 labels:text*96 kind:u32 histogram:u32 value:i64 spare:u64*5"
-)
+COUNTER_RECORD = _layout("counter_record", "name:text*40 labels:text*96 kind:u32 histogram:u32 value:i64 spare:u64*5")
 HISTOGRAM_CELL = _layout("histogram_cell", "sum:u64 max:u64 spare0:u64*6 buckets:u64*250 spare1:u64*6")
 QUEUE_HEADER = _layout(
     "queue_header",

@@ -2,9 +2,9 @@
 
     frame   link epoch u32 | flags u32 | sequence u64 | ack u64 | payload, up to 224 bytes
 
-Sequences start at 1. `ack` is the highest sequence that the frame's sender has acted upon: it goes with every frame, and
-alone (flag ACK_ONLY, sequence 0) when nothing else is to be said. What is not acknowledged is kept, and relink() sends it
-again through a fresh pair; the receiver drops what it has seen. Frames of another link epoch are dropped.
+Sequences start at 1. `ack` is the highest sequence that the frame's sender has acted upon: it goes with every frame,
+and alone (flag ACK_ONLY, sequence 0) when nothing else is to be said. What is not acknowledged is kept, and relink()
+sends it again through a fresh pair; the receiver drops what it has seen. Frames of another link epoch are dropped.
 
 A link's state lives in its process. When the process at the other end is replaced, its successor has another link epoch
 (a new Link at both ends, unacked() says what may be lost), or resumes where its own journal ends (`received`).

@@ -9,8 +9,8 @@ A queue segment (offsets from its start; structs in layout.h):
 faster-fifo's mutex is not robust: a process killed while it holds it leaves it locked for ever, and even block=False
 waits for it. So a call enters the library only while its process owns the owner word (compare-and-swap from 0 to pid
 and start time), which makes the mutex free whenever it is taken: nobody can block in the library. A word owned by a
-process that is dead means that the queue may be in any state: QueueWedged, and a fresh pair replaces it. A word owned by
-a living one, even a stopped one, means busy: nothing is put or got, try again later.
+process that is dead means that the queue may be in any state: QueueWedged, and a fresh pair replaces it. A word owned
+by a living one, even a stopped one, means busy: nothing is put or got, try again later.
 
 Lossless and ordered while both ends live; link.py makes it so across deaths. One thread per end.
 
@@ -38,10 +38,10 @@ _SPIN_NS = 30_000  # longer than a call with a small batch takes, so that busy i
 _NO_LIMIT = 1_000_000_000
 _OWNER = PAYLOAD_OFFSET + QUEUE_HEADER.offset("owner")
 _OBJECT_OFFSET = PAYLOAD_OFFSET + QUEUE_HEADER.size
-_ATTRIBUTES = frozenset(
-    """max_size_bytes maxsize max_bytes_to_read closed queue_obj_buffer shared_memory message_buffer last_error
-    loads dumps""".split()
-)
+_ATTRIBUTES = {
+    *("max_size_bytes", "maxsize", "max_bytes_to_read", "loads", "dumps", "closed", "last_error"),
+    *("queue_obj_buffer", "shared_memory", "message_buffer"),
+}
 
 
 def process_identity(pid: int, start_ticks: int) -> int:
@@ -160,12 +160,9 @@ class OrderQueue:
         owner = self._word.enter(self._me, _SPIN_NS)
         if owner == 0:
             return True
-        pid = owner >> 32
-        start_ticks = process_start_ticks(pid)
-        if start_ticks is None or process_identity(pid, start_ticks) != owner:
-            # It may have left between our look at the word and our look at the process: dead outside is no harm.
-            if self._word.owner == owner:
-                raise QueueWedged(f"queue {self.name}: process {pid} died inside; a fresh pair must replace it")
+        # It may leave between our look at the word and our look at the process: dead outside is no harm.
+        if not _lives(owner) and self._word.owner == owner:
+            raise QueueWedged(f"queue {self.name}: process {owner >> 32} died inside; a fresh pair must replace it")
         return False
 
 
@@ -188,6 +185,12 @@ def self_test() -> None:
         needed = sum(len(message) + _LENGTH_BYTES for message in messages)
         if other.data_size() != needed or other.get_many(block=False) != messages:
             raise QueueUnusable("faster-fifo does not return what was put through another view of its memory")
+
+
+def _lives(owner: int) -> bool:
+    pid = owner >> 32
+    start_ticks = process_start_ticks(pid)
+    return start_ticks is not None and process_identity(pid, start_ticks) == owner
 
 
 def _fitting(messages: list[bytes], free: int) -> list[bytes]:

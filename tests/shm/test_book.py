@@ -99,7 +99,8 @@ def test_random_books_of_every_size_equal_what_was_published(writer, reader):
         sides = [[(rng.random(), rng.random()) for _ in range(rng.randint(0, DEPTH))] for _ in range(2)]
         publish(writer, update_id, *sides)
         book = reader.copy()
-        assert [list(zip(book.bid_px, book.bid_qty, strict=True)), list(zip(book.ask_px, book.ask_qty, strict=True))] == sides
+        columns = (book.bid_px, book.bid_qty), (book.ask_px, book.ask_qty)
+        assert [list(zip(*side, strict=True)) for side in columns] == sides
         assert book.version == update_id + 1 == reader.version
         assert reader.copy_into(into) == 1
         assert into.snapshot() == book

@@ -1,5 +1,7 @@
 """Counters and histograms: what the writer counts is what a reader sees; percentiles against numpy."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -65,7 +67,8 @@ def test_a_counter_added_later_appears(segment, counters):
 
 def test_the_heartbeat_crosses(segment, counters):
     counters.beat(99)
-    assert CountersReader(segment).heartbeat_ns == 99 == segment.heartbeat_ns == CountersReader(segment).read().heartbeat_ns
+    reader = CountersReader(segment)
+    assert [reader.heartbeat_ns, reader.read().heartbeat_ns, segment.heartbeat_ns] == [99, 99, 99]
 
 
 def test_a_full_segment_says_so(counters):
@@ -108,14 +111,15 @@ def test_every_duration_falls_into_the_bucket_that_holds_it(counters):
         after = counters.histogram("h").read()
         (index,) = [i for i, (a, b) in enumerate(zip(after.buckets, before.buckets, strict=True)) if a != b]
         lower, upper = bucket_bounds(index)
-        assert lower <= value and (value < upper or index == 249)
+        assert lower <= value
+        assert value < upper or index == 249
         before = after
 
 
 def test_buckets_join_without_gaps_and_are_an_eighth_of_an_octave():
     bounds = [bucket_bounds(index) for index in range(250)]
     assert bounds[0] == (0, 64)
-    assert all(left[1] == right[0] for left, right in zip(bounds, bounds[1:], strict=False))
+    assert all(left[1] == right[0] for left, right in pairwise(bounds))
     assert bounds[249][0] == 2**37
     assert all((upper - lower) * 8 <= lower for lower, upper in bounds[1:249])
 

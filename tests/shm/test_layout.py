@@ -55,5 +55,6 @@ def test_another_layout_has_another_hash():
 def test_a_segment_of_another_layout_is_refused_with_both_hashes(create):
     segment = create("old", 4096)
     segment.memory().store(layout.SEGMENT_HEADER.offset("layout_hash"), 0xABCD)
-    with pytest.raises(LayoutMismatch, match=f"layout 1/000000000000abcd, this build reads 1/{layout.LAYOUT_HASH:016x}"):
+    ours = f"1/{layout.LAYOUT_HASH:016x}"
+    with pytest.raises(LayoutMismatch, match=f"has layout 1/000000000000abcd, this build reads {ours}"):
         Segment.open(segment.name)

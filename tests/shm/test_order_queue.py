@@ -151,7 +151,7 @@ def test_a_process_killed_outside_leaves_the_queue_as_it_is(pair):
 
 def test_a_queue_must_be_attached_after_the_fork(pair):
     def use_the_parents():
-        with pytest.raises(ShmError, match="attach.. after the fork"):
+        with pytest.raises(ShmError, match=r"attach\(\) after the fork"):
             pair[0].put_many([b"x"])
 
     with forks.Forked(use_the_parents) as child:
