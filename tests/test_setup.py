@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ("awk", "basename", "bash", "cat", "dirname", "env", "flock", "grep", "id", "ls", "mkdir", "nproc", "readlink")
@@ -27,9 +28,11 @@ def pins(lines) -> dict[str, str]:
     found = {}
     for line in lines:
         line = line.split("#")[0].strip()
-        if line:
-            name, exact = line.split("==")
-            found[plain(name)] = exact
+        pin = Requirement(line) if line else None
+        if pin and (pin.marker is None or pin.marker.evaluate()):
+            (exact,) = pin.specifier
+            assert exact.operator == "==", line
+            found[plain(pin.name)] = exact.version
     return found
 
 
