@@ -76,12 +76,12 @@ class Account:
         self.open_counts[name] -= 1
 
     def _forget_oldest(self) -> None:
-        for order_id, order in self.orders.items():
+        for order in self.orders.values():
             if not order.is_open:
                 break
         else:
             return
-        del self.orders[order_id]
+        del self.orders[order.order_id]
         key = (order.symbol.name, order.client_id)
         if self.last_by_client_id.get(key) is order:
             del self.last_by_client_id[key]

@@ -21,7 +21,20 @@ from hive.sim.book import Book, Level
 from hive.sim.decimals import UNIT, notional
 from hive.sim.errors import VenueError
 from hive.sim.orders import (
-    BUY, CANCELED, EXPIRED, FILLED, FOK, GTC, LIMIT_MAKER, MARKET, NEW, PARTIALLY_FILLED, SELL, TRADE, Fill, Order,
+    BUY,
+    CANCELED,
+    EXPIRED,
+    FILLED,
+    FOK,
+    GTC,
+    LIMIT_MAKER,
+    MARKET,
+    NEW,
+    PARTIALLY_FILLED,
+    SELL,
+    TRADE,
+    Fill,
+    Order,
     Trade,
 )
 from hive.sim.symbols import HALT, TRADING, Symbol

@@ -115,9 +115,7 @@ class SymbolFlow:
         order = own.get(inside)
         if order is None or not order.remaining:
             self._rest(own, side, inside, 0, now_ms)
-        level = 0
-        for price in ladder:
-            level += 1
+        for level, price in enumerate(ladder, 1):
             order = own.get(price)
             if order is None or not order.remaining:
                 self._rest(own, side, price, level, now_ms)
@@ -127,7 +125,8 @@ class SymbolFlow:
 
     def _rest(self, own: dict[int, Order], side: str, price: int, level: int, now_ms: int) -> None:
         part = 0.4 + (mix(self._hash ^ price ^ (self._count << 40)) >> 11) / (1 << 53) * 1.2
-        order = Order(self._house, self._symbol, side, LIMIT, GTC, price, self._lots(self._size * part * (1 + level / 40)))
+        quantity = self._lots(self._size * part * (1 + level / 40))
+        order = Order(self._house, self._symbol, side, LIMIT, GTC, price, quantity)
         own[price] = order
         self._engine.place(order, now_ms)
 

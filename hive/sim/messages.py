@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from hive.sim.accounts import Account
-from hive.sim.candles import Candle, INTERVALS_MS
+from hive.sim.candles import INTERVALS_MS, Candle
 from hive.sim.decimals import UNIT, format_units
 from hive.sim.engine import Commission
 from hive.sim.orders import BUY, CANCELED, LIMIT_MAKER, MARKET, NEW, TRADE, Fill, Order, Trade

@@ -42,7 +42,7 @@ class Symbol:
         if self.tick * self.step % UNIT:
             raise ValueError(f"{self.name}: tick times step must be a multiple of 1e-8, was {self.tick} * {self.step}")
         if self.start_price <= 0 or self.start_price % self.tick:
-            raise ValueError(f"{self.name}: start_price must be a positive multiple of the tick, was {self.start_price}")
+            raise ValueError(f"{self.name}: start_price must be a multiple of the tick, was {self.start_price}")
 
 
 def make_symbol(base: str, quote: str, price: str, tick: str, step: str, min_notional: str) -> Symbol:
