@@ -30,16 +30,20 @@ from hive.shm.instruments import InstrumentRules
 
 VENUES: dict[str, Callable[[str], Venue]] = {"binance": BinanceSpot}
 UNKNOWN_SYMBOL = -1121
-RULES_INTERVAL_S = 60.0  # a halt is noticed so late at most
 RULES_RETRY_S = (0.5, 15.0)
 DEFAULT_SILENCE_S = 10.0
+DEFAULT_RULES_INTERVAL_S = 60.0
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class VenueConfig:
-    """One venue as the boot message names it. `ws_url` and `rest_url` are addresses, `kind` its protocol."""
+    """One venue as the boot message names it.
+
+    kind is its protocol. silence_s: how long a subscribed connection may bring nothing before it counts as lost.
+    rules_interval_s: how often the exchange rules are read again; a halt is noticed so late at most.
+    """
 
     index: int
     name: str
@@ -48,14 +52,18 @@ class VenueConfig:
     ws_url: str
     max_connections: int = 1
     silence_s: float = DEFAULT_SILENCE_S
+    rules_interval_s: float = DEFAULT_RULES_INTERVAL_S
 
     def __post_init__(self) -> None:
         if self.kind not in VENUES:
             raise BootError(f"venue {self.name}: kind must be one of {sorted(VENUES)}, was {self.kind!r}")
         if self.max_connections < 1:
             raise BootError(f"venue {self.name}: max_connections must be >= 1, was {self.max_connections}")
-        if self.silence_s <= 0:
-            raise BootError(f"venue {self.name}: silence_s must be > 0, was {self.silence_s}")
+        if self.silence_s <= 0 or self.rules_interval_s <= 0:
+            raise BootError(
+                f"venue {self.name}: silence_s and rules_interval_s must be > 0, "
+                f"were {self.silence_s} and {self.rules_interval_s}"
+            )
 
 
 class VenueFeed:
@@ -225,7 +233,7 @@ class VenueFeed:
     async def _watch_rules(self, rest: RestClient) -> None:
         """Read the rules again and again: instruments are halted, and filters change."""
         while True:
-            await asyncio.sleep(RULES_INTERVAL_S)
+            await asyncio.sleep(self.config.rules_interval_s)
             if not self._by_symbol:
                 continue
             try:
