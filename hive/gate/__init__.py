@@ -1,0 +1,1 @@
+"""The gate: the only process with keys; it sends every order and reports what became of it."""

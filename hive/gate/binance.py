@@ -1,0 +1,300 @@
+"""A Binance spot account: WebSocket API first, signed REST as fallback, a user data stream of its own.
+
+    orders   order.place and order.cancel over one WebSocket API connection; over REST while that one is down
+    stream   userDataStream.subscribe.signature over a second one, so that neither can hide the other's silence
+    REST     the clock, exchangeInfo, and questions that must not depend on the connection in doubt
+
+Sources: github.com/binance/binance-spot-api-docs: web-socket-api.md, rest-api.md, user-data-stream.md, errors.md.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import aiohttp
+
+from hive.gate import binance_messages as wire
+from hive.gate.binance_messages import Answer
+from hive.gate.binance_rest import RestApi, sent_trace
+from hive.gate.binance_ws import WsApi
+from hive.gate.errors import BootError, ClockRefused, Refused, Throttled, Unanswered, VenueError
+from hive.gate.limits import LimitKind, Limits
+from hive.gate.server_time import ServerClock
+from hive.gate.settings import VenueSettings
+from hive.gate.signing import Signer
+from hive.gate.venue import Balance, NewOrder, OrderState, Trade, VenueEvents, check_endpoint
+
+# request weights, from the documents
+PLACE, CANCEL, STATUS, TRADES, OPEN_ORDERS, ACCOUNT, ORDER_COUNTS, CONNECT, TIME = 1, 1, 4, 5, 80, 20, 40, 2, 1
+
+CLOCK_EVERY_S = 30.0
+CLOCK_SAMPLES = 5
+GUARD_NS = 200_000_000
+EXCHANGE_INFO_TIMEOUT_S = 30.0
+
+
+class BinanceVenue:
+    """One Binance spot account.
+
+    Args:
+        settings: URLs, keys, recvWindow
+        log: named for the venue
+
+    Raises:
+        EndpointRefused: a URL is not on loopback, a testnet or a demo host.
+    """
+
+    def __init__(self, settings: VenueSettings, log: logging.Logger) -> None:
+        for url in (settings.rest_url, settings.ws_api_url):
+            check_endpoint(url)
+        self.name = settings.name
+        self._settings = settings
+        self._log = log
+        self._clock = ServerClock()
+        self._signer = Signer(settings.api_key, settings.api_secret)
+        self._limits = Limits([], GUARD_NS)
+        self._symbols: dict[str, str] = {}
+        self._pairs: dict[str, str] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self._events: VenueEvents | None = None
+        self._doubtful = False  # the last request over the orders' connection had no answer
+
+    async def open(self, events: VenueEvents) -> None:
+        """Read clock, limits and instruments; see `Venue.open`."""
+        self._events = events
+        if self._session is None:
+            self._session = aiohttp.ClientSession(trace_configs=[sent_trace()])
+            self._rest = RestApi(self._session, self._settings.rest_url, self._signer, self._log)
+            api = self._settings.ws_api_url
+            self._orders = WsApi(self._session, api, self._clock, self._log)
+            self._stream = WsApi(
+                self._session, api, self._clock, self._log, self._subscribe, self._stream_down, self._on_event
+            )
+        await self.sync_clock()
+        info = await self._public("/api/v3/exchangeInfo", EXCHANGE_INFO_TIMEOUT_S)
+        body = info.check()
+        self._symbols = wire.pairs(body["symbols"])
+        self._pairs = {symbol: pair for pair, symbol in self._symbols.items()}
+        self._limits = Limits(wire.limit_rules(body["rateLimits"]), GUARD_NS)
+        self._limits.assume(info.counts, self.venue_ns())
+        await self._prove_keys()
+        await self._read_order_counts()
+
+    async def run(self) -> None:
+        """Keep both connections, the subscription and the clock; see `Venue.run`."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._orders.run())
+            group.create_task(self._stream.run())
+            group.create_task(self._keep_clock())
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    def venue_ns(self) -> int:
+        """Return the venue's wall time."""
+        return self._clock.venue_ns()
+
+    def symbol(self, pair: str) -> str | None:
+        """Return the venue's name of a pair."""
+        return self._symbols.get(pair)
+
+    def pair(self, symbol: str) -> str | None:
+        """Return the pair of a symbol."""
+        return self._pairs.get(symbol)
+
+    def order_wait_ns(self, now_ns: int) -> int:
+        """Return when to try a new order again, 0 when it may go now."""
+        return self._limits.wait_ns(PLACE, 1, self.venue_ns(), now_ns)
+
+    def restart_stream(self) -> None:
+        """Make the user stream anew."""
+        self._stream.drop()
+
+    def figures(self) -> dict[str, int]:
+        """Return the venue's figures by counter name."""
+        if self._session is None:
+            return {}
+        now_ns = self.venue_ns()
+        weight_used, weight_limit = self._limits.used(LimitKind.WEIGHT, now_ns)
+        return {
+            "user_connections": self._orders.up + self._stream.up,
+            "user_reconnects": max(0, self._orders.connects - 1) + max(0, self._stream.connects - 1),
+            "weight_used": weight_used,
+            "weight_limit": weight_limit,
+            "orders_10s_used": self._limits.used(LimitKind.ORDERS, now_ns)[0],
+            "clock_offset_ms": self._clock.ahead_of_host_ms(),
+        }
+
+    async def place(self, order: NewOrder, on_sent: Callable[[int], None]) -> tuple[OrderState, list[Trade]]:
+        """Place an order; see `Venue.place`."""
+        params = wire.order_params(order)
+        body = await self._trade("order.place", "POST", params, PLACE, 1, on_sent)
+        return self._read(lambda: (wire.order_state(body, order.client_order_id), wire.placed_trades(body)))
+
+    async def cancel(self, symbol: str, client_order_id: str) -> OrderState:
+        """Cancel an order; see `Venue.cancel`."""
+        params = {"symbol": symbol, "origClientOrderId": client_order_id}
+        await self._granted(CANCEL)
+        body = await self._trade("order.cancel", "DELETE", params, CANCEL, 0, None)
+        return self._read(lambda: wire.order_state(body, client_order_id))
+
+    async def status(self, symbol: str, client_order_id: str) -> OrderState | None:
+        """Return an order's state, None when the venue says that it does not exist."""
+        params = {"symbol": symbol, "origClientOrderId": client_order_id}
+        try:
+            if self._orders.up and not self._doubtful:
+                await self._granted(STATUS)
+                body = await self._trade("order.status", "GET", params, STATUS, 0, None)
+            else:
+                body = await self._ask("/api/v3/order", params, STATUS)
+        except Refused as refused:
+            if refused.code == wire.NO_SUCH_ORDER:
+                return None
+            raise
+        return self._read(lambda: wire.order_state(body, client_order_id))
+
+    async def trades(self, symbol: str, exchange_order_id: str) -> list[Trade]:
+        """Return an order's fills."""
+        body = await self._ask("/api/v3/myTrades", {"symbol": symbol, "orderId": exchange_order_id}, TRADES)
+        return self._read(lambda: [wire.account_trade(entry) for entry in body])
+
+    async def open_orders(self) -> list[OrderState]:
+        """Return every open order of the account."""
+        body = await self._ask("/api/v3/openOrders", {}, OPEN_ORDERS)
+        return self._read(lambda: [wire.order_state(entry) for entry in body])
+
+    async def balances(self) -> list[Balance]:
+        """Return every balance that is not zero."""
+        body = await self._ask("/api/v3/account", {"omitZeroBalances": "true"}, ACCOUNT)
+        return self._read(lambda: wire.account_balances(body))
+
+    async def sync_clock(self) -> None:
+        """Ask the venue for its time, several times, and keep the median."""
+        samples = []
+        for _ in range(CLOCK_SAMPLES):
+            before_ns = time.monotonic_ns()
+            body = (await self._public("/api/v3/time", self._settings.request_timeout_s)).check()
+            samples.append((before_ns, int(body["serverTime"]), time.monotonic_ns()))
+        self._clock.set_round(samples)
+
+    async def _keep_clock(self) -> None:
+        while True:
+            await asyncio.sleep(CLOCK_EVERY_S)
+            try:
+                await self.sync_clock()
+            except VenueError as error:
+                self._log.warning("the venue's clock could not be read: %s", error)
+
+    async def _prove_keys(self) -> None:
+        try:
+            await self.balances()
+        except Refused as refused:
+            if refused.code in wire.BAD_KEYS:
+                raise BootError(f"venue {self.name} refuses the API key: {refused}") from None
+            raise
+
+    async def _read_order_counts(self) -> None:
+        try:
+            body = await self._ask("/api/v3/rateLimit/order", {}, ORDER_COUNTS)
+        except Refused as refused:
+            self._log.warning("the venue does not tell its order counts (%s): taken as 0", refused)
+            return
+        self._limits.assume(wire.limit_counts(body), self.venue_ns())
+
+    async def _subscribe(self, ws: WsApi) -> None:
+        charge = self._limits.charge(2 * CONNECT, 0, self.venue_ns())
+        params = self._signer.params({"timestamp": self._clock.timestamp_ms()})
+        answer = await ws.request("userDataStream.subscribe.signature", params, self._settings.request_timeout_s)
+        self._limits.settle(charge, answer.counts, self.venue_ns())
+        try:
+            self._checked(answer)
+        except ClockRefused:
+            await self.sync_clock()
+            raise
+        self._events.on_stream(True)
+
+    def _stream_down(self) -> None:
+        self._events.on_stream(False)
+
+    def _on_event(self, event: dict) -> None:
+        kind = event.get("e")
+        try:
+            if kind == "executionReport":
+                self._events.on_order(*wire.execution_report(event))
+            elif kind == "outboundAccountPosition":
+                self._events.on_balances(wire.account_position(event))
+            elif kind == "eventStreamTerminated":
+                self._stream.drop()
+        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+            # what cannot be read must not be lost: the new stream starts with questions about every open order
+            self._log.error("a %s event could not be read (%r): the stream is made anew", kind, error)
+            self._stream.drop()
+
+    async def _trade(
+        self,
+        method: str,
+        verb: str,
+        params: dict[str, str | int],
+        weight: int,
+        orders: int,
+        on_sent: Callable[[int], None] | None,
+    ) -> dict:
+        """Send one request by one way; never by the other once the first may have written it."""
+        charge = self._limits.charge(weight, orders, self.venue_ns())
+        timeout_s = self._settings.request_timeout_s
+        try:
+            if self._orders.up:
+                signed = self._signer.params(self._stamped(params))
+                answer = await self._orders.request(method, signed, timeout_s, on_sent)
+            else:
+                answer = await self._rest.request(
+                    verb, "/api/v3/order", self._stamped(params), timeout_s, on_sent=on_sent
+                )
+        except Unanswered:
+            self._doubtful = True
+            raise
+        self._doubtful = False
+        self._limits.settle(charge, answer.counts, self.venue_ns())
+        return self._checked(answer)
+
+    async def _ask(self, path: str, params: dict[str, str | int], weight: int) -> object:
+        """Ask by REST."""
+        await self._granted(weight)
+        charge = self._limits.charge(weight, 0, self.venue_ns())
+        answer = await self._rest.request("GET", path, self._stamped(params), self._settings.request_timeout_s)
+        self._limits.settle(charge, answer.counts, self.venue_ns())
+        try:
+            return self._checked(answer)
+        except ClockRefused:
+            await self.sync_clock()
+            raise
+
+    async def _public(self, path: str, timeout_s: float) -> Answer:
+        self._limits.charge(TIME, 0, self.venue_ns())
+        answer = await self._rest.request("GET", path, {}, timeout_s, signed=False)
+        self._checked(answer)
+        return answer
+
+    async def _granted(self, weight: int) -> None:
+        while wait_ns := self._limits.wait_ns(weight, 0, self.venue_ns(), time.monotonic_ns()):
+            await asyncio.sleep(wait_ns * 1e-9)
+
+    def _stamped(self, params: dict[str, str | int]) -> dict[str, str | int]:
+        return {**params, "recvWindow": self._settings.recv_window_ms, "timestamp": self._clock.timestamp_ms()}
+
+    def _checked(self, answer: Answer) -> object:
+        try:
+            return answer.check()
+        except Throttled as throttled:
+            self._limits.close(throttled.wait_s, time.monotonic_ns())
+            self._events.on_throttled(throttled.wait_s, throttled.text)
+            raise
+
+    def _read[T](self, reader: Callable[[], T]) -> T:
+        try:
+            return reader()
+        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+            raise Unanswered(f"the venue's answer could not be read: {error!r}") from None

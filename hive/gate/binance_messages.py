@@ -1,0 +1,251 @@
+"""Binance's messages, read into the gate's values. (github.com/binance/binance-spot-api-docs)"""
+
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from hive.gate.errors import ClockRefused, Refused, Throttled, Unanswered
+from hive.gate.limits import LimitCount, LimitKind, LimitRule
+from hive.gate.venue import Balance, NewOrder, OrderState, OrderStatus, Trade
+from hive.shm.messages import OrderType, Side
+
+SECOND_NS = 1_000_000_000
+_WINDOW_NS = {"SECOND": SECOND_NS, "MINUTE": 60 * SECOND_NS, "HOUR": 3600 * SECOND_NS, "DAY": 86_400 * SECOND_NS}
+_COUNT_HEADER = re.compile(r"X-MBX-(USED-WEIGHT|ORDER-COUNT)-(\d+)([SMHD])", re.IGNORECASE)
+_HEADER_KIND = {"USED-WEIGHT": LimitKind.WEIGHT, "ORDER-COUNT": LimitKind.ORDERS}
+_HEADER_UNIT = {unit[0]: window for unit, window in _WINDOW_NS.items()}
+
+_STATUS = {
+    "NEW": OrderStatus.LIVE,
+    "PENDING_NEW": OrderStatus.LIVE,
+    "PARTIALLY_FILLED": OrderStatus.LIVE,
+    "PENDING_CANCEL": OrderStatus.LIVE,
+    "FILLED": OrderStatus.FILLED,
+    "CANCELED": OrderStatus.CANCELLED,
+    "EXPIRED": OrderStatus.EXPIRED,
+    "EXPIRED_IN_MATCH": OrderStatus.EXPIRED,
+    "REJECTED": OrderStatus.REJECTED,
+}
+
+NO_SUCH_ORDER = -2013
+CANCEL_REJECTED = -2011
+_INVALID_TIMESTAMP = -1021
+_TOO_MANY = frozenset({-1003, -1015})
+_MAYBE_EXECUTED = frozenset({-1000, -1001, -1006, -1007, -1008, -1016})  # "execution status unknown", or not clear
+BAD_KEYS = frozenset({-1002, -1022, -2008, -2014, -2015})  # a restart does not cure these
+_DUPLICATE = "Duplicate order sent."
+_DEFAULT_WAIT_S = {429: 10.0, 418: 120.0, 403: 300.0}  # when the venue does not say how long
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A venue's answer, by either way.
+
+    Args:
+        status: HTTP status, or the WebSocket API's status field
+        body: the result, or None when it failed
+        code, text: the error's
+        counts: what it says of the limits
+        retry_after_s: seconds until the next request is welcome; None when not said
+    """
+
+    status: int
+    body: Any = None
+    code: int = 0
+    text: str = ""
+    counts: list[LimitCount] = field(default_factory=list)
+    retry_after_s: float | None = None
+
+    def check(self) -> Any:
+        """Return the body, or raise what the answer says of the request's fate."""
+        if self.status == 200:
+            return self.body
+        said = f"{self.status} {self.code} {self.text}".strip()
+        if self.status >= 500 or self.status == 408 or self.code in _MAYBE_EXECUTED:
+            raise Unanswered(said)
+        if self.status in (418, 429) or self.code in _TOO_MANY or (self.status == 403 and not self.code):
+            wait_s = self.retry_after_s
+            raise Throttled(_DEFAULT_WAIT_S.get(self.status, 10.0) if wait_s is None else wait_s, said)
+        if self.code == _INVALID_TIMESTAMP:
+            raise ClockRefused(self.code, self.text)
+        if self.text == _DUPLICATE:
+            raise Unanswered(said)  # an order of this id is open: what it is, only a question tells
+        if 400 <= self.status < 500:
+            raise Refused(self.code or self.status, self.text or f"HTTP status {self.status}")
+        raise Unanswered(said)
+
+
+def answer_of_ws(message: dict, venue_ms: int) -> Answer:
+    """Read a response of the WebSocket API; `venue_ms` is the venue's time now."""
+    error = message.get("error") or {}
+    data = error.get("data") or {}
+    retry_after_s = None
+    if "retryAfter" in data:
+        retry_after_s = max(0.0, (data["retryAfter"] - data.get("serverTime", venue_ms)) / 1000)
+    return Answer(
+        status=message["status"],
+        body=message.get("result"),
+        code=error.get("code", 0),
+        text=error.get("msg", ""),
+        counts=limit_counts(message.get("rateLimits", ())),
+        retry_after_s=retry_after_s,
+    )
+
+
+def answer_of_rest(status: int, body: Any, headers: dict[str, str]) -> Answer:
+    """Read a REST response; `body` is its JSON, or None when it has none."""
+    counts = []
+    for name, value in headers.items():
+        match = _COUNT_HEADER.fullmatch(name)
+        if match and value.isdigit():
+            window = int(match[2]) * _HEADER_UNIT[match[3].upper()]
+            counts.append(LimitCount(_HEADER_KIND[match[1].upper()], window, int(value)))
+    retry_after = headers.get("Retry-After", "")
+    error = body if status != 200 and isinstance(body, dict) else {}
+    if status == 200 and body is None:
+        raise Unanswered("200 without JSON")
+    return Answer(
+        status=status,
+        body=body if status == 200 else None,
+        code=error.get("code", 0),
+        text=error.get("msg", ""),
+        counts=counts,
+        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
+    )
+
+
+def limit_rules(limits: list[dict]) -> list[LimitRule]:
+    """Read exchangeInfo's rateLimits; kinds that the gate does not know are left out."""
+    return [
+        LimitRule(LimitKind(entry["rateLimitType"]), _window_ns(entry), int(entry["limit"]))
+        for entry in limits
+        if entry["rateLimitType"] in LimitKind
+    ]
+
+
+def limit_counts(limits: list[dict]) -> list[LimitCount]:
+    """Read a response's rateLimits."""
+    return [
+        LimitCount(LimitKind(entry["rateLimitType"]), _window_ns(entry), int(entry["count"]))
+        for entry in limits
+        if entry["rateLimitType"] in LimitKind and "count" in entry
+    ]
+
+
+def pairs(symbols: list[dict]) -> dict[str, str]:
+    """Return {pair: symbol} of exchangeInfo's symbols."""
+    return {f"{entry['baseAsset']}-{entry['quoteAsset']}": entry["symbol"] for entry in symbols}
+
+
+def order_params(order: NewOrder) -> dict[str, str | int]:
+    """Return the parameters of a new order; its fills are asked for in the answer."""
+    params: dict[str, str | int] = {
+        "symbol": order.symbol,
+        "side": order.side.name,
+        "type": order.order_type.name,
+        "quantity": f"{order.amount:f}",
+        "newClientOrderId": order.client_order_id,
+        "newOrderRespType": "FULL",
+    }
+    if order.order_type is not OrderType.MARKET:
+        params["price"] = f"{order.price:f}"
+    if order.order_type is OrderType.LIMIT:
+        params["timeInForce"] = order.tif.name
+    return params
+
+
+def order_state(body: dict, client_order_id: str = "") -> OrderState:
+    """Read an order as order.place, order.cancel, order.status and openOrders give it.
+
+    Args:
+        client_order_id: the id that was asked about; a cancel's answer calls the order's id origClientOrderId
+    """
+    wall_ms = body.get("updateTime") or body.get("transactTime") or body.get("time") or 0
+    return OrderState(
+        client_order_id=client_order_id or body["clientOrderId"],
+        exchange_order_id=str(body["orderId"]),
+        symbol=body["symbol"],
+        side=Side[body["side"]],
+        status=_STATUS[body["status"]],
+        executed=Decimal(body["executedQty"]),
+        price=Decimal(body["price"]),
+        amount=Decimal(body["origQty"]),
+        wall_ns=wall_ms * 1_000_000,
+    )
+
+
+def placed_trades(body: dict) -> list[Trade]:
+    """Read the fills in the answer to a new order; all of them took."""
+    wall_ns = body.get("transactTime", 0) * 1_000_000
+    return [
+        Trade(
+            trade_id=fill["tradeId"],
+            price=Decimal(fill["price"]),
+            amount=Decimal(fill["qty"]),
+            fee=Decimal(fill["commission"]),
+            fee_asset=_asset(fill["commissionAsset"]),
+            maker=False,
+            wall_ns=wall_ns,
+        )
+        for fill in body.get("fills", ())
+    ]
+
+
+def account_trade(body: dict) -> Trade:
+    """Read one of myTrades."""
+    return Trade(
+        trade_id=body["id"],
+        price=Decimal(body["price"]),
+        amount=Decimal(body["qty"]),
+        fee=Decimal(body["commission"]),
+        fee_asset=_asset(body["commissionAsset"]),
+        maker=body["isMaker"],
+        wall_ns=body["time"] * 1_000_000,
+    )
+
+
+def execution_report(event: dict) -> tuple[OrderState, Trade | None]:
+    """Read an executionReport: the order's state, and its fill when it has one."""
+    state = OrderState(
+        client_order_id=event["C"] or event["c"],  # C: the id of the order that this one cancels, else empty
+        exchange_order_id=str(event["i"]),
+        symbol=event["s"],
+        side=Side[event["S"]],
+        status=_STATUS[event["X"]],
+        executed=Decimal(event["z"]),
+        price=Decimal(event["p"]),
+        amount=Decimal(event["q"]),
+        wall_ns=event["T"] * 1_000_000,
+    )
+    if event["x"] != "TRADE":
+        return state, None
+    trade = Trade(
+        trade_id=event["t"],
+        price=Decimal(event["L"]),
+        amount=Decimal(event["l"]),
+        fee=Decimal(event["n"] or "0"),
+        fee_asset=_asset(event["N"] or ""),
+        maker=event["m"],
+        wall_ns=event["T"] * 1_000_000,
+    )
+    return state, trade
+
+
+def account_position(event: dict) -> list[Balance]:
+    """Read an outboundAccountPosition."""
+    return [Balance(entry["a"], Decimal(entry["f"]), Decimal(entry["l"])) for entry in event["B"]]
+
+
+def account_balances(body: dict) -> list[Balance]:
+    """Read the balances of an account that are not zero."""
+    balances = (Balance(e["asset"], Decimal(e["free"]), Decimal(e["locked"])) for e in body["balances"])
+    return [balance for balance in balances if balance.free or balance.locked]
+
+
+def _window_ns(entry: dict) -> int:
+    return int(entry["intervalNum"]) * _WINDOW_NS[entry["interval"]]
+
+
+def _asset(name: str) -> str:
+    return name.encode("ascii", "replace").decode("ascii")[:12]  # a reply holds 12 ASCII characters

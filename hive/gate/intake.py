@@ -1,0 +1,189 @@
+"""The links to the workers: intents in, replies out, and whose order is whose.
+
+A worker has one link per epoch. Intents whose client order id is not one of its own strategies' are refused here;
+replies find their worker by the strategy's tag, and those of a worker that is gone end in the log.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hive.gate.settings import OwnerSettings
+from hive.shm.errors import NotRepresentable, QueueWedged
+from hive.shm.ids import parse_order_id
+from hive.shm.link import Link
+from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind, unpack
+from hive.shm.order_queue import OrderQueue
+from hive.shm.wake import Waker
+
+_REFUSAL = {
+    IntentKind.PLACE: ReplyKind.REJECTED,
+    IntentKind.QUERY: ReplyKind.REJECTED,
+    IntentKind.CANCEL: ReplyKind.CANCEL_FAILED,
+}
+
+
+@dataclass(slots=True)
+class WorkerLink:
+    """A worker's link; `wedged` when its queues cannot be used until a fresh pair comes."""
+
+    index: int
+    epoch: int
+    names: tuple[str, str]
+    link: Link
+    queues: tuple[OrderQueue, OrderQueue]
+    waker: Waker
+    wedged: bool = False
+    dirty: bool = False
+
+
+class Intake:
+    """All workers' links.
+
+    Args:
+        fleet_id: of the orders that this gate sends
+        strategies: who owns which tag
+        handle: takes (intent, tag, worker's epoch)
+        on_wedged: told the index and epoch of a worker whose queue pair must be replaced
+        on_pending: called when there is something to flush
+    """
+
+    def __init__(
+        self,
+        fleet_id: str,
+        strategies: tuple[OwnerSettings, ...],
+        handle: Callable[[Intent, str, int], None],
+        on_wedged: Callable[[int, int], None],
+        on_pending: Callable[[], None],
+        log: logging.Logger,
+    ) -> None:
+        self._fleet_id = fleet_id
+        self._worker_of = {strategy.tag: strategy.worker for strategy in strategies}
+        self._handle = handle
+        self._on_wedged = on_wedged
+        self._on_pending = on_pending
+        self._log = log
+        self._links: dict[int, WorkerLink] = {}
+
+    def attach(self, index: int, epoch: int, inbound: str, outbound: str, wake: str) -> bool:
+        """Use a worker's queue pair; returns whether it is a new link (not a fresh pair of one that was wedged).
+
+        Raises:
+            ShmError: a queue cannot be mapped.
+        """
+        old = self._links.get(index)
+        names = (inbound, outbound)
+        if old is not None and old.epoch == epoch and old.names == names:
+            return False
+        queues = (OrderQueue.attach(inbound), OrderQueue.attach(outbound))
+        if old is not None and old.epoch == epoch:
+            for queue in old.queues:
+                queue.close()
+            old.link.relink(*queues)
+            old.queues, old.names, old.wedged, old.dirty = queues, names, False, True
+            return False
+        if old is not None:
+            self.detach(index, old.epoch)
+        waker = Waker(wake)
+        self._links[index] = WorkerLink(index, epoch, names, Link(*queues, waker, epoch), queues, waker)
+        return True
+
+    def detach(self, index: int, epoch: int) -> None:
+        """Forget a worker's link, unless a later epoch has taken its place."""
+        entry = self._links.get(index)
+        if entry is None or entry.epoch > epoch:
+            return
+        del self._links[index]
+        unacked = len(entry.link.unacked())
+        if unacked:
+            self._log.info("worker %d (epoch %d) is gone with %d replies not taken", index, epoch, unacked)
+        for queue in entry.queues:
+            queue.close()
+        entry.waker.close()
+
+    def assign(self, tags: list[str], worker: int) -> None:
+        """Say that these strategies live on a worker from now on."""
+        for tag in tags:
+            self._worker_of[tag] = worker
+
+    def tags_of(self, worker: int) -> set[str]:
+        """Return the tags of a worker's strategies."""
+        return {tag for tag, index in self._worker_of.items() if index == worker}
+
+    def poll(self) -> None:
+        """Take in what every worker has sent, and act on it before it is acknowledged."""
+        for entry in list(self._links.values()):
+            if entry.wedged:
+                continue
+            try:
+                while payloads := entry.link.poll():
+                    entry.dirty = True  # an ack is owed
+                    for payload in payloads:
+                        self._take(entry, payload)
+            except QueueWedged:
+                self._wedge(entry)
+
+    def reply(self, tag: str, reply: Reply) -> None:
+        """Send a reply to the worker of a strategy."""
+        entry = self._links.get(self._worker_of.get(tag, -1))
+        if entry is None:
+            self._log.info("reply %s of order %s: its worker is not there", reply.kind.name, reply.client_order_id)
+            return
+        self.send(entry.index, reply)
+
+    def broadcast(self, reply: Reply) -> None:
+        """Send a reply to every worker."""
+        for index in self._links:
+            self.send(index, reply)
+
+    def send(self, worker: int, reply: Reply) -> None:
+        """Send a reply to one worker."""
+        entry = self._links[worker]
+        try:
+            payload = reply.pack()
+        except NotRepresentable as error:
+            self._log.error("reply %s of order %s cannot be sent: %s", reply.kind.name, reply.client_order_id, error)
+            return
+        entry.link.send(payload)
+        entry.dirty = True
+        self._on_pending()
+
+    def flush(self) -> None:
+        """Put what is to be sent into the queues; what does not fit goes with a later call."""
+        for entry in list(self._links.values()):
+            if entry.dirty and not entry.wedged:
+                try:
+                    entry.dirty = not entry.link.flush()
+                except QueueWedged:
+                    self._wedge(entry)
+
+    def close(self) -> None:
+        """Forget every link."""
+        for entry in list(self._links.values()):
+            self.detach(entry.index, entry.epoch)
+
+    def _take(self, entry: WorkerLink, payload: bytes) -> None:
+        try:
+            intent = unpack(payload)
+        except ValueError as error:
+            self._log.error("worker %d sent what is no intent: %s", entry.index, error)
+            return
+        if not isinstance(intent, Intent):
+            self._log.error("worker %d sent a reply", entry.index)
+            return
+        owner = parse_order_id(intent.client_order_id)
+        if owner is None or owner[0] != self._fleet_id:
+            self._refuse(entry, intent, f"client order id is not one of fleet {self._fleet_id}")
+        elif self._worker_of.get(owner[1]) != entry.index:
+            self._refuse(entry, intent, f"no strategy of worker {entry.index} has the tag {owner[1]}")
+        else:
+            self._handle(intent, owner[1], entry.epoch)
+
+    def _refuse(self, entry: WorkerLink, intent: Intent, why: str) -> None:
+        self._log.error("worker %d, order %s refused: %s", entry.index, intent.client_order_id, why)
+        self.send(entry.index, Reply(_REFUSAL[intent.kind], intent.venue, intent.client_order_id, text=why))
+
+    def _wedge(self, entry: WorkerLink) -> None:
+        entry.wedged = True
+        self._log.error("the queues of worker %d (epoch %d) are wedged", entry.index, entry.epoch)
+        self._on_wedged(entry.index, entry.epoch)

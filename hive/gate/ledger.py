@@ -1,0 +1,359 @@
+"""The ledger: every order of an account, what is known of it, and what its strategy has been told.
+
+    PENDING -> SENT -> ACKED -> FILLED | CANCELLED | EXPIRED
+       |        |  \\-> UNKNOWN -> ACKED ... | REJECTED
+       |        \\----> REJECTED
+       \\-> CANCELLED (withdrawn before it was sent), REJECTED
+
+Each method takes one piece of evidence and returns the replies that follow from it, in order. The promises, whatever
+the order and repetition of the evidence:
+- a strategy hears ACKED before any FILL, every fill once, all of an order's fills before FILLED, CANCELLED or EXPIRED,
+  and one of those, or REJECTED, once and last;
+- an order is PENDING again after SENT only when the venue itself said that it did not execute it;
+- a final state stays, with one exception: evidence of life from the venue overrules a REJECTED or a withdrawal, and
+  is reported as ACKED and on. It means that the venue first denied the order; a fill is never dropped.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import IntEnum
+
+from hive.gate.venue import OrderState, OrderStatus, Trade
+from hive.shm.messages import Intent, IntentKind, OrderType, Reply, ReplyKind, Side, TimeInForce
+
+ZERO = Decimal(0)
+
+
+class State(IntEnum):
+    """What the gate knows of an order."""
+
+    PENDING = 1  # waits for its turn, never sent
+    SENT = 2  # written to a connection, no answer yet
+    UNKNOWN = 3  # may live or not, the venue is being asked
+    ACKED = 4
+    FILLED = 5
+    CANCELLED = 6
+    EXPIRED = 7
+    REJECTED = 8
+
+
+FINAL = frozenset({State.FILLED, State.CANCELLED, State.EXPIRED, State.REJECTED})
+_STATE_OF = {
+    OrderStatus.FILLED: State.FILLED,
+    OrderStatus.CANCELLED: State.CANCELLED,
+    OrderStatus.EXPIRED: State.EXPIRED,
+}
+_KIND_OF = {
+    State.ACKED: ReplyKind.ACKED,
+    State.UNKNOWN: ReplyKind.UNKNOWN,
+    State.FILLED: ReplyKind.FILLED,
+    State.CANCELLED: ReplyKind.CANCELLED,
+    State.EXPIRED: ReplyKind.EXPIRED,
+    State.REJECTED: ReplyKind.REJECTED,
+}
+
+
+@dataclass(slots=True, eq=False)
+class Order:
+    """One order. `executed` is what the venue says was filled, `filled` what the strategy has been told.
+
+    Attributes:
+        origin: the kind of intent that brought it here
+        tag: its strategy; worker_epoch: of the worker that sent it, 0 when it was found at the venue
+        absent_ns: monotonic; before it "does not exist" may only mean "not there yet"
+        closing: what the venue said it ended as, while fills are missing
+        cancel_wanted, cancelling: a cancel has been asked for; a cancel is on its way
+        refusal: code and text of a refused cancel, to be reported when the venue says that the order still lives
+        suspect: the venue must be asked, whatever the state says
+        denials: how often in a row the venue said that it does not exist
+        clock_refusals: how often its timestamp was refused
+        stream_ns: when the user stream last spoke of it
+    """
+
+    client_order_id: str
+    pair: str
+    symbol: str
+    tag: str
+    origin: IntentKind
+    side: Side
+    order_type: OrderType
+    tif: TimeInForce
+    price: Decimal | None
+    amount: Decimal
+    worker_epoch: int
+    created_ns: int
+    state: State = State.PENDING
+    exchange_order_id: str = ""
+    executed: Decimal = ZERO
+    closing: State | None = None
+    trades: dict[int, Trade] = field(default_factory=dict)
+    filled: Decimal = ZERO
+    code: int = 0
+    text: str = ""
+    sent_ns: int = 0
+    absent_ns: int = 0
+    heard_ns: int = 0
+    final_ns: int = 0
+    wall_ns: int = 0
+    cancel_wanted: bool = False
+    cancelling: bool = False
+    refusal: tuple[int, str] | None = None
+    suspect: bool = False
+    denials: int = 0
+    told_unknown: bool = False
+    clock_refusals: int = 0
+    stream_ns: int = 0
+
+    @property
+    def final(self) -> bool:
+        """Whether it has ended."""
+        return self.state in FINAL
+
+    @property
+    def trades_missing(self) -> bool:
+        """Whether the venue filled more than the strategy has been told."""
+        return self.filled < self.executed
+
+    @property
+    def needs_asking(self) -> bool:
+        """Whether only the venue can tell how it stands."""
+        if self.final:
+            return self.trades_missing
+        return self.suspect or self.state is State.UNKNOWN or self.trades_missing or self.closing is not None
+
+
+class Ledger:
+    """The orders of one venue account.
+
+    Args:
+        venue: the account's number in intents and replies
+    """
+
+    def __init__(self, venue: int) -> None:
+        self.venue = venue
+        self._orders: dict[str, Order] = {}
+        self._open: dict[str, Order] = {}
+        self._ended: deque[Order] = deque()
+
+    def get(self, client_order_id: str) -> Order | None:
+        """Return an order, None when it was never seen or has been forgotten."""
+        return self._orders.get(client_order_id)
+
+    def open_orders(self) -> Iterator[Order]:
+        """Iterate over the orders that have not ended; the ledger may change meanwhile."""
+        return iter(list(self._open.values()))
+
+    def count(self, state: State) -> int:
+        """Return how many open orders are in a state."""
+        return sum(order.state is state for order in self._open.values())
+
+    def admit(self, intent: Intent, tag: str, symbol: str, worker_epoch: int) -> Order:
+        """Enter the order of an intent as PENDING; its client order id must be new.
+
+        Raises:
+            ValueError: the client order id is known, so it must not be sent.
+        """
+        if intent.client_order_id in self._orders:
+            raise ValueError(f"a client order id is sent once, {intent.client_order_id} is known")
+        order = Order(
+            client_order_id=intent.client_order_id,
+            pair=intent.pair,
+            symbol=symbol,
+            tag=tag,
+            origin=intent.kind,
+            side=intent.side,
+            order_type=intent.order_type,
+            tif=intent.tif,
+            price=intent.price,
+            amount=intent.amount or ZERO,
+            worker_epoch=worker_epoch,
+            created_ns=intent.created_ns,
+        )
+        self._orders[order.client_order_id] = self._open[order.client_order_id] = order
+        return order
+
+    def adopt(self, state: OrderState, pair: str, tag: str, now_ns: int) -> Order:
+        """Enter an order of ours that was found at the venue, as UNKNOWN; `observe` what was found next."""
+        intent = Intent(
+            IntentKind.QUERY,
+            self.venue,
+            pair,
+            state.client_order_id,
+            side=state.side,
+            price=state.price,
+            amount=state.amount,
+            created_ns=now_ns,
+        )
+        order = self.admit(intent, tag, state.symbol, 0)
+        order.state = State.UNKNOWN
+        return order
+
+    def forget(self, order: Order) -> None:
+        """Drop an order that turned out never to have been one (a question about an id that nobody knows)."""
+        self._orders.pop(order.client_order_id, None)
+        self._open.pop(order.client_order_id, None)
+
+    def send(self, order: Order, absent_ns: int) -> None:
+        """PENDING -> SENT, before the request is written."""
+        if order.state is not State.PENDING:
+            raise ValueError(f"an order is sent once, {order.client_order_id} is {order.state.name}")
+        order.state = State.SENT
+        order.absent_ns = absent_ns
+
+    def unsend(self, order: Order) -> bool:
+        """SENT -> PENDING, because the request certainly was not executed; returns whether it is PENDING now."""
+        if order.state is State.SENT:
+            order.state = State.PENDING
+        return order.state is State.PENDING
+
+    def inquire(self, order: Order, absent_ns: int) -> None:
+        """PENDING -> UNKNOWN without a reply: an order that an earlier gate may have sent."""
+        order.state = State.UNKNOWN
+        order.absent_ns = absent_ns
+
+    def doubt(self, order: Order, text: str) -> list[Reply]:
+        """SENT -> UNKNOWN: the request may have been executed."""
+        if order.state is not State.SENT:
+            return []
+        order.state = State.UNKNOWN
+        return self.still_unknown(order, text)
+
+    def still_unknown(self, order: Order, text: str) -> list[Reply]:
+        """Tell the strategy, once, that an order to be placed is UNKNOWN."""
+        if order.state is not State.UNKNOWN or order.told_unknown or order.origin is not IntentKind.PLACE:
+            return []
+        order.told_unknown = True
+        order.text = text
+        return [self._reply(order, ReplyKind.UNKNOWN, text=text)]
+
+    def withdraw(self, order: Order, text: str, now_ns: int) -> list[Reply]:
+        """PENDING -> CANCELLED: it was never sent."""
+        if order.state is not State.PENDING:
+            return []
+        order.text = text
+        return [self._end(order, State.CANCELLED, now_ns)]
+
+    def reject(self, order: Order, code: int, text: str, now_ns: int) -> list[Reply]:
+        """End an order that never lived; no effect on one that the venue has shown to live."""
+        if order.state not in (State.PENDING, State.SENT, State.UNKNOWN):
+            return []
+        order.code, order.text = code, text
+        return [self._end(order, State.REJECTED, now_ns)]
+
+    def vanish(self, order: Order, code: int, text: str, now_ns: int) -> list[Reply]:
+        """End a live order that the venue, asked again and again, no longer knows."""
+        if order.final:
+            return []
+        order.code, order.text = code, text
+        return [self._end(order, State.EXPIRED, now_ns)]
+
+    def observe(self, order: Order, state: OrderState | None, trades: Iterable[Trade], now_ns: int) -> list[Reply]:
+        """Take what the venue says of an order: a state, fills, or both."""
+        order.heard_ns = now_ns
+        if state is not None and state.status is OrderStatus.REJECTED and not order.exchange_order_id:
+            return self.reject(order, order.code, order.text or "rejected by the venue", now_ns)
+        replies = []
+        if state is not None:
+            order.exchange_order_id = state.exchange_order_id or order.exchange_order_id
+            order.wall_ns = max(order.wall_ns, state.wall_ns)
+            order.executed = max(order.executed, state.executed)
+            if order.amount == ZERO:
+                order.amount, order.price, order.side = state.amount, state.price, state.side
+        new = sorted((t for t in trades if t.trade_id not in order.trades), key=lambda trade: trade.trade_id)
+        if order.state in (State.PENDING, State.SENT, State.UNKNOWN) or self._denied(order):
+            order.state = State.ACKED
+            order.code, order.text = 0, ""
+            self._open[order.client_order_id] = order
+            replies.append(self._reply(order, ReplyKind.ACKED))
+        for trade in new:
+            replies.append(self._fill(order, trade))
+        order.executed = max(order.executed, order.filled)
+        if order.final:
+            return replies
+        if state is not None and state.status in _STATE_OF:
+            order.closing = _STATE_OF[state.status]
+        if ZERO < order.amount <= order.filled:
+            order.closing = State.FILLED
+        if order.closing is not None and not order.trades_missing:
+            replies.append(self._end(order, order.closing, now_ns))
+        return replies
+
+    def replay(self, order: Order) -> list[Reply]:
+        """Return an order's whole story again: fills, then where it stands; nothing while it waits or is on its way."""
+        if order.state in (State.PENDING, State.SENT):
+            return []
+        cumulative = ZERO
+        replies = []
+        for trade in order.trades.values():
+            cumulative += trade.amount
+            replies.append(self._fill_reply(order, trade, cumulative))
+        replies.append(self._reply(order, _KIND_OF[order.state], code=order.code, text=order.text))
+        return replies
+
+    def failed_cancel(self, order: Order, code: int, text: str) -> Reply:
+        """Return the reply to a cancel that was refused."""
+        return self._reply(order, ReplyKind.CANCEL_FAILED, code=code, text=text)
+
+    def forget_ended(self, before_ns: int) -> int:
+        """Forget orders that ended before `before_ns`; returns how many.
+
+        The caller keeps them for longer than an intent's maximum age, so that no intent can bring one back.
+        """
+        forgotten = 0
+        while self._ended and self._ended[0].final_ns < before_ns:
+            order = self._ended.popleft()
+            if order.final and order.final_ns < before_ns and self._orders.pop(order.client_order_id, None):
+                forgotten += 1
+        return forgotten
+
+    def _denied(self, order: Order) -> bool:
+        withdrawn = order.state is State.CANCELLED and not order.exchange_order_id and not order.sent_ns
+        return order.state is State.REJECTED or withdrawn
+
+    def _fill(self, order: Order, trade: Trade) -> Reply:
+        order.trades[trade.trade_id] = trade
+        order.filled += trade.amount
+        return self._fill_reply(order, trade, order.filled)
+
+    def _fill_reply(self, order: Order, trade: Trade, cumulative: Decimal) -> Reply:
+        return Reply(
+            ReplyKind.FILL,
+            self.venue,
+            order.client_order_id,
+            order.exchange_order_id,
+            price=trade.price,
+            amount=trade.amount,
+            cumulative=cumulative,
+            fee=trade.fee,
+            fee_asset=trade.fee_asset[:12],
+            trade_id=trade.trade_id,
+            maker=trade.maker,
+            wall_ns=trade.wall_ns,
+            sent_ns=order.sent_ns,
+        )
+
+    def _end(self, order: Order, state: State, now_ns: int) -> Reply:
+        order.state = state
+        order.closing = None
+        order.suspect = False
+        order.final_ns = now_ns
+        self._open.pop(order.client_order_id, None)
+        self._ended.append(order)
+        return self._reply(order, _KIND_OF[state], code=order.code, text=order.text)
+
+    def _reply(self, order: Order, kind: ReplyKind, code: int = 0, text: str = "") -> Reply:
+        return Reply(
+            kind,
+            self.venue,
+            order.client_order_id,
+            order.exchange_order_id,
+            code=code,
+            text=text,
+            price=order.price,
+            amount=order.amount,
+            cumulative=order.filled,
+            wall_ns=order.wall_ns,
+            sent_ns=order.sent_ns,
+        )

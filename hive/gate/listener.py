@@ -1,0 +1,218 @@
+"""What the venue says by itself, and what is asked when it may have said too little.
+
+Each time the user stream is subscribed, the account's balances and open orders are read and held against the ledger:
+what was missed in between is asked for and told once. The same comparison is made while the stream is silent, and a
+stream that does not speak of an order that the venue has just acknowledged is made anew.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from decimal import Decimal
+
+from hive.gate.account import Account
+from hive.gate.errors import Refused, VenueError
+from hive.gate.ledger import State
+from hive.gate.venue import Balance, OrderState, OrderStatus, Trade
+from hive.shm.ids import parse_order_id
+from hive.shm.messages import Reply, ReplyKind
+
+RETRY_S = 1.0
+CHECK_S = 0.25
+SILENCE_NS = 8_000_000_000  # with orders open: then the venue is asked
+MUTE_NS = 3_000_000_000  # after an acknowledgement: then the stream is made anew
+RESTART_NS = 15_000_000_000  # between two streams that were made anew for being mute
+DOWN_NS = 5_000_000_000  # without a stream: then the account is not ready
+REMEMBER_NS = 3_600_000_000_000  # how long an order that ended is remembered; far above an intent's maximum age
+
+
+class Listener:
+    """One account's ear; the `VenueEvents` of its venue.
+
+    Args:
+        account: whose venue is listened to
+        fleet_id: tells our orders from others'
+        cancel_leftovers: whether orders of this fleet that are open at the start are cancelled
+        broadcast: takes a reply for every worker
+        now_ns: monotonic
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        fleet_id: str,
+        cancel_leftovers: bool,
+        broadcast: Callable[[Reply], None],
+        log: logging.Logger,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._account = account
+        self._venue = account.venue
+        self._ledger = account.ledger
+        self._fleet_id = fleet_id
+        self._cancel_leftovers = cancel_leftovers
+        self._broadcast = broadcast
+        self._log = log
+        self._now_ns = now_ns
+        self._balances: dict[str, Balance] = {}
+        self._closed = "its account was not read yet"
+        self._stream_up = False
+        self._down_since_ns = now_ns()
+        self._heard_ns = now_ns()
+        self._restarted_ns = -RESTART_NS
+        self._reading: asyncio.Task | None = None
+        self.ready = asyncio.Event()
+        self.leftovers = 0
+
+    async def run(self) -> None:
+        """Open the venue and listen until cancelled; BootError when the keys or URLs cannot work."""
+        while True:
+            try:
+                await self._venue.open(self)
+                break
+            except VenueError as error:
+                self._log.warning("opening the account failed: %s", error)
+                await asyncio.sleep(RETRY_S)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._venue.run())
+            group.create_task(self._check())
+
+    def announce(self, send: Callable[[Reply], None]) -> None:
+        """Tell a worker that has just come what it must know: whether the account is ready, and its balances."""
+        for balance in self._balances.values():
+            send(self._balance_reply(balance))
+        send(self._opened_reply())
+
+    def on_order(self, state: OrderState, trade: Trade | None) -> None:
+        """Take an order event; see `VenueEvents`."""
+        self._heard_ns = self._now_ns()
+        order = self._ledger.get(state.client_order_id)
+        if order is None:
+            owner = parse_order_id(state.client_order_id)
+            lives = state.status is OrderStatus.LIVE or trade is not None
+            if owner is None or owner[0] != self._fleet_id or not lives:
+                return  # another's, or the end of one that was forgotten
+            self._log.warning("order %s is ours and was not known: adopted", state.client_order_id)
+            pair = self._venue.pair(state.symbol) or state.symbol
+            order = self._ledger.adopt(state, pair, owner[1], self._heard_ns)
+        order.stream_ns = self._heard_ns
+        self._account.unheard.pop(order.client_order_id, None)
+        trades = () if trade is None else (trade,)
+        self._account.apply(order, self._ledger.observe(order, state, trades, self._heard_ns))
+
+    def on_balances(self, balances: list[Balance]) -> None:
+        """Take a balance event; see `VenueEvents`."""
+        self._heard_ns = self._now_ns()
+        for balance in balances:
+            if self._balances.get(balance.asset) != balance and _nameable(balance.asset):
+                self._balances[balance.asset] = balance
+                self._broadcast(self._balance_reply(balance))
+
+    def on_stream(self, up: bool) -> None:
+        """Take the user stream's coming and going; see `VenueEvents`."""
+        self._stream_up = up
+        self._account.unheard.clear()
+        if not up:
+            self._down_since_ns = self._now_ns()
+            self._log.warning("the user stream is down")
+            return
+        self._heard_ns = self._now_ns()
+        self._read_again()
+
+    def on_throttled(self, wait_s: float, text: str) -> None:
+        """Take the venue's demand for a pause; see `VenueEvents`."""
+        self._account.figures.count("http_429")
+        self._log.error("throttled, nothing is sent for %.1f s: %s", wait_s, text)
+
+    def _read_again(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        self._reading = asyncio.get_running_loop().create_task(self._read())
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                await self._read_once()
+                return
+            except VenueError as error:
+                self._log.warning("reading the account failed: %s", error)
+                if isinstance(error, Refused) and not self.ready.is_set():
+                    self._set_closed(str(error))
+                await asyncio.sleep(RETRY_S)
+
+    async def _read_once(self) -> None:
+        asked_ns = self._now_ns()
+        listed = {state.client_order_id: state for state in await self._venue.open_orders()}
+        self._account.inquiry.compare(listed, asked_ns)
+        if not self.ready.is_set():
+            self._adopt_leftovers(listed)
+        balances = await self._venue.balances()
+        gone = self._balances.keys() - {balance.asset for balance in balances}
+        self.on_balances([*balances, *(Balance(asset, Decimal(0), Decimal(0)) for asset in gone)])
+        self._heard_ns = asked_ns
+        if not self.ready.is_set():
+            self.ready.set()
+            self._account.accept()
+        if self._stream_up:
+            self._set_closed("")
+
+    def _adopt_leftovers(self, listed: dict[str, OrderState]) -> None:
+        for state in listed.values():
+            owner = parse_order_id(state.client_order_id)
+            if owner is None or owner[0] != self._fleet_id or self._ledger.get(state.client_order_id) is not None:
+                continue
+            self.leftovers += 1
+            pair = self._venue.pair(state.symbol) or state.symbol
+            order = self._ledger.adopt(state, pair, owner[1], self._now_ns())
+            order.cancel_wanted = self._cancel_leftovers
+            self._account.apply(order, self._ledger.observe(order, state, (), self._now_ns()))
+        if self.leftovers:
+            done = "being cancelled" if self._cancel_leftovers else "kept"
+            self._log.warning("%d orders of this fleet were open at the start: %s", self.leftovers, done)
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_S)
+            self._account.tick()
+            now_ns = self._now_ns()
+            self._ledger.forget_ended(now_ns - REMEMBER_NS)
+            if not self._stream_up:
+                if self.ready.is_set() and now_ns - self._down_since_ns > DOWN_NS:
+                    self._set_closed("its user stream is down")
+                if now_ns - self._heard_ns > SILENCE_NS:
+                    self._ask_in_silence(now_ns)
+                continue
+            mute_since_ns = min(self._account.unheard.values(), default=now_ns)
+            if now_ns - mute_since_ns > MUTE_NS and now_ns - self._restarted_ns > RESTART_NS:
+                self._log.error("the user stream does not speak of an acknowledged order: it is made anew")
+                self._restarted_ns = now_ns
+                self._account.unheard.clear()
+                self._venue.restart_stream()
+            elif now_ns - self._heard_ns > SILENCE_NS:
+                self._ask_in_silence(now_ns)
+
+    def _ask_in_silence(self, now_ns: int) -> None:
+        self._heard_ns = now_ns
+        if self._ledger.count(State.ACKED) and (self._reading is None or self._reading.done()):
+            self._read_again()
+
+    def _set_closed(self, why: str) -> None:
+        if why != self._closed:
+            self._closed = why
+            self._broadcast(self._opened_reply())
+
+    def _opened_reply(self) -> Reply:
+        return Reply(ReplyKind.OPENED, self._account.index, text=self._closed)
+
+    def _balance_reply(self, balance: Balance) -> Reply:
+        return Reply(
+            ReplyKind.BALANCE,
+            self._account.index,
+            amount=balance.free,
+            cumulative=balance.locked,
+            fee_asset=balance.asset,
+        )
+
+
+def _nameable(asset: str) -> bool:
+    return asset.isascii() and len(asset) <= 12  # what a reply can carry; others no strategy can name either

@@ -1,0 +1,83 @@
+"""The gate's process: `python -m hive.gate.process --channel-fd N`.
+
+The keys come over the control channel in the boot message and nowhere else: not from the environment, not from the
+arguments, and the process is not dumpable, so that other processes of this user cannot read them out of /proc.
+Exit codes: 0 asked to stop or left alone by the supervisor, 3 cannot boot, 1 it broke.
+"""
+
+import argparse
+import asyncio
+import ctypes
+import gc
+import logging
+import sys
+
+from hive.gate.errors import BootError, EndpointRefused
+from hive.gate.figures import COUNTERS_CAPACITY, HISTOGRAMS
+from hive.gate.gate import Gate
+from hive.gate.key_lock import KeyLock
+from hive.gate.log import open_log
+from hive.gate.settings import GateSettings
+from hive.shm.channel import Channel, connect_fd
+from hive.shm.counters import Counters, counters_size
+from hive.shm.errors import ShmError
+from hive.shm.order_queue import self_test
+from hive.shm.segment import Segment, segment_name
+from hive.shm.wake import WakeReceiver
+
+BOOT_TIMEOUT_S = 30.0
+EXIT_BROKE = 1
+EXIT_CANNOT_BOOT = 3
+_PR_SET_DUMPABLE = 4
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the gate; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="hive.gate.process")
+    parser.add_argument("--channel-fd", type=int, required=True)
+    options = parser.parse_args(arguments)
+    make_undumpable()
+    channel = connect_fd(options.channel_fd)
+    boot = channel.recv_blocking(BOOT_TIMEOUT_S)
+    if boot is None:
+        return 0
+    try:
+        return run(GateSettings.from_boot(boot), channel)
+    except (BootError, EndpointRefused, ShmError) as error:
+        logging.getLogger("gate").error("%s", error)
+        channel.send({"type": "fatal", "message": str(error)})
+        return EXIT_CANNOT_BOOT
+
+
+def run(settings: GateSettings, channel: Channel) -> int:
+    """Take the locks, make the counters and run until the gate ends; returns the exit code."""
+    log = open_log(settings)
+    self_test()
+    locks = [KeyLock(settings.run_dir.parent, venue.api_key, settings.fleet) for venue in settings.venues]
+    name = segment_name(settings.run, "counters.gate", settings.epoch)
+    size = counters_size(COUNTERS_CAPACITY, HISTOGRAMS)
+    segment = Segment.create(name, size, kind="counters", epoch=settings.epoch)
+    wake = WakeReceiver(settings.run_dir / f"wake.gate.{settings.epoch}")
+    counters = Counters.create(segment, COUNTERS_CAPACITY)
+    try:
+        gate = Gate(settings, channel, counters, name, wake, log)
+        gc.freeze()
+        return asyncio.run(gate.run())
+    except Exception:
+        log.exception("the gate broke")
+        return EXIT_BROKE
+    finally:
+        wake.close()
+        for lock in locks:
+            lock.close()
+
+
+def make_undumpable() -> None:
+    """Forbid core dumps and reads of this process's memory and environment by others of the same user."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise BootError(f"prctl(PR_SET_DUMPABLE) failed with errno {ctypes.get_errno()}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""What the gate needs of a venue (an exchange account), and the values that cross that line.
+
+A venue object speaks one exchange's protocol with its own connections, keys, clock and limits. It reports what
+happened to orders in two ways: the answers to its calls, and `VenueEvents`, which it calls from its user stream. A
+call either returns what the venue said or raises one of `hive.gate.errors`, each of which says what is known.
+"""
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import IntEnum
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from hive.gate.errors import EndpointRefused
+from hive.shm.messages import OrderType, Side, TimeInForce
+
+# Binance's demo mode: github.com/binance/binance-spot-api-docs, demo-mode/general-info.md
+DEMO_HOSTS = frozenset({"demo-api.binance.com", "demo-ws-api.binance.com", "demo-stream.binance.com"})
+
+
+class OrderStatus(IntEnum):
+    """What a venue says of an order."""
+
+    LIVE = 1
+    FILLED = 2
+    CANCELLED = 3
+    EXPIRED = 4
+    REJECTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """An order to place; price is None for a market order."""
+
+    symbol: str
+    client_order_id: str
+    side: Side
+    order_type: OrderType
+    tif: TimeInForce
+    price: Decimal | None
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OrderState:
+    """What the venue says of an order; `executed` is in base units, `wall_ns` the venue's time."""
+
+    client_order_id: str
+    exchange_order_id: str
+    symbol: str
+    side: Side
+    status: OrderStatus
+    executed: Decimal
+    price: Decimal
+    amount: Decimal
+    wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """One fill; `fee` is in units of `fee_asset`."""
+
+    trade_id: int
+    price: Decimal
+    amount: Decimal
+    fee: Decimal
+    fee_asset: str
+    maker: bool
+    wall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What the account has of an asset."""
+
+    asset: str
+    free: Decimal
+    locked: Decimal
+
+
+class VenueEvents(Protocol):
+    """Who is told what a venue's user stream says."""
+
+    def on_order(self, state: OrderState, trade: Trade | None) -> None:
+        """An order changed; `trade` is the fill that changed it."""
+
+    def on_balances(self, balances: list[Balance]) -> None:
+        """Balances changed."""
+
+    def on_stream(self, up: bool) -> None:
+        """The user stream is subscribed (and what it missed must be asked for), or it is down."""
+
+    def on_throttled(self, wait_s: float, text: str) -> None:
+        """The venue takes no requests for a while."""
+
+
+class Venue(Protocol):
+    """One exchange account."""
+
+    name: str
+
+    def venue_ns(self) -> int:
+        """Return the venue's wall time."""
+
+    def symbol(self, pair: str) -> str | None:
+        """Return the venue's name of a pair such as BTC-USDT, None when it lists none."""
+
+    def pair(self, symbol: str) -> str | None:
+        """Return the pair of a venue's symbol, None when it lists none."""
+
+    def order_wait_ns(self, now_ns: int) -> int:
+        """Return when to try a new order again, 0 when it may go now."""
+
+    def figures(self) -> dict[str, int]:
+        """Return what the venue's counters show: user_connections, weight_used and so on."""
+
+    def restart_stream(self) -> None:
+        """Make the user stream anew, because it says nothing when it should."""
+
+    async def sync_clock(self) -> None:
+        """Ask the venue for its time."""
+
+    async def open(self, events: VenueEvents) -> None:
+        """Read clock, limits and instruments; BootError when the keys or URLs cannot work, VenueError to retry."""
+
+    async def run(self) -> None:
+        """Keep connections, subscription and clock until cancelled."""
+
+    async def place(self, order: NewOrder, on_sent: Callable[[int], None]) -> tuple[OrderState, list[Trade]]:
+        """Place an order; `on_sent(now_ns)` is called once the request has been written."""
+
+    async def cancel(self, symbol: str, client_order_id: str) -> OrderState:
+        """Cancel an order."""
+
+    async def status(self, symbol: str, client_order_id: str) -> OrderState | None:
+        """Return an order's state, None when the venue says that it does not exist."""
+
+    async def trades(self, symbol: str, exchange_order_id: str) -> list[Trade]:
+        """Return an order's fills."""
+
+    async def open_orders(self) -> list[OrderState]:
+        """Return the account's open orders, other people's included."""
+
+    async def balances(self) -> list[Balance]:
+        """Return every balance that is not zero."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
+
+def check_endpoint(url: str) -> None:
+    """Raise EndpointRefused unless `url` is on loopback, a testnet or a documented demo host.
+
+    Args:
+        url: http, https, ws or wss
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme not in ("http", "https", "ws", "wss") or not host:
+        raise EndpointRefused(f"a venue's URL must be http, https, ws or wss with a host, was {url!r}")
+    if _is_loopback(host) or host in DEMO_HOSTS or "testnet" in host.split("."):
+        return
+    raise EndpointRefused(
+        f"{host} is not a loopback, testnet or demo host: this version does not trade on production venues, "
+        "because its gate has no risk limits and no journal yet"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
