@@ -50,7 +50,9 @@ class ConfigLoader:
         if model is None:
             return await self._load_legacy(strategy, values, place)
         try:
-            return ClientConfigAdapter(model(**{key: value for key, value in values.items() if key != "template_version"}))
+            return ClientConfigAdapter(
+                model(**{key: value for key, value in values.items() if key != "template_version"})
+            )
         except ValidationError as error:
             raise StrategyConfigError(f"{place}: {retrieve_validation_error_msg(error)}") from error
 

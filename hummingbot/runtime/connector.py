@@ -15,14 +15,6 @@ from decimal import Decimal
 from typing import Any
 
 from bidict import bidict
-from hive.shm.book import BookReader
-from hive.shm.ids import ORDER_ID_MAX, order_prefix
-from hive.shm.instruments import InstrumentRules
-from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind, Side, TimeInForce
-from hive.shm.messages import OrderType as IntentOrderType
-from hive.workers.context import StrategyContext, current
-from hive.workers.errors import BookMissing
-from hive.workers.host import WorkerServices
 from hummingbot.connector.exchange_py_base import ExchangePyBase
 from hummingbot.connector.trading_rule import TradingRule
 from hummingbot.core.data_type.common import OrderType, TradeType
@@ -31,8 +23,16 @@ from hummingbot.core.data_type.order_book import OrderBook
 from hummingbot.core.data_type.trade_fee import DeductedFromReturnsTradeFee, TokenAmount, TradeFeeBase
 from hummingbot.core.event.events import OrderBookEvent, OrderBookTradeEvent
 from hummingbot.core.network_iterator import NetworkStatus
-
 from hummingbot.runtime.order_book import SharedOrderBook
+
+from hive.shm.ids import ORDER_ID_MAX, order_prefix
+from hive.shm.instruments import InstrumentRules
+from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind, Side, TimeInForce
+from hive.shm.messages import OrderType as IntentOrderType
+from hive.workers.context import StrategyContext, current
+from hive.workers.errors import BookMissing
+from hive.workers.host import WorkerServices
+from hummingbot.runtime.books import BookSource, SharedBooks
 
 UNKNOWN_EXCHANGE_ID = "UNKNOWN"
 BUYER_IS_MAKER = 1
@@ -60,55 +60,6 @@ class OrderRejected(IOError):
 def connector_for_current_context(name: str, trading_pairs: list[str], trading_required: bool) -> "SharedExchange":
     """Return a new connector of the strategy whose code asks; Hummingbot's own factories call this."""
     return current().host_data.make_connector(name, trading_pairs, trading_required)
-
-
-class BookSource:
-    """Where one order book gets its reader from: the venue's feed in its current epoch."""
-
-    __slots__ = ("_books", "_venue", "_pair")
-
-    def __init__(self, services: WorkerServices, venue: int, pair: str):
-        self._books = services.books
-        self._venue = venue
-        self._pair = pair
-
-    @property
-    def generation(self) -> int:
-        """Changes with every new epoch of the feed."""
-        return self._books.generation(self._venue)
-
-    def reader(self) -> BookReader | None:
-        """Return the reader of the pair in the current epoch, or None while there is none."""
-        try:
-            return self._books.reader(self._venue, self._pair)
-        except BookMissing:
-            return None
-
-
-class SharedBooks:
-    """Stands where a connector's `OrderBookTracker` stands; the books fill themselves."""
-
-    data_source = None
-    ready = True
-
-    def __init__(self, connector: "SharedExchange"):
-        self._connector = connector
-        self.order_books: dict[str, OrderBook] = {}
-
-    def start(self) -> None:
-        """Do nothing: the feed runs in its own process."""
-
-    def stop(self) -> None:
-        """Do nothing: the feed runs in its own process."""
-
-    async def add_trading_pair(self, trading_pair: str) -> bool:
-        """Subscribe a further pair; returns True when its book is there."""
-        await self._connector.use_pairs([trading_pair])
-        return True
-
-    async def remove_trading_pair(self, trading_pair: str) -> bool:
-        """Forget a pair's book; returns whether there was one. Other strategies keep theirs."""
-        return self.order_books.pop(trading_pair, None) is not None
 
 
 class SharedExchange(ExchangePyBase):
@@ -148,7 +99,7 @@ class SharedExchange(ExchangePyBase):
         self._prefix = order_prefix(services.fleet_id, context.tag)
         self._trade_cursors: dict[str, int] = {}
         super().__init__()
-        self._set_order_book_tracker(SharedBooks(self))
+        self._set_order_book_tracker(SharedBooks(self.use_pairs))
         self._account_balances = services.orders.total_balances(venue)  # one dict for all of the worker's strategies
         self._account_available_balances = services.orders.free_balances(venue)
         self._symbols = bidict()

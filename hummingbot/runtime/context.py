@@ -9,25 +9,24 @@ import importlib
 import inspect
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from hummingbot.client.config.config_data_types import BaseClientModel
 from hummingbot.client.config.config_helpers import ClientConfigAdapter
 from hummingbot.client.settings import SCRIPT_STRATEGIES_MODULE, SCRIPT_STRATEGIES_PATH
-from hummingbot.connector.connector_metrics_collector import DummyMetricsCollector
 from hummingbot.core.connector_manager import ConnectorManager
 from hummingbot.core.trading_core import TradingCore
 from hummingbot.model.sql_connection_manager import SQLConnectionManager, SQLConnectionType
+from hummingbot.runtime.clock import ContextClock
 from hummingbot.strategy.strategy_v2_base import StrategyV2Base, StrategyV2ConfigBase
 from pydantic import ValidationError
 
 from hive.workers.context import StrategyContext
 from hive.workers.host import StrategySpec
-from hummingbot.runtime.clock import ContextClock
 from hummingbot.runtime.config_maps import ConfigLoader, private_starter
 from hummingbot.runtime.connector import SharedExchange
-from hummingbot.runtime.errors import StrategyConfigError, StrategyStartError, UnknownVenue
+from hummingbot.runtime.errors import StrategyConfigError, StrategyStartError
 from hummingbot.runtime.recorder import StrategyRecorder
 from hummingbot.runtime.singletons import BookRateOracle
 
@@ -206,7 +205,7 @@ class HummingbotContext(TradingCore):
         self.markets_recorder.start()
 
     def _initialize_metrics_for_connector(self, connector, connector_name: str) -> None:
-        self._metrics_collectors[connector_name] = DummyMetricsCollector()
+        """No metrics leave a fleet: there is nothing to collect them."""
 
     async def _initialize_regular_strategy(self) -> None:
         start = private_starter(self.strategy_name, self.strategy_config_map)
@@ -251,5 +250,3 @@ def _class_in(module: Any, base: type, excluded: tuple[type, ...], place: str) -
         if issubclass(member, base) and member not in excluded:
             return member
     raise StrategyConfigError(f"{place}: {module.__name__} holds no subclass of {base.__name__}")
-
-

@@ -10,10 +10,6 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from hive.shm.instruments import InstrumentRules
-from hive.shm.messages import Reply
-from hive.workers.context import StrategyContext, current
-from hive.workers.host import StrategySpec, WorkerServices
 from hummingbot.client import settings
 from hummingbot.client.config.client_config_map import AnonymizedMetricsDisabledMode, ClientConfigMap
 from hummingbot.client.config.config_helpers import ClientConfigAdapter, get_strategy_starter_file, read_yml_file
@@ -21,6 +17,10 @@ from hummingbot.connector.trading_rule import TradingRule
 from hummingbot.strategy_v2.executors import executor_orchestrator  # noqa: F401  imported lazily upstream
 from pydantic import ValidationError
 
+from hive.shm.instruments import InstrumentRules
+from hive.shm.messages import Reply
+from hive.workers.context import StrategyContext, current
+from hive.workers.host import StrategySpec, WorkerServices
 from hummingbot.runtime import selftest, singletons
 from hummingbot.runtime.config_maps import ConfigLoader
 from hummingbot.runtime.connector import SharedExchange
@@ -131,7 +131,9 @@ class WorkerEngine:
 
     def _venue(self, name: str) -> int:
         if name not in self._venues:
-            raise UnknownVenue(f"exchange {name}: the fleet has no such venue, it has {', '.join(sorted(self._venues))}")
+            raise UnknownVenue(
+                f"exchange {name}: the fleet has no such venue, it has {', '.join(sorted(self._venues))}"
+            )
         return self._venues[name]
 
     def _trading_rule(self, rules: InstrumentRules) -> TradingRule:

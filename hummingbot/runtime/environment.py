@@ -11,10 +11,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import hummingbot
 from hummingbot.client import settings
 from hummingbot.core.data_type.trade_fee import TradeFeeSchema
 
+import hummingbot
 from hummingbot.runtime.errors import UnknownVenue
 
 CONNECTOR_FACTORY = ("hummingbot.runtime.connector", "connector_for_current_context")
@@ -98,7 +98,7 @@ def venue_setting(name: str) -> VenueSetting:
 
 
 def _mount(name: str, folder: Path) -> None:
-    # A package made by hand instead of sys.path: a root that is a checkout of Hummingbot would shadow the installed one.
+    # Made by hand instead of through sys.path: a root that is a checkout of Hummingbot would shadow the installed one.
     package = types.ModuleType(name)
     package.__path__ = [str(folder)]
     sys.modules[name] = package

@@ -11,7 +11,6 @@ from typing import Any
 
 from hive.workers.context import StrategyContext
 from hive.workers.host import StrategySpec, TickTarget, WorkerServices
-
 from hummingbot.runtime import environment
 
 

@@ -11,14 +11,14 @@ from math import isclose
 from types import SimpleNamespace
 
 import numpy as np
-from hive._build_info import HUMMINGBOT_RELEASE
 from hive.shm.book import BookDirectory, BookTable, books_size
+from hive.workers.clock import CallbackCounter
+from hummingbot.runtime.order_book import SharedOrderBook
+
+from hive._build_info import HUMMINGBOT_RELEASE
 from hive.shm.instruments import InstrumentRules
 from hive.shm.segment import Segment, segment_name
-from hive.workers.clock import CallbackCounter
-
 from hummingbot.runtime.errors import ReleaseMismatch
-from hummingbot.runtime.order_book import SharedOrderBook
 
 ADVICE = "run ./compile in Hive's folder"
 KNOWN = InstrumentRules(
@@ -52,23 +52,7 @@ def check_book() -> None:
     """Raise ReleaseMismatch unless a known book in shared memory answers through Hummingbot's compiled classes."""
     segment = Segment.create(segment_name(secrets.token_hex(4), "selftest", 1), books_size(1, 4), kind="books", epoch=1)
     try:
-        table = BookTable(segment, 1, 4)
-        slot = table.add(KNOWN)
-        table.writer(slot).publish(
-            7, 0, 0, 0, np.array([99.0, 98.0]), np.array([1.0, 2.0]), np.array([101.0, 102.0]), np.array([3.0, 4.0])
-        )
-        directory = BookDirectory(segment)
-        book = SharedOrderBook(SimpleNamespace(generation=1, reader=lambda: directory.reader(slot)), CallbackCounter())
-        answers = {
-            "best bid": (book.get_price(False), 99.0),
-            "best ask": (book.get_price(True), 101.0),
-            "price for 4 to buy": (book.get_price_for_volume(True, 4.0).result_price, 102.0),
-            "average price for 4 to buy": (book.get_vwap_for_volume(True, 4.0).result_price, 101.25),
-            "quote for 3 to sell": (book.get_quote_volume_for_base_amount(False, 3.0).result_volume, 295.0),
-            "lowest bid": ([row.price for row in book.bid_entries()][-1], 98.0),
-            "update id": (book.snapshot_uid, 7),
-        }
-        del book, directory, table
+        answers = _answers(segment)
     finally:
         segment.close()
         segment.unlink()
@@ -78,3 +62,22 @@ def check_book() -> None:
                 f"self-test: {question} of a known book must be {expected}, was {answer}: the compiled modules do not "
                 f"fit the installed hummingbot {HUMMINGBOT_RELEASE}: {ADVICE}"
             )
+
+
+def _answers(segment: Segment) -> dict[str, tuple[float, float]]:
+    table = BookTable(segment, 1, 4)
+    slot = table.add(KNOWN)
+    table.writer(slot).publish(
+        7, 0, 0, 0, np.array([99.0, 98.0]), np.array([1.0, 2.0]), np.array([101.0, 102.0]), np.array([3.0, 4.0])
+    )
+    reader = BookDirectory(segment).reader(slot)
+    book = SharedOrderBook(SimpleNamespace(generation=1, reader=lambda: reader), CallbackCounter())
+    return {
+        "best bid": (book.get_price(False), 99.0),
+        "best ask": (book.get_price(True), 101.0),
+        "price for 4 to buy": (book.get_price_for_volume(True, 4.0).result_price, 102.0),
+        "average price for 4 to buy": (book.get_vwap_for_volume(True, 4.0).result_price, 101.25),
+        "quote for 3 to sell": (book.get_quote_volume_for_base_amount(False, 3.0).result_volume, 295.0),
+        "lowest bid": ([row.price for row in book.bid_entries()][-1], 98.0),
+        "update id": (book.snapshot_uid, 7),
+    }

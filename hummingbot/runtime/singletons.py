@@ -5,8 +5,9 @@ attributes. `install()` puts an object into each of those slots that resolves th
 (`hive.workers.context.CURRENT`), so strategies in one process never see each other's. Once, before the first strategy.
 """
 
-from types import SimpleNamespace
-from typing import Any, Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
 
 from hummingbot.client.hummingbot_application import HummingbotApplication
 from hummingbot.connector.markets_recorder import MarketsRecorder
@@ -37,7 +38,7 @@ class Forwarder:
 class NullGateway:
     """Takes the gateway client's place: no fleet reaches a DEX gateway, so nothing polls for one."""
 
-    gateway_config_keys: list[str] = []
+    gateway_config_keys: tuple[str, ...] = ()
     ready = False
 
     def start_monitor(self) -> None:
@@ -54,11 +55,11 @@ class NullPairFetcher:
     """Takes the trading pair fetcher's place, which would ask every exchange while a configuration is validated."""
 
     ready = False
-    trading_pairs: dict[str, list[str]] = {}
+    trading_pairs: Mapping[str, list[str]] = MappingProxyType({})
 
 
 class BookRateOracle(RateOracle):
-    """Knows rates from the order books of one strategy's connectors and from what the strategy sets; it polls nobody."""
+    """Knows rates from one strategy's order books and from what the strategy sets; it polls nobody."""
 
     def __init__(self):
         super().__init__(source=SimpleNamespace(name="order books", get_prices=self._stored_prices))

@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 from hive.shm.book import LIVE, BookTable, books_size
-from hive.shm.segment import Segment
 
+from hive.shm.segment import Segment
 from hummingbot.runtime.selftest import KNOWN
 
 DEPTH = 20

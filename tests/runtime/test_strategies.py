@@ -1,0 +1,223 @@
+"""Unmodified Hummingbot strategies side by side: each has its own configuration, orders, fills and singletons."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+from hummingbot.client.hummingbot_application import HummingbotApplication
+from hummingbot.connector.markets_recorder import MarketsRecorder
+from hummingbot.core.data_type.common import TradeType
+from hummingbot.core.event.event_forwarder import SourceInfoEventForwarder
+from hummingbot.core.event.events import MarketEvent, OrderFilledEvent
+from hummingbot.core.rate_oracle.rate_oracle import RateOracle
+from hummingbot.model.trade_fill import TradeFill
+
+from hive.shm.ids import parse_order_id, strategy_tag
+from hive.shm.messages import OrderType, ReplyKind, Side
+from hummingbot.runtime.connector import TRADE_EVENT
+from hummingbot.runtime.errors import StrategyConfigError, UnknownVenue
+
+PMM = {
+    "strategy": "pure_market_making",
+    "exchange": "binance",
+    "market": "BTC-USDT",
+    "bid_spread": 1,
+    "ask_spread": 1,
+    "order_amount": 0.1,
+    "order_refresh_time": 5.0,
+    "filled_order_delay": 1.0,
+}
+TOUCH = {"exchange": "binance", "trading_pair": "BTC-USDT", "order_amount_quote": 60, "spread": "0.01"}
+
+
+def events(context, kind):
+    connector = context.host_data.connectors["binance"]
+    return [event for event in connector.event_logs if isinstance(event, kind)]
+
+
+async def test_a_v1_strategy_places_through_its_real_starter_and_sees_its_fill(stage):
+    await stage.start("a", "v1", "pure_market_making", PMM)
+    await stage.tick(3)
+    assert {(order.side, order.price) for order in stage.venue.placed} == {(Side.BUY, 99), (Side.SELL, 101)}
+    bid = next(order for order in stage.venue.placed if order.side is Side.BUY)
+    assert bid.order_type is OrderType.LIMIT_MAKER
+    assert bid.book_version >= 0
+    stage.venue.fill(bid)
+    await stage.settle()
+    (fill,) = events(stage.cores["a"], OrderFilledEvent)
+    assert (fill.order_id, fill.price, fill.amount) == (bid.client_order_id, bid.price, bid.amount)
+    assert fill.trade_fee.flat_fees[0].token == "BTC"
+
+
+async def test_strategies_of_one_kind_do_not_share_their_configuration(stage):
+    for name, spread in (("a", 1), ("b", 2), ("c", 3)):
+        await stage.start(name, "v1", "pure_market_making", {**PMM, "bid_spread": spread})
+    await stage.tick(3)
+    bids = {parse_order_id(o.client_order_id)[1]: o.price for o in stage.venue.placed if o.side is Side.BUY}
+    assert bids == {strategy_tag("a"): 99, strategy_tag("b"): 98, strategy_tag("c"): 97}
+
+
+async def test_scripts_of_one_file_do_not_share_their_markets(stage):
+    await stage.start("btc", "script", "touch_maker", TOUCH)
+    await stage.start("eth", "script", "touch_maker", {**TOUCH, "trading_pair": "ETH-USDT"})
+    await stage.tick(3)
+    traded = {(parse_order_id(order.client_order_id)[1], order.pair) for order in stage.venue.placed}
+    assert traded == {(strategy_tag("btc"), "BTC-USDT"), (strategy_tag("eth"), "ETH-USDT")}
+
+
+async def test_controllers_open_their_executors_orders(stage):
+    config = {"controllers_config": ["ladder_btc.yml"]}
+    await stage.start("ladder", "script", "controllers_runner", config)
+    core = stage.cores["ladder"].host_data
+    for _ in range(40):
+        await stage.tick()
+        if stage.venue.placed:
+            break
+        await asyncio.sleep(0.1)  # controllers act in loops of their own, once a second
+    assert {order.pair for order in stage.venue.placed} == {"BTC-USDT"}
+    assert set(core.strategy.controllers) == {"ladder_btc"}
+
+
+async def test_a_fill_reaches_only_the_strategy_whose_order_it_was(stage):
+    await stage.start("a", "v1", "pure_market_making", PMM)
+    await stage.start("b", "v1", "pure_market_making", PMM)
+    await stage.tick(3)
+    mine = [order for order in stage.venue.placed if parse_order_id(order.client_order_id)[1] == strategy_tag("b")]
+    stage.venue.fill(mine[0])
+    await stage.settle()
+    assert events(stage.cores["a"], OrderFilledEvent) == []
+    assert [event.order_id for event in events(stage.cores["b"], OrderFilledEvent)] == [mine[0].client_order_id]
+
+
+async def test_each_strategy_records_into_a_database_of_its_own(stage):
+    await stage.start("rec-a", "v1", "pure_market_making", PMM)
+    await stage.start("rec-b", "v1", "pure_market_making", PMM)
+    await stage.tick(3)
+    for order in list(stage.venue.placed):
+        stage.venue.fill(order)
+    await stage.settle()
+    for name in ("rec-a", "rec-b"):
+        core = stage.cores[name].host_data
+        with core.trade_fill_db.get_new_session() as session:
+            owners = {parse_order_id(fill.order_id)[1] for fill in session.query(TradeFill).all()}
+        assert owners == {strategy_tag(name)}
+        assert core.trade_fill_db.db_path.endswith(f"{name}.sqlite")
+
+
+async def test_singletons_answer_for_the_strategy_that_asks(stage):
+    await stage.start("a", "v1", "pure_market_making", PMM)
+    await stage.start("b", "v1", "pure_market_making", PMM)
+    for name in ("a", "b"):
+        context = stage.cores[name]
+        core = context.host_data
+        assert context.run(lambda: HummingbotApplication.main_application().trading_core) is core
+        assert context.run(lambda: MarketsRecorder.get_instance().sql_manager) is core.trade_fill_db
+        rate = Decimal(5 if name == "a" else 7)
+        context.run(lambda rate=rate: RateOracle.get_instance().set_price("XYZ-USDT", rate))
+    rates = [stage.cores[name].run(lambda: RateOracle.get_instance().get_pair_rate("XYZ-USDT")) for name in ("a", "b")]
+    assert rates == [5, 7]
+
+
+async def test_an_unknown_fate_leaves_the_order_open_until_the_venue_ends_it(stage):
+    stage.venue.hold = True
+    await stage.start("a", "v1", "pure_market_making", PMM)
+    await stage.tick(3)
+    connector = stage.cores["a"].host_data.connectors["binance"]
+    for order in stage.venue.placed:
+        stage.venue.say(order, ReplyKind.UNKNOWN, exchange_order_id="")
+    await stage.tick(100)  # ten seconds of a strategy that wants to refresh its orders
+    assert {order.exchange_order_id for order in connector.in_flight_orders.values()} == {"UNKNOWN"}
+    assert len(connector.in_flight_orders) == len(stage.venue.placed) == 2
+    late = stage.venue.placed[0]
+    stage.venue.fill(late)
+    await stage.settle()
+    assert [event.order_id for event in events(stage.cores["a"], OrderFilledEvent)] == [late.client_order_id]
+    assert set(connector.in_flight_orders) == {stage.venue.placed[1].client_order_id}
+
+
+async def test_a_rejected_order_is_an_ordinary_order_failure(stage):
+    stage.venue.refuse = "Account has insufficient balance for requested action."
+    await stage.start("a", "v1", "pure_market_making", PMM)
+    await stage.tick(3)
+    connector = stage.cores["a"].host_data.connectors["binance"]
+    failures = [event for event in connector.event_logs if type(event).__name__ == "MarketOrderFailureEvent"]
+    assert len(failures) == len(stage.venue.placed) >= 2
+    assert "insufficient balance" in failures[0].error_message
+    assert not connector.in_flight_orders
+
+
+async def test_a_partial_fill_then_a_cancel_arrive_in_the_venues_order(stage):
+    await stage.start("a", "v1", "pure_market_making", PMM)
+    await stage.tick(3)
+    order = stage.venue.placed[0]
+    connector = stage.cores["a"].host_data.connectors["binance"]
+    seen = []
+    listener = SourceInfoEventForwarder(lambda tag, source, event: seen.append((tag, event.order_id)))
+    for kind in (MarketEvent.OrderFilled, MarketEvent.OrderCancelled):
+        connector.add_listener(kind, listener)
+    stage.venue.fill(order, amount=order.amount / 2, final=False)
+    stage.venue.say(order, ReplyKind.CANCELLED)
+    await stage.settle()
+    mine = order.client_order_id
+    assert seen == [(MarketEvent.OrderFilled.value, mine), (MarketEvent.OrderCancelled.value, mine)]
+
+
+async def test_balances_are_the_accounts_and_live(stage):
+    await stage.start("a", "v1", "pure_market_making", PMM)
+    connector = stage.cores["a"].host_data.connectors["binance"]
+    assert connector.get_available_balance("USDT") == Decimal("1000000")
+    stage.venue.open_account(USDT="5")
+    await stage.settle()
+    assert connector.get_available_balance("USDT") == connector.get_balance("USDT") == 5
+
+
+async def test_a_listening_strategy_hears_every_trade_once(stage):
+    config = {
+        "strategy": "avellaneda_market_making",
+        "exchange": "binance",
+        "market": "BTC-USDT",
+        "execution_timeframe_mode": {},
+        "order_amount": 0.1,
+        "order_refresh_time": 5.0,
+        "trading_intensity_buffer_size": 5,
+        "volatility_buffer_size": 5,
+    }
+    await stage.start("avellaneda", "v1", "avellaneda_market_making", config)
+    core = stage.cores["avellaneda"].host_data
+    await stage.tick(2)
+    book = core.connectors["binance"].get_order_book("BTC-USDT")
+    assert book.get_listeners(TRADE_EVENT)
+    heard = []
+    listener = SourceInfoEventForwarder(
+        lambda tag, source, trade: heard.append((trade.price, trade.amount, trade.type))
+    )
+    book.add_listener(TRADE_EVENT, listener)
+    stage.trade("BTC-USDT", 100.5, 0.5)
+    stage.trade("ETH-USDT", 10.0, 1.0)
+    stage.trade("BTC-USDT", 99.5, 0.25, buyer_is_maker=True)
+    await stage.tick(2)
+    assert heard == [(100.5, 0.5, TradeType.BUY), (99.5, 0.25, TradeType.SELL)]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({**PMM, "bid_spred": 1}, "conf/a.yml: bid_spred: strategy pure_market_making has no such key"),
+        ({**PMM, "bid_spread": "wide"}, "conf/a.yml: bid_spread: "),
+        ({**PMM, "order_amount": None}, "conf/a.yml: order_amount: Field required"),
+    ],
+)
+async def test_a_bad_v1_configuration_names_file_key_and_rule(stage, config, message):
+    with pytest.raises(StrategyConfigError) as caught:
+        await stage.start("a", "v1", "pure_market_making", config, "conf/a.yml")
+    assert str(caught.value).startswith(message)
+
+
+async def test_a_bad_script_configuration_names_file_key_and_rule(stage):
+    with pytest.raises(StrategyConfigError, match=r"conf/a.yml: order_amount_quote: Input should be greater than 0"):
+        await stage.start("a", "script", "touch_maker", {**TOUCH, "order_amount_quote": 0}, "conf/a.yml")
+
+
+async def test_an_exchange_without_a_venue_is_refused_by_name(stage):
+    with pytest.raises(UnknownVenue, match="exchange kucoin: the fleet has no such venue, it has binance"):
+        await stage.start("a", "script", "touch_maker", {**TOUCH, "exchange": "kucoin"})
