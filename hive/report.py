@@ -1,0 +1,143 @@
+"""The report of a fleet: one documented form for `--report FILE` and `hive status --json` (docs/fleet.md).
+
+Pure: a sample in, a dictionary out. All figures come from counters, /proc and fleet.json.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hive.shm.snapshots import CountersSnapshot, HistogramSnapshot
+from hive.top_sample import ROLES, BookFigures, Sample
+
+SCHEMA = 1
+_MB = 1e6
+STRATEGY_COUNTS = ("ticks", "missed_ticks", "overruns", "fills", "errors", "slow_callbacks", "mixed_books")
+ORDER_COUNTS = ("submitted", "refused", "acked", "rejected", "cancelled", "expired", "filled", "unknown")
+FEED_COUNTS = (
+    "market_connections",
+    "instruments",
+    "bytes_received",
+    "messages",
+    "updates",
+    "trades",
+    "gaps",
+    "resyncs",
+    "reconnects",
+    "malformed",
+)
+GATE_COUNTS = ("user_connections", "weight_used", "weight_limit", "duplicates_dropped", "queue_depth", "open_orders")
+VENUE_ORDER_COUNTS = ("sent", "acked", "rejected", "cancelled", "expired", "filled", "unknown")
+
+
+def build(sample: Sample) -> dict[str, Any]:
+    """Return the report of a sample."""
+    fleet = sample.fleet
+    feed, gate, worker = (sample.counters[role] for role in ROLES)
+    strategies = [_strategy(one, worker) for one in fleet["strategies"]]
+    processes = [_process(one, sample) for one in fleet["processes"]]
+    venues = [_venue(one, sample) for one in fleet["venues"]]
+    return {
+        "schema": SCHEMA,
+        "hive": fleet.get("version"),
+        "hummingbot": fleet.get("hummingbot"),
+        "fleet": fleet["fleet"],
+        "fleet_id": fleet.get("fleet_id"),
+        "run": fleet["run"],
+        "state": fleet.get("state", "running") if sample.alive else "gone",
+        "started_wall_ns": fleet["started_wall_ns"],
+        "duration_s": round((sample.wall_ns - fleet["started_wall_ns"]) / 1e9, 3),
+        "first_order_s": fleet.get("first_order_s"),
+        "first_fill_s": fleet.get("first_fill_s"),
+        "config_path": fleet["config_path"],
+        "placement": fleet.get("placement"),
+        "host": fleet.get("host"),
+        "strategies": strategies,
+        "processes": processes,
+        "venues": venues,
+        "order_latency_us": _us(gate.merged("order_latency_ns")),
+        "ack_latency_us": _us(gate.merged("ack_latency_ns")),
+        "book_latency_us": _us(feed.merged("book_latency_ns")),
+        "tick_lateness_us": _us(worker.merged("tick_lateness_ns")),
+        "tick_duration_us": _us(worker.merged("tick_duration_ns")),
+        "loop_lag_us": _us(worker.merged("loop_lag_ns")),
+        "totals": _totals(strategies, processes, venues, worker),
+        "stop": fleet.get("stop"),
+    }
+
+
+def _strategy(one: Mapping[str, Any], worker: CountersSnapshot) -> dict[str, Any]:
+    key = one["id"]
+    return {
+        **{name: one.get(name) for name in ("id", "worker", "state", "kind", "name", "pairs", "message")},
+        **{name: worker.value(name, strategy=key) for name in STRATEGY_COUNTS},
+        "context_unresolved": worker.value("context_unresolved", strategy=key),
+        "tick_lateness_us": _us(worker.histogram("tick_lateness_ns", strategy=key)),
+        "tick_duration_us": _us(worker.histogram("tick_duration_ns", strategy=key)),
+        "orders": {name: worker.value(f"orders_{name}", strategy=key) for name in ORDER_COUNTS},
+    }
+
+
+def _process(one: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
+    member = (one["role"], one["index"])
+    facts = sample.facts.get(member)
+    beat_ns = sample.beats.get(member, 0)
+    return {
+        "role": one["role"],
+        "index": one["index"],
+        "pid": one["pid"],
+        "epoch": one["epoch"],
+        "cpu": one["cpu"],
+        "restarts": one["restarts"],
+        "cpu_seconds": round(facts.cpu_ns / 1e9, 3) if facts else one.get("cpu_seconds_before", 0),
+        "rss_mb": round(facts.rss / _MB, 1) if facts else None,
+        "pss_mb": round(facts.pss / _MB, 1) if facts and facts.pss is not None else None,
+        "heartbeat_age_ms": round(max(0, sample.now_ns - beat_ns) / 1e6, 1) if beat_ns else None,
+    }
+
+
+def _venue(one: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
+    name = one["name"]
+    feed, gate = sample.counters["feed"], sample.counters["gate"]
+    books = sample.books.get(name, BookFigures())
+    return {
+        "name": name,
+        "mode": one.get("mode"),
+        **{count: feed.value(count, venue=name) for count in FEED_COUNTS},
+        **{count: gate.value(count, venue=name) for count in GATE_COUNTS},
+        "http_429": feed.value("http_429", venue=name) + gate.value("http_429", venue=name),
+        "orders": {count: gate.value(f"orders_{count}", venue=name) for count in VENUE_ORDER_COUNTS},
+        "books": {
+            "live": books.live,
+            "total": books.total,
+            "oldest_ms": None if books.oldest_ns is None else round(books.oldest_ns / 1e6, 1),
+        },
+        "unknown_now": gate.value("unknown_now", venue=name),
+        "fills": gate.value("fills", venue=name),
+        "cancels_sent": gate.value("cancels_sent", venue=name),
+        "book_latency_us": _us(feed.histogram("book_latency_ns", venue=name)),
+        "order_latency_us": _us(gate.histogram("order_latency_ns", venue=name)),
+        "ack_latency_us": _us(gate.histogram("ack_latency_ns", venue=name)),
+    }
+
+
+def _totals(strategies: list, processes: list, venues: list, worker: CountersSnapshot) -> dict[str, Any]:
+    own = [one for one in processes if one["role"] != "sim"]
+    memory = [one["pss_mb"] if one["pss_mb"] is not None else one["rss_mb"] for one in own]
+    return {
+        **{name: sum(one[name] for one in strategies) for name in ("ticks", "missed_ticks", "fills", "mixed_books")},
+        "errors": sum(one["errors"] for one in strategies),
+        "context_unresolved": worker.total("context_unresolved"),
+        "orders": {name: sum(one["orders"][name] for one in strategies) for name in ORDER_COUNTS},
+        "updates": sum(one["updates"] for one in venues),
+        "unknown_now": sum(one["unknown_now"] for one in venues),
+        "restarts": sum(one["restarts"] for one in processes),
+        "cpu_seconds": round(sum(one["cpu_seconds"] for one in own), 3),
+        "pss_mb": round(sum(one for one in memory if one is not None), 1),
+    }
+
+
+def _us(histogram: HistogramSnapshot) -> dict[str, Any]:
+    """Return a histogram as microseconds; figures are None when it is empty."""
+    count = histogram.count
+    figures = {"p50": histogram.percentile(50), "p99": histogram.percentile(99), "max": histogram.max}
+    return {"count": count, **{name: round(ns / 1e3, 1) if count else None for name, ns in figures.items()}}

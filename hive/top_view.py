@@ -1,0 +1,330 @@
+"""Draw a fleet as lines of text: reports and a terminal's size in, styled lines out. Pure; `top.py` puts them up.
+
+    title, summary                         2 lines
+    venues                                 heading and a line each
+    processes                              heading and a line each
+    strategies                             heading and as many lines as are left; they scroll
+    keys and the tool's own cost           last line
+
+A terminal that is too narrow for all columns loses the less important ones first.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+class Style(StrEnum):
+    """How a line is shown."""
+
+    PLAIN = "plain"
+    TITLE = "title"
+    HEAD = "head"
+    DIM = "dim"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the screen, at most as wide as asked."""
+
+    text: str
+    style: Style = Style.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What is shown: the report since the start, the report of the last interval, its length and the tool's own cost.
+
+    `late_ns` is how much later than intended the sample was taken, `took_ns` how long it took.
+    """
+
+    total: Row
+    recent: Row
+    seconds: float
+    took_ns: int = 0
+    late_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the operator chose."""
+
+    sort: str = "id"
+    reverse: bool = False
+    filter: str = ""
+    typing: bool = False
+    paused: bool = False
+    help: bool = False
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its head, how a row's text is made, its width, its importance (0 is never left out)."""
+
+    head: str
+    text: Callable[[Row], str]
+    width: int
+    rank: int
+    left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """The lines, and how far the strategies can scroll."""
+
+    lines: list[Line] = field(default_factory=list)
+    last_offset: int = 0
+
+
+SORT_KEYS: dict[str, Callable[[Row], Any]] = {
+    "id": lambda row: row["id"],
+    "worker": lambda row: (row["worker"], row["id"]),
+    "ticks": lambda row: -row["ticks"],
+    "lateness": lambda row: -(row["recent"]["tick_lateness_us"]["p99"] or 0),
+    "duration": lambda row: -(row["recent"]["tick_duration_us"]["p99"] or 0),
+    "overruns": lambda row: -row["overruns"],
+    "orders": lambda row: -row["orders"]["submitted"],
+    "fills": lambda row: -row["fills"],
+    "errors": lambda row: -row["errors"],
+}
+HOT_KEYS = {"i": "id", "w": "worker", "t": "ticks", "l": "lateness", "d": "duration", "v": "overruns", "o": "orders"}
+HOT_KEYS |= {"f": "fills", "e": "errors"}
+
+HELP = (
+    "i id   w worker   t ticks   l lateness   d duration   v overruns   o orders   f fills   e errors: sort by",
+    "r          turn the order around",
+    "/ or \\     show only strategies whose id, kind or state holds a text; Esc shows all",
+    "p, space   pause and go on",
+    "up, down, page up, page down, home, end: scroll the strategies",
+    "h, ?       this help",
+    "q          leave; the fleet goes on",
+    "",
+    "late: start of a tick minus its due time. took: how long a tick ran. Both in ms over the last interval:",
+    "median, 99th percentile, longest. over: ticks longer than the interval. unkn: orders whose fate is not known.",
+    "beat: age of a process's heartbeat. old: how long ago the quietest book of a venue changed.",
+)
+
+
+def draw(frame: Frame, look: Look, width: int, height: int) -> Screen:
+    """Return the screen of a frame: exactly `height` lines of at most `width` characters.
+
+    Args:
+        frame: what was measured.
+        look: sort key, filter, pause, help, scroll offset.
+        width, height: of the terminal; any positive numbers.
+    """
+    lines = _title(frame, look)
+    if look.help:
+        body = [Line(""), *(Line(text) for text in HELP)]
+        return Screen(_fitted(lines + body, _foot(frame, look), width, height))
+    lines += _table("VENUE", VENUES, _venue_rows(frame), width)
+    lines += _table("PROCESS", PROCESSES, _process_rows(frame), width)
+    rows = _strategy_rows(frame, look)
+    table = _table("STRATEGY", STRATEGIES, rows, width)
+    room = max(1, height - len(lines) - 2)  # the table's head and the last line
+    last = max(0, len(rows) - room)
+    offset = min(look.offset, last)
+    lines += table[:1] + table[1 + offset : 1 + offset + room]
+    return Screen(_fitted(lines, _foot(frame, look), width, height), last)
+
+
+def draw_all(frame: Frame, look: Look, width: int) -> list[str]:
+    """Return the whole screen as texts, every strategy on it, for `--once`."""
+    tables = 6 + sum(len(frame.total[key]) for key in ("venues", "processes", "strategies"))
+    screen = draw(frame, look, width, tables + 4)
+    return [line.text.rstrip() for line in screen.lines[:-1] if line.text.strip()]
+
+
+def _title(frame: Frame, look: Look) -> list[Line]:
+    total, recent, seconds = frame.total, frame.recent, max(frame.seconds, 1e-9)
+    gone = total["state"] == "gone"
+    states: dict[str, int] = {}
+    for one in total["strategies"]:
+        states[one["state"]] = states.get(one["state"], 0) + 1
+    what = " ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    up = span(total["duration_s"])
+    head = f"hive top  fleet {total['fleet']}  {'gone' if gone else 'up ' + up}  {len(total['strategies'])} strategies"
+    head += f": {what}" if what else ""
+    head += "  PAUSED" if look.paused else ""
+    sums, now = total["totals"], recent["totals"]
+    summary = (
+        f"ticks/s {rate(now['ticks'], seconds)}  late p99 {ms(recent['tick_lateness_us']['p99'])} ms"
+        f"  orders {si(sums['orders']['submitted'])}  fills {si(sums['fills'])}  unknown {sums['unknown_now']}"
+        f"  errors {sums['errors']}  updates/s {rate(now['updates'], seconds)}  memory {sums['pss_mb']:.0f} MB"
+    )
+    lines = [
+        Line(head, Style.TITLE),
+        Line(summary, Style.BAD if sums["errors"] or sums["unknown_now"] else Style.PLAIN),
+    ]
+    if gone:
+        lines.insert(1, Line("the fleet is gone: these are its last figures", Style.BAD))
+    return lines
+
+
+def _foot(frame: Frame, look: Look) -> Line:
+    if look.typing:
+        return Line(f"filter: {look.filter}_", Style.HEAD)
+    cost = f"sampled in {frame.took_ns / 1e6:.1f} ms, {frame.late_ns / 1e6:.1f} ms late"
+    order = f"by {look.sort}{' reversed' if look.reverse else ''}"
+    only = f", only {look.filter!r}" if look.filter else ""
+    return Line(f"q leave  h help  p pause  / filter  {order}{only}  [{cost}]", Style.DIM)
+
+
+def _table(name: str, columns: tuple[Column, ...], rows: list[Row], width: int) -> list[Line]:
+    shown = _fitting(columns, name, rows, width)
+    head = " ".join(_cell(column.head or name, size, column.left) for column, size in shown)
+    lines = [Line(head, Style.HEAD)]
+    for row in rows:
+        text = " ".join(_cell(column.text(row), size, column.left) for column, size in shown)
+        lines.append(Line(text, Style.BAD if row.get("bad") else Style.PLAIN))
+    return lines
+
+
+def _fitting(columns: tuple[Column, ...], name: str, rows: list[Row], width: int) -> list[tuple[Column, int]]:
+    """Return the columns that fit and their widths; the first takes what its longest text needs, if there is room."""
+    sizes = {column: max(column.width, len(column.head)) for column in columns}
+    first = columns[0]
+    sizes[first] = max(len(name), *(len(first.text(row)) for row in rows), 4) if rows else len(name)
+    shown = list(columns)
+    while len(shown) > 1 and sum(sizes[column] + 1 for column in shown) - 1 > width:
+        least = max(shown, key=lambda column: (column.rank, shown.index(column)))
+        if least.rank == 0:
+            break
+        shown.remove(least)
+    others = sum(sizes[column] + 1 for column in shown) - sizes[first] - 1
+    sizes[first] = max(4, min(sizes[first], width - others))
+    return [(column, sizes[column]) for column in shown]
+
+
+def _fitted(lines: list[Line], foot: Line, width: int, height: int) -> list[Line]:
+    body = lines[: max(0, height - 1)]
+    body += [Line("")] * (height - 1 - len(body))
+    return [Line(line.text[:width], line.style) for line in [*body, foot]][-height:]
+
+
+def _cell(text: str, size: int, left: bool) -> str:
+    if len(text) > size:
+        text = text[: max(1, size - 1)] + "~" if size > 1 else text[:size]
+    return text.ljust(size) if left else text.rjust(size)
+
+
+def _strategy_rows(frame: Frame, look: Look) -> list[Row]:
+    recent = {one["id"]: one for one in frame.recent["strategies"]}
+    rows = []
+    for one in frame.total["strategies"]:
+        text = f"{one['id']} {one['name']} {one['state']}".lower()
+        if look.filter.lower() in text:
+            now = recent.get(one["id"], one)
+            bad = one["state"] in ("failed", "paused") or now["errors"] > 0
+            rows.append({**one, "recent": now, "seconds": frame.seconds, "bad": bad})
+    rows.sort(key=SORT_KEYS[look.sort], reverse=look.reverse)
+    return rows
+
+
+def _process_rows(frame: Frame) -> list[Row]:
+    recent = {(one["role"], one["index"]): one for one in frame.recent["processes"]}
+    rows = []
+    for one in frame.total["processes"]:
+        cpu_s = recent.get((one["role"], one["index"]), one)["cpu_seconds"]
+        beat_ms = one["heartbeat_age_ms"]
+        hung = beat_ms is not None and beat_ms > 1000 and frame.total["state"] != "gone"
+        several = one["role"] == "worker"
+        name = f"{one['role']} {one['index']}" if several else one["role"]
+        rows.append({**one, "label": name, "load": 100 * cpu_s / max(frame.seconds, 1e-9), "bad": hung})
+    return rows
+
+
+def _venue_rows(frame: Frame) -> list[Row]:
+    recent = {one["name"]: one for one in frame.recent["venues"]}
+    rows = []
+    for one in frame.total["venues"]:
+        stale = one["books"]["live"] < one["books"]["total"]
+        rows.append({**one, "recent": recent[one["name"]], "seconds": frame.seconds, "bad": stale})
+    return rows
+
+
+def rate(count: float, seconds: float) -> str:
+    """Return a rate per second, short."""
+    per_second = count / max(seconds, 1e-9)
+    return f"{per_second:.1f}" if per_second < 100 else si(round(per_second))
+
+
+def si(count: int) -> str:
+    """Return a count in at most 6 characters: 12345, 123.5k, 12.3M."""
+    if abs(count) < 100_000:
+        return str(count)
+    for divisor, unit in ((1e3, "k"), (1e6, "M"), (1e9, "G")):
+        if abs(count) < divisor * 1000:
+            return f"{count / divisor:.1f}{unit}"
+    return f"{count / 1e12:.1f}T"
+
+
+def ms(us: float | None) -> str:
+    """Return microseconds as milliseconds, "-" for None."""
+    if us is None:
+        return "-"
+    return f"{us / 1e3:.2f}" if us < 100_000 else f"{us / 1e3:.0f}"
+
+
+def span(seconds: float) -> str:
+    """Return a duration as 1:02:03 or 2:03."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def _three(key: str) -> tuple[Callable[[Row], str], ...]:
+    return tuple(lambda row, figure=figure: ms(row["recent"][key][figure]) for figure in ("p50", "p99", "max"))
+
+
+_LATE, _TOOK = _three("tick_lateness_us"), _three("tick_duration_us")
+STRATEGIES = (
+    Column("", lambda row: row["id"], 8, 0, left=True),
+    Column("wkr", lambda row: str(row["worker"]), 3, 6),
+    Column("state", lambda row: str(row["state"]), 8, 3, left=True),
+    Column("ticks", lambda row: si(row["ticks"]), 6, 5),
+    Column("late50", _LATE[0], 6, 8),
+    Column("late99", _LATE[1], 6, 2),
+    Column("max", _LATE[2], 6, 10),
+    Column("took50", _TOOK[0], 6, 9),
+    Column("took99", _TOOK[1], 6, 4),
+    Column("max", _TOOK[2], 6, 11),
+    Column("over", lambda row: si(row["overruns"]), 5, 7),
+    Column("orders", lambda row: si(row["orders"]["submitted"]), 6, 1),
+    Column("unkn", lambda row: si(row["orders"]["unknown"]), 4, 12),
+    Column("fills", lambda row: si(row["fills"]), 6, 1),
+    Column("err", lambda row: si(row["errors"]), 5, 1),
+)
+PROCESSES = (
+    Column("", lambda row: row["label"], 10, 0, left=True),
+    Column("pid", lambda row: str(row["pid"]), 7, 4),
+    Column("cpu%", lambda row: f"{row['load']:.1f}", 6, 1),
+    Column("PSS MB", lambda row: "-" if row["pss_mb"] is None else f"{row['pss_mb']:.1f}", 7, 2),
+    Column("RSS MB", lambda row: "-" if row["rss_mb"] is None else f"{row['rss_mb']:.1f}", 7, 6),
+    Column("beat ms", lambda row: "-" if row["heartbeat_age_ms"] is None else f"{row['heartbeat_age_ms']:.0f}", 7, 3),
+    Column("CPU", lambda row: "-" if row["cpu"] is None else str(row["cpu"]), 3, 7),
+    Column("restarts", lambda row: str(row["restarts"]), 8, 5),
+)
+VENUES = (
+    Column("", lambda row: f"{row['name']} ({row['mode']})" if row["mode"] else row["name"], 10, 0, left=True),
+    Column("conns", lambda row: f"{row['market_connections']}+{row['user_connections']}", 5, 2),
+    Column("updates/s", lambda row: rate(row["recent"]["updates"], row["seconds"]), 9, 1),
+    Column("live", lambda row: f"{row['books']['live']}/{row['books']['total']}", 7, 1),
+    Column("old s", lambda row: _seconds(row["books"]["oldest_ms"]), 6, 3),
+    Column("gaps", lambda row: si(row["gaps"]), 5, 7),
+    Column("sent/s", lambda row: rate(row["recent"]["orders"]["sent"], row["seconds"]), 6, 4),
+    Column("order99", lambda row: ms(row["recent"]["order_latency_us"]["p99"]), 7, 5),
+    Column("ack99", lambda row: ms(row["recent"]["ack_latency_us"]["p99"]), 7, 8),
+    Column("weight", lambda row: f"{row['weight_used']}/{row['weight_limit']}", 10, 9),
+    Column("429", lambda row: si(row["http_429"]), 4, 6),
+    Column("unkn", lambda row: si(row["unknown_now"]), 4, 6),
+)
+
+
+def _seconds(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds / 1e3:.1f}"
