@@ -94,7 +94,8 @@ class MarketData:
 
     def rules(self, venue: int, pair: str) -> InstrumentRules:
         """Return the trading rules of one instrument as they are now; raises BookMissing while there are none."""
-        return self._venue(venue).directory.rules(self._slot(venue, pair))
+        slot = self._slot(venue, pair)
+        return self._venue(venue).directory.rules(slot)
 
     def is_live(self, venue: int, pair: str) -> bool:
         """Return whether orders may be based on this book: its state is LIVE and its feed's heartbeat is young."""

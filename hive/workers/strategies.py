@@ -60,6 +60,9 @@ class Strategies:
             task.cancel()
             self._scheduler.remove(context)
             self._scheduler.set_state(context, State.STOPPED, f"did not end within {within_s} s")
+        for _, context in self._members:
+            if self._scheduler.state(context) is None:
+                self._scheduler.set_state(context, State.STOPPED, "it was never started")
         await self._end_tasks({context for _, context in self._members})
         return sorted(late)
 

@@ -63,13 +63,13 @@ class Watchdog:
             return None
         self._running.set(0)
         blocked_ms = (self._beat_ns - blocked.since_ns) / 1e6
-        if blocked.strategy is not None:
-            blocked.strategy.counters.slow_callbacks.inc()
         whose = "code of no strategy" if blocked.strategy is None else f"strategy {blocked.strategy.id}"
         where = "".join(blocked.stack.format()).rstrip()
         log.warning(
             "%s blocked the loop for %.0f ms; %.0f ms in it was at\n%s", whose, blocked_ms, self._limit_s * 1e3, where
         )
+        if blocked.strategy is not None:
+            blocked.strategy.counters.slow_callbacks.inc()
         return blocked.strategy
 
     def _on_alarm(self, signum: int, frame: FrameType | None) -> None:

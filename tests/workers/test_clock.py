@@ -1,6 +1,7 @@
 """The due-heap clock, on a clock of its own: time is what the test says."""
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -165,7 +166,7 @@ def test_ticked_and_missed_add_up_to_what_was_due_under_random_load(idle_strateg
         first = start + phases[context] if phases[context] else start + INTERVAL
         due_until_now = (next_due - first) // INTERVAL
         assert context.counters.ticks.value + context.counters.missed_ticks.value == due_until_now
-        assert all(late > early for early, late in zip(target.seen, target.seen[1:], strict=False))
+        assert all(late > early for early, late in pairwise(target.seen))
 
 
 def test_the_budget_gives_the_loop_back_and_loses_no_tick(idle_strategies, time):
@@ -177,7 +178,7 @@ def test_the_budget_gives_the_loop_back_and_loses_no_tick(idle_strategies, time)
     while clock.next_due_ns() <= time.now_ns:
         rounds.append([context.id for context in clock.advance(time.now_ns)])
     assert [len(names) for names in rounds] == [3, 3, 3, 1]
-    assert sorted(sum(rounds, [])) == sorted(f"s{k}" for k in range(10))
+    assert sorted(name for names in rounds for name in names) == sorted(f"s{k}" for k in range(10))
 
 
 def test_an_overloaded_worker_serves_all_strategies_alike(idle_strategies, time):
@@ -315,7 +316,7 @@ def test_a_slowly_drifting_wall_clock_keeps_timestamps_next_to_each_other(idle_s
         time.now_ns = clock.next_due_ns()
         clock.set_anchor(time.now_ns, wall + (time.now_ns - start) * 1_000_500 // 1_000_000)
         clock.advance(time.now_ns)
-    steps = {round((late - early) * 10) for early, late in zip(target.seen, target.seen[1:], strict=False)}
+    steps = {round((late - early) * 10) for early, late in pairwise(target.seen)}
     assert steps == {1}
     assert context.counters.missed_ticks.value == 0
     assert target.seen[-1] * 1e9 + 61 * MS == pytest.approx(wall + (time.now_ns - start) * 1.0005, abs=MS)
@@ -335,7 +336,7 @@ def test_a_step_of_the_wall_clock_replays_and_skips_nothing(idle_strategies, tim
     run_until(clock, time, start + 100 * INTERVAL)
     assert abs(context.counters.ticks.value - 100) <= 1
     assert context.counters.missed_ticks.value == 0
-    assert all(late > early for early, late in zip(target.seen, target.seen[1:], strict=False))
+    assert all(late > early for early, late in pairwise(target.seen))
     if step_s > 0:  # after a step back it goes on counting until the wall clock has caught up
         now_wall = wall + (time.now_ns - start) + int(step_s * 1e9)
         assert target.seen[-1] == pytest.approx(now_wall / 1e9, abs=0.2)

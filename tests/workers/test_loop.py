@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from itertools import pairwise
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_every_return_of_the_selector_begins_a_new_callback():
 
     loop.run_until_complete(main())
     loop.close()
-    assert all(late == early + 1 for early, late in zip(values, values[1:], strict=False))
+    assert all(late == early + 1 for early, late in pairwise(values))
 
 
 @pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt()])

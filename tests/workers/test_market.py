@@ -1,0 +1,162 @@
+"""MarketData over real segments that a small feed writes."""
+
+import asyncio
+
+import pytest
+
+from hive.workers.errors import BookMissing, UnknownInstrument
+from hive.workers.market import MarketData
+from tests.workers.venue import TinyFeed
+
+MS = 1_000_000
+
+
+class Now:
+    def __init__(self):
+        self.ns = 10**12
+
+    def __call__(self):
+        return self.ns
+
+
+@pytest.fixture
+def now():
+    return Now()
+
+
+@pytest.fixture
+def feeds(run):
+    made = []
+
+    def start(epoch=1):
+        made.append(TinyFeed(run, epoch))
+        return made[-1]
+
+    yield start
+    for feed in made:
+        feed.close()
+
+
+@pytest.fixture
+def wants():
+    return []
+
+
+@pytest.fixture
+def market(now, wants):
+    return MarketData(now_ns=now, want=lambda *what: wants.append(what), stale_after_ms=50)
+
+
+def attach(market, feed):
+    market.attach(0, feed.epoch, feed.books.name, feed.trades.name)
+
+
+def test_without_a_feed_there_is_no_book_and_nothing_is_live(market):
+    with pytest.raises(BookMissing, match="BTC-USDT: venue 0 has no feed"):
+        market.reader(0, "BTC-USDT")
+    with pytest.raises(BookMissing):
+        market.rules(0, "BTC-USDT")
+    assert not market.is_live(0, "BTC-USDT")
+    assert market.generation(0) == 0
+
+
+def test_a_book_is_live_while_its_state_says_so_and_the_feed_beats(market, feeds, now):
+    feed = feeds()
+    feed.add("BTC-USDT")
+    attach(market, feed)
+    feed.beat(now.ns)
+    assert market.is_live(0, "BTC-USDT")
+    now.ns += 50 * MS
+    assert market.is_live(0, "BTC-USDT")
+    now.ns += MS
+    assert not market.is_live(0, "BTC-USDT")
+    feed.beat(now.ns)
+    feed.stale("BTC-USDT")
+    assert not market.is_live(0, "BTC-USDT")
+    feed.live("BTC-USDT")
+    assert market.is_live(0, "BTC-USDT")
+    assert not market.is_live(0, "ETH-USDT")
+
+
+def test_a_new_feed_epoch_replaces_the_readers_and_the_old_ones_keep_their_last_book(market, feeds, now):
+    first = feeds()
+    first.add("BTC-USDT", mid=100.0)
+    attach(market, first)
+    old = market.reader(0, "BTC-USDT")
+    assert market.reader(0, "BTC-USDT") is old
+    second = feeds(2)
+    second.add("ETH-USDT")
+    second.add("BTC-USDT", mid=200.0)
+    attach(market, second)
+    new = market.reader(0, "BTC-USDT")
+    assert (old.top()[0], new.top()[0]) == (pytest.approx(99.99), pytest.approx(199.99))
+    assert (market.generation(0), market.epoch(0)) == (2, 2)
+
+
+async def test_instruments_asks_the_feed_and_waits_until_all_are_there(market, feeds, wants):
+    waiting = asyncio.ensure_future(market.instruments(0, ["BTC-USDT", "ETH-USDT"]))
+    await asyncio.sleep(0)
+    assert wants == [(0, ["BTC-USDT", "ETH-USDT"])]
+    feed = feeds()
+    feed.add("ETH-USDT")
+    attach(market, feed)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    feed.add("BTC-USDT")
+    assert [rules.pair for rules in await waiting] == ["BTC-USDT", "ETH-USDT"]
+    assert market.wanted() == {0: ["BTC-USDT", "ETH-USDT"]}
+
+
+async def test_a_pair_that_the_venue_does_not_list_is_an_error_for_who_waits(market, feeds):
+    attach(market, feeds())
+    waiting = asyncio.ensure_future(market.instruments(0, ["BTC-USDT", "NOT-THERE"]))
+    await asyncio.sleep(0)
+    market.mark_unknown(0, ["NOT-THERE"])
+    with pytest.raises(UnknownInstrument, match="venue 0 lists no NOT-THERE"):
+        await waiting
+
+
+def test_each_reader_of_trades_has_its_own_cursor(market, feeds):
+    feed = feeds()
+    feed.add("BTC-USDT")
+    feed.add("ETH-USDT")
+    attach(market, feed)
+    first, trades = market.trades_since(0, "BTC-USDT", None)
+    assert trades == []
+    feed.trade("BTC-USDT", 1)
+    feed.trade("ETH-USDT", 2)
+    feed.trade("BTC-USDT", 3)
+    second, trades = market.trades_since(0, "BTC-USDT", first)
+    assert [trade.trade_id for trade in trades] == [1, 3]
+    late, trades = market.trades_since(0, "BTC-USDT", None)
+    assert (late, trades) == (second, [])
+    feed.trade("BTC-USDT", 4)
+    assert [trade.trade_id for trade in market.trades_since(0, "BTC-USDT", second)[1]] == [4]
+    assert [trade.trade_id for trade in market.trades_since(0, "BTC-USDT", first)[1]] == [1, 3, 4]
+
+
+def test_cursors_outlive_a_restart_of_the_feed(market, feeds):
+    feed = feeds()
+    feed.add("BTC-USDT")
+    attach(market, feed)
+    cursor, _ = market.trades_since(0, "BTC-USDT", None)
+    feed.trade("BTC-USDT", 1)
+    cursor, _ = market.trades_since(0, "BTC-USDT", cursor)
+    feed = feeds(2)
+    feed.add("ETH-USDT")
+    feed.add("BTC-USDT")
+    attach(market, feed)
+    feed.trade("BTC-USDT", 2)
+    assert [trade.trade_id for trade in market.trades_since(0, "BTC-USDT", cursor)[1]] == [2]
+
+
+def test_trades_that_were_overwritten_before_they_were_read_are_counted(market, feeds):
+    feed = feeds()
+    feed.add("BTC-USDT")
+    attach(market, feed)
+    cursor, _ = market.trades_since(0, "BTC-USDT", None)
+    for trade_id in range(200):
+        feed.trade("BTC-USDT", trade_id)
+    _, trades = market.trades_since(0, "BTC-USDT", cursor)
+    assert len(trades) + market.lapped(0) == 200
+    assert trades[-1].trade_id == 199
