@@ -128,7 +128,6 @@ DIRECTIVES = {
     "boundscheck": CHECKED,
     "wraparound": CHECKED,
     "initializedcheck": CHECKED,
-    "nonecheck": CHECKED,
     "cdivision": not CHECKED,
     "overflowcheck": False,  # sequences wrap on purpose
 }
