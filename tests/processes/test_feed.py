@@ -264,6 +264,14 @@ def test_an_unknown_pair_is_reported_and_the_others_are_followed(sim, feeds):
     until(lambda: feed.state("BTC-USDT") == LIVE, "the known pair is live")
 
 
+def test_more_pairs_than_the_table_holds_are_refused_and_the_others_are_followed(sim, feeds):
+    feed = feeds(sim.urls)
+    feed.boot["capacity"] = 1
+    feed.start().want(["BTC-USDT", "ETH-USDT"])
+    assert "is full" in feed.message("unknown")["reason"]
+    until(lambda: feed.state("BTC-USDT") == LIVE, "the first pair is live")
+
+
 def test_a_halt_of_the_venue_shows_in_the_book(sim, feeds):
     feed = feeds(sim.urls, rules_interval_s=0.2).start(PAIRS)
     sim.fault("halt", symbol="BTCUSDT")
