@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -296,6 +297,26 @@ def test_a_failing_step_shows_the_end_of_its_log_and_where_it_is(clone):
     assert "compile: it failed." in done.stderr
     assert f"The whole output is in {tree}/build/logs/step.log" in done.stderr
     assert done.returncode == 1
+
+
+def test_an_interrupted_step_ends_its_command_too(clone):
+    tree, _ = clone
+    body = 'run step no_progress sh -c "echo \\$\\$; exec sleep 600"'
+    text = (tree / "compile").read_text().replace('main "$@"\n', body + "\n")
+    with subprocess.Popen([program(tree / "functions", text)]) as running:
+        log = tree / "build/logs/step.log"
+        wait_until(lambda: log.exists() and log.read_text().strip())
+        command = int(log.read_text())
+        running.terminate()
+        assert running.wait(10) == 130
+    wait_until(lambda: not Path(f"/proc/{command}").exists())
+
+
+def wait_until(holds, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_foreign_hive_is_left_alone(clone):
