@@ -319,21 +319,40 @@ def wait_until(holds, seconds=10):
         time.sleep(0.02)
 
 
+def link(clone, ours="env"):
+    """Run the linking step with ~/.local/bin on PATH, and return what it prints."""
+    tree, tools = clone
+    program(tree / ours / "bin/hive", "#!/bin/sh\nfrom hive.cli import main\n")
+    path = f"{tree}/.local/bin:{tools}"
+    return functions(tree, f'PREFIX="{tree}/{ours}"; link_command', PATH=path).stdout
+
+
 def test_a_foreign_hive_is_left_alone(clone):
     tree, _ = clone
-    program(tree / "env/bin/hive", "#!/bin/sh\n")
     foreign = program(tree / ".local/bin/hive", "#!/bin/sh\necho apache\n")
-    path = f"{tree}/.local/bin:{os.environ['PATH']}"
-    done = functions(tree, f'PREFIX="{tree}/env"; link_command', PATH=path)
+    said = link(clone)
     assert foreign.read_text() == "#!/bin/sh\necho apache\n"
-    assert f"{foreign} is another program and was left alone." in done.stdout
-    assert f'export PATH="{tree}/env/bin:$PATH"' in done.stdout
+    assert f"{foreign} is another program and was left alone." in said
+    assert f'export PATH="{tree}/env/bin:$PATH"' in said
 
 
 def test_the_command_is_linked_into_a_directory_on_path(clone):
     tree, _ = clone
-    target = program(tree / "env/bin/hive", "#!/bin/sh\n")
+    said = link(clone)
+    assert (tree / ".local/bin/hive").readlink() == tree / "env/bin/hive"
+    assert "export PATH" not in said
+
+
+def test_the_link_of_another_hive_tree_follows_the_latest_compile(clone):
+    tree, _ = clone
+    link(clone, "older")
+    link(clone, "newer")
+    assert (tree / ".local/bin/hive").readlink() == tree / "newer/bin/hive"
+
+
+def test_a_link_that_leads_nowhere_is_replaced(clone):
+    tree, _ = clone
     (tree / ".local/bin").mkdir(parents=True)
-    path = f"{tree}/.local/bin:{os.environ['PATH']}"
-    functions(tree, f'PREFIX="{tree}/env"; link_command', PATH=path)
-    assert (tree / ".local/bin/hive").readlink() == target
+    (tree / ".local/bin/hive").symlink_to(tree / "gone")
+    link(clone)
+    assert (tree / ".local/bin/hive").readlink() == tree / "env/bin/hive"
