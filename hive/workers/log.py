@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from typing import TextIO
 
 from hive.workers.context import CURRENT
 
@@ -19,8 +20,11 @@ class StrategyFilter(logging.Filter):
         return True
 
 
-def set_up_logging(path: str | None, level: str = "INFO") -> None:
-    """Send everything that any library logs to the file `path` (appended; None: stderr), and nowhere else."""
+def set_up_logging(path: str | None, level: str = "INFO") -> TextIO:
+    """Send everything that any library logs to the file `path` (appended; None: stderr), and nowhere else.
+
+    Returns the open stream.
+    """
     handler = logging.StreamHandler(sys.stderr) if path is None else logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter(FORMAT, "%Y-%m-%d %H:%M:%S"))
     handler.addFilter(StrategyFilter())
@@ -30,6 +34,7 @@ def set_up_logging(path: str | None, level: str = "INFO") -> None:
         old.close()
     root.addHandler(handler)
     root.setLevel(level.upper())
+    return handler.stream
 
 
 def flush_logs() -> None:

@@ -7,8 +7,9 @@ showing the old epoch's last books: whoever keeps a reader compares the generati
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
 from hive.shm.book import LIVE, BookDirectory, BookReader
 from hive.shm.broadcast import BroadcastReader
 from hive.shm.instruments import InstrumentRules, Trade
@@ -38,7 +39,7 @@ class _Venue:
     readers: dict[str, BookReader] = field(default_factory=dict)
     pairs_by_slot: dict[int, str] = field(default_factory=dict)
     trades: dict[str, _Trades] = field(default_factory=dict)
-    unknown: set[str] = field(default_factory=set)
+    unknown: dict[str, str] = field(default_factory=dict)  # pair -> why
     wanted: set[str] = field(default_factory=set)
 
 
@@ -67,7 +68,7 @@ class MarketData:
         state.epoch = epoch
         state.readers = {}
         state.pairs_by_slot = {}
-        state.unknown = set()
+        state.unknown = {}
         state.generation += 1
 
     def generation(self, venue: int) -> int:
@@ -129,9 +130,9 @@ class MarketData:
         tape = self._venue(venue).tape
         return 0 if tape is None else tape.lapped
 
-    def mark_unknown(self, venue: int, pairs: Iterable[str]) -> None:
-        """Note that the venue does not list these pairs: who waits for them is told."""
-        self._venue(venue).unknown.update(pairs)
+    def mark_unknown(self, venue: int, pair: str, reason: str = "") -> None:
+        """Note that there will be no book of this pair: who waits for it is told, until the next epoch of the feed."""
+        self._venue(venue).unknown[pair] = reason or "the venue does not list it"
 
     async def instruments(self, venue: int, pairs: list[str]) -> list[InstrumentRules]:
         """Ask for `pairs`, wait until the directory has them all, and return their rules in that order.
@@ -139,12 +140,14 @@ class MarketData:
         Waits for ever while there is no feed. Raises UnknownInstrument when the venue lists no such pair.
         """
         state = self._venue(venue)
-        state.wanted.update(pairs)
-        self._want(venue, pairs)
+        fresh = [pair for pair in pairs if pair not in state.wanted]
+        if fresh:
+            state.wanted.update(fresh)
+            self._want(venue, fresh)
         while True:
-            missing = [pair for pair in pairs if pair in state.unknown]
+            missing = [f"{pair}: {state.unknown[pair]}" for pair in pairs if pair in state.unknown]
             if missing:
-                raise UnknownInstrument(f"venue {venue} lists no {', '.join(missing)}")
+                raise UnknownInstrument(f"venue {venue}: {'; '.join(missing)}")
             directory = state.directory
             if directory is not None and all(directory.find(pair) >= 0 for pair in pairs):
                 return [self.rules(venue, pair) for pair in pairs]

@@ -14,9 +14,9 @@ come twice that way are dropped by their trade id.
 
 import asyncio
 import logging
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from hive.shm.errors import NotRepresentable, QueueWedged
@@ -28,6 +28,7 @@ from hive.workers.accounts import Accounts, Balance
 from hive.workers.context import CURRENT, StrategyContext
 from hive.workers.errors import OrderRefused
 from hive.workers.market import MarketData
+from hive.workers.order import Order
 from hive.workers.stale import StaleBooks
 
 ENDED_KEPT = 4096  # final replies remembered, so that a late cancel or a repeated ack finds its order over
@@ -36,21 +37,6 @@ CANCEL_AGAIN_NS = 1_000_000_000  # between two cancels of an order whose book st
 TRY_AGAIN_S = 0.001  # after a queue that was full or busy
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Order:
-    """An order that is not over."""
-
-    intent: Intent
-    context: StrategyContext
-    placing: asyncio.Future[Reply] | None
-    exchange_order_id: str = ""
-    unknown: bool = False
-    cancels: list[asyncio.Future[Reply]] = field(default_factory=list)
-    cancel_sent: bool = False
-    cancel_ns: int = 0  # when the last cancel was sent
-    trade_ids: set[int] = field(default_factory=set)
 
 
 class OrderRouter:
@@ -78,6 +64,7 @@ class OrderRouter:
         self._ended: OrderedDict[str, Reply] = OrderedDict()
         self._orphans: dict[str, Order] = {}  # cancels of orders that this router never placed
         self._accounts = Accounts()
+        self._arrived: deque[bytes] = deque()
         self._link: Link | None = None
         self._names: tuple[str, str] | None = None
         self._epoch = -1
@@ -156,6 +143,17 @@ class OrderRouter:
         self._send_cancel(order)
         return future
 
+    def cancel_all(self, context: StrategyContext) -> int:
+        """Ask for the end of all orders of a strategy that cannot do so itself; returns how many cancels that were.
+
+        What becomes of them goes to `on_reply`.
+        """
+        orders = [order for order in self.open_orders(context) if not order.cancel_sent]
+        for order in orders:
+            order.must_end = True
+            self._send_cancel(order)
+        return len(orders)
+
     def attach_gate(self, epoch: int, inbound: str, outbound: str, make_link: Callable[[str, str], Link]) -> None:
         """Use this queue pair from now on: segment names as this end reads and writes them.
 
@@ -189,8 +187,9 @@ class OrderRouter:
             return
         try:
             while payloads := self._link.poll():
-                for payload in payloads:
-                    self._on_reply(unpack(payload))
+                self._arrived.extend(payloads)
+                while self._arrived:  # what one reply raises must not lose those behind it
+                    self._on_reply(unpack(self._arrived.popleft()))
         except QueueWedged:
             self._note_wedged()
             return
@@ -200,8 +199,9 @@ class OrderRouter:
         """Cancel what rests on books that are not live for too long; returns how many cancels that were."""
         if self._link is None:
             return 0
+        contexts = {order.context for order in self._orders.values()}
         used = {(order.intent.venue, order.intent.pair) for order in self._orders.values()}
-        used.update(book for order in self._orders.values() for book in order.context.books)
+        used.update(book for context in contexts for book in context.books)
         now_ns = self._now_ns()
         late = self._stale.late(used, now_ns)
         if not late:
@@ -287,7 +287,7 @@ class OrderRouter:
                 self._link.send(replace(intent, kind=IntentKind.QUERY, flags=intent.flags | MAYBE_SENT).pack())
         for order in (*self._orders.values(), *self._orphans.values()):
             order.cancel_sent = False
-            if order.cancels:
+            if order.cancels or order.must_end:
                 self._send_cancel(order)
 
     def _on_reply(self, reply: Reply) -> None:
@@ -307,9 +307,9 @@ class OrderRouter:
             self._answer(order, replace(reply, kind=ReplyKind.ACKED) if proves_life else reply)
             if not proves_life:
                 return
-        elif self._is_repeated(order, reply):
+        elif order.has_heard(reply):
             return
-        self._count(order, reply)
+        order.count(reply)
         order.unknown = reply.kind is ReplyKind.UNKNOWN
         if reply.kind in FINAL_KINDS:
             self._end(order, reply)
@@ -319,39 +319,10 @@ class OrderRouter:
         """Resolve place(); the caller's task runs before anything else of this order is delivered."""
         future, order.placing = order.placing, None
         order.unknown = reply.kind is ReplyKind.UNKNOWN
-        self._count(order, reply)
+        order.count(reply)
         order.context.resolve(future, reply, lambda late: self._deliver(order.context, late))
         if reply.kind in FINAL_KINDS:
             self._end(order, reply)
-
-    @staticmethod
-    def _is_repeated(order: Order, reply: Reply) -> bool:
-        """Tell whether the strategy knows this already (a new gate repeats what an old one has told)."""
-        if reply.kind is ReplyKind.FILL and reply.trade_id:
-            return reply.trade_id in order.trade_ids
-        if reply.kind is ReplyKind.ACKED:
-            return not order.unknown
-        return reply.kind is ReplyKind.UNKNOWN and order.unknown
-
-    @staticmethod
-    def _count(order: Order, reply: Reply) -> None:
-        counters = order.context.counters
-        match reply.kind:
-            case ReplyKind.ACKED:
-                counters.orders_acked.inc()
-            case ReplyKind.REJECTED:
-                counters.orders_rejected.inc()
-            case ReplyKind.UNKNOWN:
-                counters.orders_unknown.inc()
-            case ReplyKind.FILL:
-                counters.fills.inc()
-                order.trade_ids.add(reply.trade_id)
-            case ReplyKind.FILLED:
-                counters.orders_filled.inc()
-            case ReplyKind.CANCELLED:
-                counters.orders_cancelled.inc()
-            case ReplyKind.EXPIRED:
-                counters.orders_expired.inc()
 
     def _end(self, order: Order, reply: Reply) -> None:
         client_order_id = order.intent.client_order_id

@@ -59,7 +59,8 @@ def read_anchor() -> tuple[int, int]:
 class StrategyScheduler:
     """Ticks strategies on the running loop.
 
-    `report(context, state, message)` is called at every change of a strategy's state.
+    `report(context, state, message)` is called at every change of a strategy's state, `on_failing(context)` after the
+    clock has paused one for its errors.
     """
 
     def __init__(
@@ -69,11 +70,13 @@ class StrategyScheduler:
         loop: asyncio.AbstractEventLoop,
         interval_ns: int,
         report: Callable[[StrategyContext, State, str], None],
+        on_failing: Callable[[StrategyContext], None] | None = None,
     ) -> None:
         self.clock = clock
         self.interval_ns = interval_ns
         self._loop = loop
         self._report = report
+        self._on_failing = on_failing
         self._states: dict[StrategyContext, State] = {}
         self._added = 0
         self._outside = contextvars.Context()  # timers run in no strategy's context, whoever caused them
@@ -129,6 +132,8 @@ class StrategyScheduler:
 
     def _paused_by_clock(self, context: StrategyContext, message: str) -> None:
         self.set_state(context, State.PAUSED, message)
+        if self._on_failing is not None:
+            self._on_failing(context)
 
     def _refresh_anchor(self) -> None:
         self.clock.set_anchor(*read_anchor())

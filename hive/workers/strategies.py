@@ -59,6 +59,7 @@ class Strategies:
             late.append(context.id)
             task.cancel()
             self._scheduler.remove(context)
+            self._orders.cancel_all(context)
             self._scheduler.set_state(context, State.STOPPED, f"did not end within {within_s} s")
         for _, context in self._members:
             if self._scheduler.state(context) is None:

@@ -10,6 +10,7 @@ the process ends at once, without asking its strategies.
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -86,6 +87,7 @@ class Worker:
             loop=loop,
             interval_ns=boot.tick_interval_ns,
             report=self._report,
+            on_failing=self._cancel_orders_of,
         )
         watchdog = Watchdog(running, limit_s=boot.slow_callback_ms / 1e3)
         self._pulse = Pulse(counters, loop=loop, watchdog=watchdog, orders=self._orders)
@@ -114,6 +116,12 @@ class Worker:
         self._wake.close()
         return EXIT_STOPPED
 
+    def discard(self) -> None:
+        """Remove what this worker has put into the file system; nobody will read its counters."""
+        self._wake.close()
+        with contextlib.suppress(ShmError, OSError):
+            self._segment.unlink()
+
     def on_escape(self, context: StrategyContext | None, error: BaseException) -> None:
         """Pause the strategy whose SystemExit or KeyboardInterrupt got out of a task or callback."""
         name = type(error).__name__
@@ -124,6 +132,7 @@ class Worker:
         log.error("strategy %s: a callback raised %s", context.id, name, exc_info=error)
         if self._scheduler.state(context) in (State.STARTING, State.RUNNING):
             self._scheduler.pause(context, f"paused: a callback raised {name}")
+            self._cancel_orders_of(context)
 
     def _strategies(self, host_class: type[Host], host_config: Mapping[str, Any]) -> Strategies:
         boot = self._boot
@@ -185,7 +194,7 @@ class Worker:
                 self._market.attach(venue, message["epoch"], message["books"], message["trades"])
             case "unknown":
                 venue = self._boot.venue_index(message["venue"])
-                self._market.mark_unknown(venue, message.get("pairs") or [message["pair"]])
+                self._market.mark_unknown(venue, message["pair"], message.get("reason", ""))
             case "stop":
                 self._ask_to_stop(message.get("deadline_s", STOP_WITHIN_S))
             case other:
@@ -215,6 +224,12 @@ class Worker:
         log.info("strategy %s: %s %s", context.id, state.value, message)
         self._channel.send({"type": "strategy", "id": context.id, "state": state.value, "message": message})
 
+    def _cancel_orders_of(self, context: StrategyContext) -> None:
+        """A strategy that was paused for its errors cannot look after its orders."""
+        cancelled = self._orders.cancel_all(context)
+        if cancelled:
+            log.warning("strategy %s: cancelling its %d open orders", context.id, cancelled)
+
     async def _last_words(self) -> None:
         give_up_ns = monotonic_ns() + LAST_WORDS_WITHIN_S * 1_000_000_000
         while self._channel.pending and monotonic_ns() < give_up_ns:
@@ -223,9 +238,7 @@ class Worker:
     def _end_orphaned(self) -> NoReturn:
         """End at once: nobody is left who could be asked or told."""
         log.error("the supervisor is gone")
-        self._wake.close()
-        with contextlib.suppress(ShmError, OSError):
-            self._segment.unlink()
+        self.discard()
         flush_logs()
         os._exit(EXIT_DIED)
 
@@ -244,7 +257,11 @@ def worker_main(fd: int, host_class: type[Host], host_config: Mapping[str, Any])
         asyncio.set_event_loop(loop)
         worker = Worker(boot, channel, loop, callbacks)
         task = loop.create_task(worker.run(host_class, host_config), name="worker")
-        return run_until_done(loop, task, worker.on_escape)
+        try:
+            return run_until_done(loop, task, worker.on_escape)
+        except BootError:
+            worker.discard()
+            raise
     except (BootError, ShmError, OSError) as error:
         log.error("cannot boot: %s", error)
         channel.send({"type": "fatal", "message": str(error)})
@@ -253,7 +270,8 @@ def worker_main(fd: int, host_class: type[Host], host_config: Mapping[str, Any])
 
 def set_up_process(boot: WorkerBoot) -> None:
     """Give a forked copy of the server its own log, CPU, name, random numbers and place for the OOM killer."""
-    set_up_logging(boot.log_file, boot.log_level)
+    log_stream = set_up_logging(boot.log_file, boot.log_level)
+    faulthandler.enable(log_stream)
     gc.enable()
     numpy.random.seed()  # Python's own generator does that by itself after a fork
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole foreground group; the supervisor decides

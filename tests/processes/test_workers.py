@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hive.shm.counters import CountersReader
 
 from hive.shm.channel import Channel
-from hive.shm.counters import CountersReader
 from hive.shm.ids import fleet_id, strategy_tag
 from hive.shm.messages import MAYBE_SENT, IntentKind, ReplyKind
 from hive.shm.segment import Segment
@@ -364,6 +364,17 @@ def test_what_a_strategy_raises_stays_with_that_strategy(fleet):
     worker.channel.send({"type": "stop", "deadline_s": 10})
     fleet.wait_for(lambda: worker.exit_code is not None, "the worker's end")
     assert worker.exit_code == 0
+
+
+def test_the_orders_of_a_strategy_that_was_paused_for_its_errors_are_cancelled(fleet):
+    fleet.start_server()
+    worker = fleet.spawn(0, 1, [("bad", "trade_then_fail", {}), ("good", "trade", {})])
+    fleet.attach_gate(worker)
+    worker.gate.fills = False
+    fleet.wait_for(lambda: worker.states("bad")[-1:] == ["paused"], "the pause")
+    fleet.wait_for(lambda: worker.gate.cancelled, "the cancel")
+    assert {cid[7:12] for cid in worker.gate.cancelled} == {strategy_tag("bad")}
+    fleet.wait_for(lambda: worker.value("orders_cancelled", "bad") == 1, "the reply")
 
 
 def test_a_callback_that_blocks_the_loop_is_named_while_it_blocks(fleet):

@@ -105,14 +105,16 @@ async def test_instruments_asks_the_feed_and_waits_until_all_are_there(market, f
     feed.add("BTC-USDT")
     assert [rules.pair for rules in await waiting] == ["BTC-USDT", "ETH-USDT"]
     assert market.wanted() == {0: ["BTC-USDT", "ETH-USDT"]}
+    await market.instruments(0, ["ETH-USDT"])
+    assert len(wants) == 1  # nobody is asked twice
 
 
 async def test_a_pair_that_the_venue_does_not_list_is_an_error_for_who_waits(market, feeds):
     attach(market, feeds())
     waiting = asyncio.ensure_future(market.instruments(0, ["BTC-USDT", "NOT-THERE"]))
     await asyncio.sleep(0)
-    market.mark_unknown(0, ["NOT-THERE"])
-    with pytest.raises(UnknownInstrument, match="venue 0 lists no NOT-THERE"):
+    market.mark_unknown(0, "NOT-THERE")
+    with pytest.raises(UnknownInstrument, match="venue 0: NOT-THERE: the venue does not list it"):
         await waiting
 
 

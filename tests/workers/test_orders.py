@@ -481,3 +481,18 @@ async def test_a_book_that_came_back_in_time_leaves_the_orders_alone(stage):
 
 async def _await(place, intent):
     return await place(intent)
+
+
+async def test_all_orders_of_one_strategy_can_be_cancelled_and_no_one_elses(stage):
+    context, other, gate = stage.strategy("a"), stage.strategy("b"), stage.gate()
+    stage.place(context, 1), stage.place(context, 2), stage.place(other, 3)
+    await asyncio.sleep(0)
+    await stage.say(gate, (ReplyKind.ACKED, stage.id(context, 1)), (ReplyKind.ACKED, stage.id(other, 3)))
+    gate.intents()
+    assert stage.router.cancel_all(context) == 2
+    assert stage.router.cancel_all(context) == 0
+    told = [(intent.kind, intent.client_order_id) for intent in gate.intents()]
+    assert told == [(IntentKind.CANCEL, stage.id(context, number)) for number in (1, 2)]
+    successor = stage.gate(epoch=2)  # the first gate died before it answered
+    cancelled = [intent.client_order_id for intent in successor.intents() if intent.kind is IntentKind.CANCEL]
+    assert cancelled == [stage.id(context, number) for number in (1, 2)]

@@ -1,7 +1,7 @@
 """A host without Hummingbot: strategies that keep one order at the best bid, and some that misbehave.
 
-A strategy's `name` is what it does: trade, fail_to_start, fail, exit_in_tick, exit_in_task, block, never_stop or
-never_start.
+A strategy's `name` is what it does: trade, trade_then_fail, fail_to_start, fail, exit_in_tick, exit_in_task, block,
+never_stop or never_start.
 """
 
 import asyncio
@@ -69,6 +69,11 @@ class TinyStrategy:
 
     def fail(self):
         raise ValueError("no such spread")
+
+    def trade_then_fail(self):
+        self.trade()
+        if self.open is not None and len(self.timestamps) > 5:
+            raise ValueError("no such level")
 
     def exit_in_tick(self):
         raise SystemExit(9)
