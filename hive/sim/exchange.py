@@ -22,7 +22,7 @@ from hive.sim.flow import Flow
 from hive.sim.limits import Limits, LimitSettings
 from hive.sim.orders import TRADE, Fill, Order, Trade
 from hive.sim.streams import MarketStreams
-from hive.sim.symbols import Symbol, list_symbols
+from hive.sim.symbols import MOST_SYMBOLS, Symbol, list_symbols
 
 RECENT_TRADES = 1000
 
@@ -46,6 +46,8 @@ class ExchangeSettings:
     def __post_init__(self) -> None:
         if self.rate < 0:
             raise ValueError(f"rate must be >= 0, was {self.rate}")
+        if not 1 <= self.symbols <= MOST_SYMBOLS:
+            raise ValueError(f"symbols must be from 1 to {MOST_SYMBOLS}, was {self.symbols}")
         if not 1 <= self.active <= self.symbols:
             raise ValueError(f"active must be from 1 to symbols ({self.symbols}), was {self.active}")
         if self.keep_orders < 1:

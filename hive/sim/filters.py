@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from hive.sim import errors
 from hive.sim.accounts import Account
-from hive.sim.decimals import DECIMALS, UNIT, notional, parse_units
+from hive.sim.decimals import notional, parse_units
 from hive.sim.errors import VenueError, filter_failure, illegal, missing, not_required
 from hive.sim.orders import BUY, FOK, GTC, IOC, LIMIT, LIMIT_MAKER, MARKET, SELL, Order
 from hive.sim.symbols import Symbol
@@ -171,5 +171,5 @@ def _decimal(params: Mapping[str, str], name: str) -> int:
 def _check_positive(name: str, units: int) -> None:
     if units <= 0:
         raise VenueError(errors.INVALID_MESSAGE, f"Invalid {name}.")
-    if units >= UNIT * 10 ** (19 - DECIMALS):
+    if units >= 2**63:
         raise VenueError(-1108, f"Parameter '{name}' overflowed.")

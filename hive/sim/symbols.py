@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from hive.sim.decimals import DECIMALS, UNIT, parse_units
 
+MOST_SYMBOLS = 4000
+_MOST_QUANTITY = 46_116_860_414 * UNIT  # as the venue's own largest: it fits 64 bits with room to add
 TRADING = "TRADING"
 HALT = "HALT"
 
@@ -53,7 +55,8 @@ def make_symbol(base: str, quote: str, price: str, tick: str, step: str, min_not
     tick_units, step_units = parse_units(tick), parse_units(step)
     start_price = parse_units(price)
     # Nine million of quote at the starting price, so LOT_SIZE and NOTIONAL meet at about the same order.
-    max_quantity = max(step_units, 9_000_000 * UNIT * UNIT // start_price // step_units * step_units)
+    most = min(9_000_000 * UNIT * UNIT // start_price, _MOST_QUANTITY)
+    max_quantity = max(step_units, most // step_units * step_units)
     return Symbol(
         name=base + quote,
         base=base,
@@ -113,10 +116,10 @@ _TAILS = ("A", "IA", "ON", "IX", "EX", "ORA", "UM", "YT", "AI", "O", "US", "EN")
 def list_symbols(count: int) -> dict[str, Symbol]:
     """Return `count` symbols by name: the well-known pairs first, then made-up ones.
 
-    Raises ValueError when count is < 1 or > 4000.
+    Raises ValueError when count is < 1 or > MOST_SYMBOLS.
     """
-    if not 1 <= count <= 4000:
-        raise ValueError(f"symbol count must be from 1 to 4000, was {count}")
+    if not 1 <= count <= MOST_SYMBOLS:
+        raise ValueError(f"symbol count must be from 1 to {MOST_SYMBOLS}, was {count}")
     symbols: dict[str, Symbol] = {}
     for pair in DEFAULT_PAIRS[:count]:
         symbol = make_symbol(*pair)

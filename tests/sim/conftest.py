@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+
 from sim.sim_process import Client, SimProcess
 
 

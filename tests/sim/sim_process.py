@@ -112,7 +112,8 @@ class Client:
     def api_request(self, method: str, request_id: Any = 1, **params: Any) -> dict[str, Any]:
         """Return a signed WebSocket API request."""
         params = {"apiKey": self.key, "timestamp": int(time.time() * 1000), **params}
-        payload = "&".join(f"{name}={params[name]}" for name in sorted(params))
+        texts = {name: str(value).lower() if isinstance(value, bool) else value for name, value in params.items()}
+        payload = "&".join(f"{name}={texts[name]}" for name in sorted(texts))
         return {"id": request_id, "method": method, "params": {**params, "signature": self.sign(payload)}}
 
     async def ask(self, socket: aiohttp.ClientWebSocketResponse, request: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from sim.sim_process import Client, SimProcess
 
 SCRIPT = Path(__file__).with_name("stock_connector_script.py")
