@@ -145,6 +145,9 @@ class WsApi:
                 if message.type is aiohttp.WSMsgType.TEXT:
                     self._heard_ns = time.monotonic_ns()
                     self._receive(message.data)
+        except asyncio.CancelledError:
+            self.up = False  # closed by this side: nobody need be told
+            raise
         finally:
             setup.cancel()
             if self._ws is ws:

@@ -13,12 +13,12 @@ class GateError(Exception):
     """Root of the gate's errors."""
 
 
-class EndpointRefused(GateError):
-    """A venue's URL points at something that this version does not trade on."""
-
-
 class BootError(GateError):
     """The gate cannot start with what it was given; a restart would not help."""
+
+
+class EndpointRefused(BootError):
+    """A venue's URL points at something that this version does not trade on."""
 
 
 class VenueError(GateError):

@@ -12,7 +12,7 @@ import gc
 import logging
 import sys
 
-from hive.gate.errors import BootError, EndpointRefused
+from hive.gate.errors import BootError, GateError
 from hive.gate.figures import COUNTERS_CAPACITY, HISTOGRAMS
 from hive.gate.gate import Gate
 from hive.gate.key_lock import KeyLock
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         return run(GateSettings.from_boot(boot), channel)
-    except (BootError, EndpointRefused, ShmError) as error:
+    except (BootError, ShmError) as error:
         logging.getLogger("gate").error("%s", error)
         channel.send({"type": "fatal", "message": str(error)})
         return EXIT_CANNOT_BOOT
@@ -58,16 +58,22 @@ def run(settings: GateSettings, channel: Channel) -> int:
     size = counters_size(COUNTERS_CAPACITY, HISTOGRAMS)
     segment = Segment.create(name, size, kind="counters", epoch=settings.epoch)
     wake = WakeReceiver(settings.run_dir / f"wake.gate.{settings.epoch}")
-    counters = Counters.create(segment, COUNTERS_CAPACITY)
+    code = EXIT_CANNOT_BOOT
     try:
-        gate = Gate(settings, channel, counters, name, wake, log)
+        gate = Gate(settings, channel, Counters.create(segment, COUNTERS_CAPACITY), name, wake, log)
         gc.freeze()
-        return asyncio.run(gate.run())
+        code = asyncio.run(gate.run())
+        return code
+    except GateError:
+        raise
     except Exception:
         log.exception("the gate broke")
-        return EXIT_BROKE
+        code = EXIT_BROKE
+        return code
     finally:
         wake.close()
+        if code == EXIT_CANNOT_BOOT:
+            segment.unlink()
         for lock in locks:
             lock.close()
 
