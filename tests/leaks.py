@@ -1,7 +1,8 @@
 """What a test may leave behind and must not: segments, semaphores, processes, sockets and FIFOs.
 
-Processes are known by a mark in their environment, so that one that changed its parent is found as well. Other
-sessions may run on this machine at the same time: a segment of a living process that is not ours is theirs.
+Processes are known by a mark in their environment, so that one that changed its parent is found as well, and children
+that were only forked, whose environment is this process's own, by their parent. Other sessions may run on this machine
+at the same time: a segment of a living process that is not ours is theirs.
 """
 
 import os
@@ -11,6 +12,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from hive.shm.segment import list_segments
 
@@ -83,12 +86,13 @@ def our_segments(pids: set[int]) -> frozenset[str]:
 def our_processes() -> list[tuple[int, str]]:
     """Return (pid, command line) of every living process that this session started, at any depth."""
     mark = f"{MARK}={os.environ.get(MARK)}".encode()
+    forked = {child.pid for child in psutil.Process().children(recursive=True)}
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            if mark not in (entry / "environ").read_bytes().split(b"\0"):
+            if int(entry.name) not in forked and mark not in (entry / "environ").read_bytes().split(b"\0"):
                 continue
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:  # it ended, or it is another user's

@@ -1,11 +1,13 @@
 """The check that tests leave nothing behind finds what is left behind."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import leaks
+from forks import Forked
 
 SLEEPER = "import sys; sys.stdin.read()"
 
@@ -28,6 +30,13 @@ def test_a_child_is_found_and_killed():
         assert line.startswith(f"process {child.pid}: ")
         leaks.clear(before)
         assert child.wait(10) == -9
+
+
+def test_a_child_that_was_only_forked_is_found():
+    before = leaks.look()
+    with Forked(signal.pause) as child:
+        (line,) = leaks.new_since(before, patience_s=0)
+        assert line.startswith(f"process {child.pid}: ")
 
 
 def test_a_grandchild_that_lost_its_parent_is_found():
