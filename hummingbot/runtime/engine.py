@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from hive.shm.instruments import InstrumentRules
 from hive.shm.messages import Reply
-from hive.workers.context import StrategyContext, current
+from hive.workers.context import CURRENT, StrategyContext, current
 from hive.workers.host import StrategySpec, WorkerServices
 from hummingbot.runtime import selftest, singletons
 from hummingbot.runtime.config_maps import ConfigLoader
@@ -77,6 +77,22 @@ def client_config(fleet: str) -> ClientConfigAdapter:
     return ClientConfigAdapter(config)
 
 
+class ErrorCounter(logging.Handler):
+    """Counts what Hummingbot's and the strategies' own code logs as an error among the strategy's errors.
+
+    Upstream catches most exceptions and logs them. Hive's own loggers are left out: they count for themselves.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one record."""
+        context = CURRENT.get(None)
+        if context is not None and not record.name.startswith("hive."):
+            context.counters.errors.inc()
+
+
 class WorkerEngine:
     """Starts and stops the strategies of one worker."""
 
@@ -86,6 +102,7 @@ class WorkerEngine:
         self._venues = {venue["name"]: int(venue["index"]) for venue in services.venues}
         self._loader = ConfigLoader()
         self._rules: dict[InstrumentRules, TradingRule] = {}
+        logging.getLogger().addHandler(ErrorCounter())
 
     async def start(self, spec: StrategySpec, context: StrategyContext) -> HummingbotContext:
         """Start one strategy; runs inside its context."""

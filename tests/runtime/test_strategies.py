@@ -162,6 +162,14 @@ async def test_a_partial_fill_then_a_cancel_arrive_in_the_venues_order(stage):
     assert seen == [(MarketEvent.OrderFilled.value, mine), (MarketEvent.OrderCancelled.value, mine)]
 
 
+async def test_an_error_that_upstream_code_logs_counts_for_its_own_strategy(stage):
+    for name in ("a", "b"):
+        await stage.start(name, "v1", "pure_market_making", PMM)
+    await stage.tick(2)
+    stage.cores["b"].run(lambda: stage.cores["b"].host_data.strategy.logger().error("an order level is missing"))
+    assert [stage.cores[name].counters.errors.value for name in ("a", "b")] == [0, 1]
+
+
 async def test_balances_are_the_accounts_and_live(stage):
     await stage.start("a", "v1", "pure_market_making", PMM)
     connector = stage.cores["a"].host_data.connectors["binance"]
