@@ -63,7 +63,7 @@ def _cancel(request: Request) -> dict[str, Any]:
     restriction = params.get("cancelRestrictions")
     if restriction is not None:
         if restriction not in ("ONLY_NEW", "ONLY_PARTIALLY_FILLED"):
-            raise VenueError(-1145, "cancelRestrictions has to be either ONLY_NEW or ONLY_PARTIALLY_FILLED.")
+            raise VenueError(-1145, "Invalid cancelRestrictions")
         if order.status != (NEW if restriction == "ONLY_NEW" else PARTIALLY_FILLED):
             raise VenueError(errors.CANCEL_REJECTED, "Order was not canceled due to cancel restrictions.")
     exchange.engine.cancel(order, request.now_ms, client_id_of(params, "newClientOrderId"))

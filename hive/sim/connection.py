@@ -43,6 +43,7 @@ class Connection:
         self._outbox_bytes = 0
         self._wake = asyncio.Event()
         self._closing = False
+        self._aborted = False
         self._ping_ns = self._pong_ns = time.monotonic_ns()
 
     def send(self, data: bytes, channel: str | None = None) -> None:
@@ -59,11 +60,13 @@ class Connection:
             self._pong_ns = time.monotonic_ns()
 
     def close(self, abort: bool = False) -> None:
-        """End the connection, without a closing frame when abort is set."""
+        """End the connection after what is queued, or at once and without a closing frame when abort is set."""
         self._closing = True
         self._wake.set()
-        if abort and self._transport is not None:
-            self._transport.abort()
+        if abort:
+            self._aborted = True
+            if self._transport is not None:
+                self._transport.abort()
 
     async def write(self) -> None:
         """Write the outbox until the connection ends. Runs as a task of its own."""
@@ -86,7 +89,7 @@ class Connection:
 
     async def _drain(self) -> None:
         outbox, socket = self._outbox, self.socket
-        while outbox and not self._closing:
+        while outbox and not self._aborted:
             while self._stalled() and not self._closing:
                 await asyncio.sleep(_POLL_SECONDS)
             data, kind = outbox.popleft()

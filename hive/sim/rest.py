@@ -88,8 +88,7 @@ class RestApi:
             status=error.status, content_type="application/json",
             body=json.dumps({"code": error.code, "msg": error.message}, separators=(",", ":")).encode(),
         )
-        # The venue gives no Retry-After for order counts.
-        if error.retry_at_ms and error.code == errors.TOO_MANY_WEIGHT:
+        if error.retry_at_ms:
             response.headers["Retry-After"] = str(max(1, math.ceil((error.retry_at_ms - now_ms) / 1000)))
         return response
 
