@@ -1,0 +1,154 @@
+"""Books and rings under writers at full speed and under kill -9: never torn, and the last version stays readable."""
+
+import itertools
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+
+import forks
+import numpy as np
+import pytest
+
+from hive.shm.book import BookDirectory, BookReader, BookTable, BookWriter, books_size
+from hive.shm.broadcast import BroadcastReader, BroadcastWriter, broadcast_size
+from hive.shm.instruments import BookSnapshot, InstrumentRules, Trade
+from hive.shm.segment import Segment, segment_name
+
+DEEP = 5000  # a write and a copy take tens of microseconds each, so that they overlap nearly always
+CYCLE = 64  # version n carries the numbers of n % CYCLE
+RULES = InstrumentRules("A-B", "AB", "A", "B", *[Decimal(1)] * 5)
+SIDES = (0.0, 1e9, 2e9, 3e9)  # bid_px, bid_qty, ask_px, ask_qty
+STRESS_S = 2.0
+
+
+@pytest.fixture
+def run() -> str:
+    return secrets.token_hex(4)
+
+
+@pytest.fixture
+def segment(run: str) -> Iterator[Segment]:
+    size = max(books_size(1, DEEP, 8), broadcast_size(64))
+    made = Segment.create(segment_name(run, "stress", 1), size, kind="stress", epoch=1)
+    yield made
+    made.unlink()
+    made.close()
+
+
+def columns(number: int, depth: int) -> list[np.ndarray]:
+    """Return the four columns of a book whose every number is made of `number`, and its count of levels too."""
+    levels = max(1, depth - number % 7)
+    return [side + number + np.arange(levels, dtype=np.float64) for side in SIDES]
+
+
+def write_for_ever(writer: BookWriter) -> None:
+    made = [(n, n, n, n, *columns(n, writer.depth)) for n in range(CYCLE)]
+    for n in itertools.count(1):
+        writer.publish(*made[n % CYCLE])
+
+
+def whole(book: BookSnapshot, depth: int) -> bool:
+    numbers = {book.version % CYCLE, book.update_id, book.exchange_ns, book.recv_ns, book.local_ns}
+    read = (book.bid_px, book.bid_qty, book.ask_px, book.ask_qty)
+    expected = columns(book.update_id, depth)
+    return len(numbers) == 1 and all(np.array_equal(*pair) for pair in zip(read, expected, strict=True))
+
+
+def books(segment: Segment, depth: int, versions: int) -> tuple[BookWriter, BookReader]:
+    table = BookTable(segment, 1, depth, versions)
+    return table.writer(table.add(RULES)), BookDirectory(segment).reader(0)
+
+
+def read_books(seconds: float, reader: BookReader) -> None:
+    deadline = time.monotonic() + seconds
+    seen = set()
+    while time.monotonic() < deadline:
+        book = reader.copy()
+        if book is not None:
+            assert whole(book, reader.depth)
+            seen.add(book.version)
+    assert len(seen) > 50
+
+
+def read_tops(seconds: float, reader: BookReader) -> None:
+    deadline = time.monotonic() + seconds
+    seen = 0
+    while time.monotonic() < deadline:
+        for _ in range(1000):
+            top = reader.top()
+            if top is not None:
+                n = top[4]
+                assert top == (n, 1e9 + n, 2e9 + n, 3e9 + n, n)
+                seen += 1
+    assert seen > 1000
+
+
+@pytest.mark.parametrize(
+    ("depth", "versions", "read"), [(DEEP, 2, read_books), (DEEP, 8, read_books), (1, 2, read_tops)]
+)
+def test_no_reader_ever_sees_a_torn_book(segment, depth, versions, read):
+    writer, reader = books(segment, depth, versions)
+    with forks.Forked(write_for_ever, writer):
+        read(STRESS_S, reader)
+
+
+def test_a_writer_killed_anywhere_leaves_its_last_version_readable(run):
+    rng = random.Random(8)
+    died_inside = 0
+    for epoch in range(50):
+        name = segment_name(run, "books.kill", epoch)
+        segment = Segment.create(name, books_size(1, DEEP, 4), kind="books", epoch=epoch)
+        try:
+            writer, reader = books(segment, DEEP, 4)
+            with forks.Forked(write_for_ever, writer) as child:
+                forks.until(lambda: reader.version > 5, "the first versions")  # noqa: B023 - called in this turn
+                time.sleep(rng.random() * 0.002)
+                child.kill()
+            book = reader.copy()
+            assert book is not None
+            assert book.version == reader.version
+            assert whole(book, DEEP)
+            assert reader.top()[4] == book.update_id
+            died_inside += odd_sequences(segment, reader)
+        finally:
+            segment.unlink()
+            segment.close()
+    assert died_inside > 0, "no kill hit a write: the test proves nothing"
+
+
+def odd_sequences(segment: Segment, reader: BookReader) -> bool:
+    cell = (books_size(1, DEEP, 4) - books_size(1, DEEP, 3)) // 8
+    words = np.frombuffer(segment.buffer, "<u8", offset=books_size(1, DEEP, 4) - 4 * cell * 8)
+    return any(words[i * cell] % 2 for i in range(4))
+
+
+def publish_for_ever(writer: BroadcastWriter) -> None:
+    for n in itertools.count():
+        writer.publish(n & 0xFFFF, n & 1, n, n + 1, n + 2, n + 0.5, n * 2.0)
+
+
+def drain_for(seconds: float, reader: BroadcastReader, max_drain: int) -> None:
+    deadline = time.monotonic() + seconds
+    last = reader.cursor - 1
+    seen = 0
+    first = reader.cursor
+    while time.monotonic() < deadline:
+        for trade in reader.drain(max_drain):
+            n = trade.trade_id
+            assert trade == Trade(n & 0xFFFF, n & 1, n, n + 1, n + 2, n + 0.5, n * 2.0)
+            assert n > last
+            last = n
+            seen += 1
+    assert seen > 10  # a ring of 2 is lapped nearly always
+    assert seen + reader.lapped == reader.cursor - first
+
+
+@pytest.mark.parametrize("capacity", [2, 64])
+def test_ring_readers_see_whole_records_in_order_and_count_what_they_lost(segment, capacity):
+    writer = BroadcastWriter(segment, capacity)
+    reader = BroadcastReader(segment)
+    with forks.Forked(publish_for_ever, writer):
+        drain_for(STRESS_S, reader, 1024)
+    assert reader.lapped > 0
