@@ -97,6 +97,18 @@ class Account:
         else:
             self._look_up(intent, tag, worker_epoch)
 
+    def recover(self, intent: Intent, tag: str) -> None:
+        """Say what is true of an intent whose handling broke: refused when it was not sent, else asked for."""
+        order = self.ledger.get(intent.client_order_id)
+        why = "an error in the gate, not sent"
+        if order is None:
+            kind = ReplyKind.CANCEL_FAILED if intent.kind is IntentKind.CANCEL else ReplyKind.REJECTED
+            self._reply(tag, Reply(kind, self.index, intent.client_order_id, text=why))
+        elif order.state is State.PENDING:
+            self.drop(order, why)
+        else:
+            self._doubt(order)
+
     def cancel(self, order: Order) -> None:
         """Cancel an order: at once, or when its fate is known."""
         if order.state is State.PENDING:
@@ -349,6 +361,9 @@ class Account:
         if task.cancelled() or task.exception() is None:
             return
         self._log.error("order %s: handling it broke", order.client_order_id, exc_info=task.exception())
+        self._doubt(order)
+
+    def _doubt(self, order: Order) -> None:
         order.cancelling = False
         order.suspect = not order.final and order.state is not State.PENDING
         self.apply(order, self.ledger.doubt(order, "an error in the gate"))

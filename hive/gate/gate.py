@@ -1,7 +1,7 @@
 """The running gate: accounts, links, wake-ups and the control channel around one event loop.
 
 wake FIFO, 10 ms heartbeat -> intake.poll -> account.handle ... -> intake.reply -> flush (once per loop turn)
-control channel            -> worker, worker_gone, refuse_new, stop; end of file: the supervisor is gone
+control channel            -> worker, worker_gone, refuse_new, accept_new, stop; end of file: the supervisor is gone
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from hive.gate.fifo import OrderRates
 from hive.gate.figures import AccountFigures
 from hive.gate.intake import Intake
 from hive.gate.listener import Listener
+from hive.gate.log import report_errors
 from hive.gate.settings import GateSettings, VenueSettings
 from hive.shm.channel import Channel
 from hive.shm.counters import Counters
@@ -75,6 +76,7 @@ class Gate:
         """Run until told to stop or left alone; returns the exit code."""
         loop = asyncio.get_running_loop()
         self._leave = loop.create_future()
+        report_errors(self._log, self._channel)
         loop.add_reader(self._wake.fileno(), self._on_wake)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # ctrl-C reaches the whole group; the supervisor decides
         loop.add_signal_handler(signal.SIGTERM, lambda: self._spawn(self._stop(DEATH_DEADLINE_S)))
@@ -134,8 +136,6 @@ class Gate:
         self._channel.send(
             {"type": "ready", "counters": self._counters_name, "wake": str(self._wake.path), "leftovers": left}
         )
-        if left:
-            self._event("warning", f"{left} orders of an earlier run were open at the venue")
 
     async def _obey(self) -> None:
         while (message := await self._channel.recv()) is not None:
@@ -147,6 +147,10 @@ class Gate:
             elif kind == "refuse_new":
                 for account in self._accounts.values():
                     account.refuse(message["reason"])
+            elif kind == "accept_new":
+                for index, listener in self._listeners.items():
+                    if listener.ready.is_set():
+                        self._accounts[index].refusing = ""
             elif kind == "stop":
                 self._spawn(self._stop(float(message["deadline_s"])))
             else:
@@ -159,7 +163,7 @@ class Gate:
         try:
             new = self._intake.attach(index, epoch, message["inbound"], message["outbound"], message["wake"])
         except ShmError as error:
-            self._event("error", f"the queues of worker {index} cannot be used: {error}")
+            self._log.error("the queues of worker %d cannot be used: %s", index, error)
             return
         if new:
             for listener in self._listeners.values():
@@ -208,7 +212,11 @@ class Gate:
     def _handle(self, intent: Intent, tag: str, worker_epoch: int) -> None:
         account = self._accounts.get(intent.venue)
         if account is not None:
-            account.handle(intent, tag, worker_epoch)
+            try:
+                account.handle(intent, tag, worker_epoch)
+            except Exception:  # noqa: BLE001 - the intent is acknowledged soon: its sender must be told something true
+                self._log.exception("order %s: handling an intent broke", intent.client_order_id)
+                account.recover(intent, tag)
             return
         kind = ReplyKind.CANCEL_FAILED if intent.kind is IntentKind.CANCEL else ReplyKind.REJECTED
         text = f"no venue has the number {intent.venue}"
@@ -236,10 +244,6 @@ class Gate:
 
     def _on_wedged(self, index: int, epoch: int) -> None:
         self._channel.send({"type": "wedged", "index": index, "epoch": epoch})
-
-    def _event(self, level: str, text: str) -> None:
-        self._log.log(logging.getLevelNamesMapping()[level.upper()], text)
-        self._channel.send({"type": "event", "level": level, "text": text})
 
     def _fail(self, error: BootError) -> None:
         self._log.error("%s", error)

@@ -63,13 +63,17 @@ class Inquiry:
         for task in self._asking.values():
             task.cancel()
 
-    def compare(self, listed: dict[str, OrderState], asked_ns: int) -> None:
+    def compare(self, listed: dict[str, OrderState], asked_ns: int) -> int:
         """Hold the venue's list of open orders against the ledger, and ask where they differ.
 
         Args:
             listed: by client order id
             asked_ns: when the list was asked for; what was heard since is newer than the list
+
+        Returns:
+            how many orders are not as they were known.
         """
+        differing = 0
         for order in self._ledger.open_orders():
             if order.state in (State.PENDING, State.SENT) or order.heard_ns >= asked_ns:
                 continue
@@ -79,7 +83,9 @@ class Inquiry:
             elif order.state is State.ACKED:
                 order.suspect = True
             if order.needs_asking:
+                differing += 1
                 self.ask(order, at_once=True)
+        return differing
 
     async def _ask(self, order: Order, at_once: bool) -> None:
         delays = itertools.chain((0.0,) if at_once else (), DELAYS_S, itertools.repeat(DELAYS_S[-1]))

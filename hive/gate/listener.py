@@ -1,8 +1,8 @@
 """What the venue says by itself, and what is asked when it may have said too little.
 
 Each time the user stream is subscribed, the account's balances and open orders are read and held against the ledger:
-what was missed in between is asked for and told once. The same comparison is made while the stream is silent, and a
-stream that does not speak of an order that the venue has just acknowledged is made anew.
+what was missed in between is asked for and told once. The open orders are compared while the stream is silent too; a
+stream that missed something, or does not speak of an order that the venue has just acknowledged, is made anew.
 """
 
 import asyncio
@@ -128,6 +128,12 @@ class Listener:
         if self._reading is not None:
             self._reading.cancel()
         self._reading = asyncio.get_running_loop().create_task(self._read())
+        self._reading.add_done_callback(self._read_done)
+
+    def _read_done(self, task: asyncio.Task) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._log.error("reading the account broke", exc_info=task.exception())
+            asyncio.get_running_loop().call_later(RETRY_S, self._read_again)
 
     async def _read(self) -> None:
         while True:
@@ -183,18 +189,33 @@ class Listener:
                     self._ask_in_silence(now_ns)
                 continue
             mute_since_ns = min(self._account.unheard.values(), default=now_ns)
-            if now_ns - mute_since_ns > MUTE_NS and now_ns - self._restarted_ns > RESTART_NS:
-                self._log.error("the user stream does not speak of an acknowledged order: it is made anew")
-                self._restarted_ns = now_ns
-                self._account.unheard.clear()
-                self._venue.restart_stream()
-            elif now_ns - self._heard_ns > SILENCE_NS:
+            if now_ns - mute_since_ns > MUTE_NS:
+                self._restart_stream(now_ns, "it does not speak of an acknowledged order")
+            if now_ns - self._heard_ns > SILENCE_NS:
                 self._ask_in_silence(now_ns)
 
     def _ask_in_silence(self, now_ns: int) -> None:
         self._heard_ns = now_ns
         if self._ledger.count(State.ACKED) and (self._reading is None or self._reading.done()):
-            self._read_again()
+            self._reading = asyncio.get_running_loop().create_task(self._compare())
+            self._reading.add_done_callback(self._read_done)
+
+    async def _compare(self) -> None:
+        asked_ns = self._now_ns()
+        try:
+            listed = {state.client_order_id: state for state in await self._venue.open_orders()}
+        except VenueError as error:
+            self._log.warning("the open orders could not be read: %s", error)
+            return
+        if self._account.inquiry.compare(listed, asked_ns):
+            self._restart_stream(self._now_ns(), "it missed something")
+
+    def _restart_stream(self, now_ns: int, why: str) -> None:
+        if now_ns - self._restarted_ns > RESTART_NS and self._stream_up:
+            self._log.error("the user stream is made anew: %s", why)
+            self._restarted_ns = now_ns
+            self._account.unheard.clear()
+            self._venue.restart_stream()
 
     def _set_closed(self, why: str) -> None:
         if why != self._closed:

@@ -4,6 +4,7 @@ import logging
 import re
 
 from hive.gate.settings import GateSettings
+from hive.shm.channel import Channel
 
 _SIGNATURE = re.compile(r"(signature['\"]?\s*[=:]\s*['\"]?)[0-9a-fA-F]{16,}")
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
@@ -33,6 +34,27 @@ class KeepSecrets(logging.Filter):
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return _SIGNATURE.sub(r"\1***", text)
+
+
+class ToSupervisor(logging.Handler):
+    """Sends errors up the control channel, as events."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(logging.ERROR)
+        self._channel = channel
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record, without its traceback."""
+        text = f"{record.name}: {record.getMessage()}"
+        self._channel.send({"type": "event", "level": record.levelname.lower(), "text": text})
+
+
+def report_errors(log: logging.Logger, channel: Channel) -> None:
+    """Send the errors of `log` and its children to the supervisor too, as clean as they go into the file."""
+    handler = ToSupervisor(channel)
+    for cleaner in [item for root in logging.getLogger().handlers for item in root.filters]:
+        handler.addFilter(cleaner)
+    log.addHandler(handler)
 
 
 def open_log(settings: GateSettings) -> logging.Logger:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.bench import ENDS, FIRST_WORD, FLEET_ID, PAIR, SYMBOL, Exchange, GateBench, Worker, until
+from gate.bench import ENDS, FIRST_WORD, FLEET_ID, PAIR, SYMBOL, Exchange, GateBench, Relay, Worker, until
 from hive.shm.ids import order_prefix
 from hive.shm.messages import MAYBE_SENT, OrderType, ReplyKind, Side, TimeInForce
 from hive.shm.segment import list_segments
@@ -341,6 +341,62 @@ class TestStream:
         exchange.fill(price)
         assert worker.wait(order, *ENDS, timeout_s=15).kind is ReplyKind.FILLED
         assert worker.kinds(order) == ["ACKED", "FILL", "FILLED"]
+
+
+class TestFallback:
+    """Without the WebSocket API, signed REST carries on."""
+
+    @pytest.fixture
+    def relay(self, exchange):
+        relay = Relay(exchange.told["ws_api_url"])
+        yield relay
+        relay.close()
+
+    def test_orders_and_cancels_go_by_rest_and_fills_are_found_without_a_stream(self, start, exchange, relay):
+        gate = start(venue={"ws_api_url": relay.url}).ready()
+        worker = gate.workers[0]
+        price = top_price(exchange)
+        rests = worker.place(price, "0.02")
+        worker.wait(rests, ReplyKind.ACKED)
+        relay.cut()
+        until(lambda: gate.figures()["user_connections"] == 0, "both connections are down")
+        before = exchange.get("/sim/state")["requests"]
+        first, taker = worker.place(low_price(exchange)), worker.place(exchange.best("ask") + 1)
+        assert worker.wait(first, *FIRST_WORD).kind is ReplyKind.ACKED
+        assert worker.wait(taker, *ENDS).kind is ReplyKind.FILLED
+        worker.cancel(first)
+        assert worker.wait(first, *ENDS).kind is ReplyKind.CANCELLED
+        exchange.fill(price, "0.02")
+        until(lambda: not worker.opened(), "the account is told to be not ready without a stream")
+        relay.mend()
+        assert worker.wait(rests, *ENDS).kind is ReplyKind.FILLED
+        until(worker.opened, "the account is ready again")
+        after = exchange.get("/sim/state")["requests"]
+        assert before != after
+        recorded = {order["clientOrderId"]: order for order in exchange.orders()}
+        assert len(recorded) == 3
+        for order in (rests, taker):
+            fills = [reply.trade_id for reply in worker.heard(order) if reply.kind is ReplyKind.FILL]
+            assert fills == [fill["id"] for fill in recorded[order]["fills"]]
+
+    def test_a_cut_in_the_middle_of_many_orders_loses_and_doubles_none(self, start, exchange, relay):
+        gate = start(venue={"ws_api_url": relay.url}).ready()
+        worker = gate.workers[0]
+        price = low_price(exchange)
+        orders = []
+        for number in range(60):
+            orders.append(worker.place(price))
+            if number == 20:
+                relay.cut()
+            if number == 40:
+                relay.mend()
+        ends = {order: worker.wait(order, ReplyKind.ACKED, ReplyKind.REJECTED, timeout_s=30) for order in orders}
+        recorded = [order["clientOrderId"] for order in exchange.orders()]
+        assert len(recorded) == len(set(recorded))
+        acked = sorted(order for order, reply in ends.items() if reply.kind is ReplyKind.ACKED)
+        assert sorted(recorded) == acked
+        assert gate.stop() == 0
+        assert exchange.open_orders() == []
 
 
 class TestLimits:

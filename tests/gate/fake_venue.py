@@ -1,0 +1,193 @@
+"""A venue that answers what a test scripts, and a clock that the test moves. Only the venue and the clock are fake."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from decimal import Decimal
+
+from hive.gate.account import Account
+from hive.gate.fifo import OrderRates
+from hive.gate.venue import Balance, NewOrder, OrderState, OrderStatus, Trade
+from hive.shm.ids import order_prefix, strategy_tag
+from hive.shm.messages import Intent, IntentKind, OrderType, Reply, Side, TimeInForce
+
+SECOND = 1_000_000_000
+FLEET_ID = "tests"
+TAG = strategy_tag("one")
+
+
+class FakeClock:
+    """Monotonic nanoseconds that move when told."""
+
+    def __init__(self) -> None:
+        self.now = 1_000 * SECOND
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class FakeVenue:
+    """Implements `Venue`: each call takes the next scripted answer, an exception to raise or a value to return.
+
+    Without a script, orders are acknowledged, cancels succeed and questions find what was placed. An answer that is a
+    future is waited for.
+    """
+
+    name = "fake"
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.script: dict[str, deque] = {name: deque() for name in ("place", "cancel", "status", "trades")}
+        self.calls: list[tuple[str, str]] = []
+        self.orders: dict[str, OrderState] = {}
+        self.fills: dict[str, list[Trade]] = {}
+        self.wait_ns = 0
+        self.clock_reads = 0
+        self.restarts = 0
+
+    def placed(self) -> list[str]:
+        return [order for name, order in self.calls if name == "place"]
+
+    async def _next(self, name: str, order: str, default: object) -> object:
+        self.calls.append((name, order))
+        answer = self.script[name].popleft() if self.script[name] else default
+        if isinstance(answer, asyncio.Future):
+            answer = await answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer() if callable(answer) else answer
+
+    def venue_ns(self) -> int:
+        return self.clock.now
+
+    def symbol(self, pair: str) -> str | None:
+        return {"BTC-USDT": "BTCUSDT"}.get(pair)
+
+    def pair(self, symbol: str) -> str | None:
+        return {"BTCUSDT": "BTC-USDT"}.get(symbol)
+
+    def order_wait_ns(self, now_ns: int) -> int:
+        return self.wait_ns
+
+    def figures(self) -> dict[str, int]:
+        return {}
+
+    def restart_stream(self) -> None:
+        self.restarts += 1
+
+    async def sync_clock(self) -> None:
+        self.clock_reads += 1
+
+    async def place(self, order: NewOrder, on_sent: Callable[[int], None]) -> tuple[OrderState, list[Trade]]:
+        def accept() -> tuple[OrderState, list[Trade]]:
+            self.orders[order.client_order_id] = live(order.client_order_id)
+            return self.orders[order.client_order_id], []
+
+        on_sent(self.clock.now)
+        return await self._next("place", order.client_order_id, accept)
+
+    async def cancel(self, symbol: str, client_order_id: str) -> OrderState:
+        def accept() -> OrderState:
+            self.orders[client_order_id] = live(client_order_id, OrderStatus.CANCELLED)
+            return self.orders[client_order_id]
+
+        return await self._next("cancel", client_order_id, accept)
+
+    async def status(self, symbol: str, client_order_id: str) -> OrderState | None:
+        return await self._next("status", client_order_id, lambda: self.orders.get(client_order_id))
+
+    async def trades(self, symbol: str, exchange_order_id: str) -> list[Trade]:
+        return await self._next("trades", exchange_order_id, lambda: self.fills.get(exchange_order_id, []))
+
+    async def open_orders(self) -> list[OrderState]:
+        return [state for state in self.orders.values() if state.status is OrderStatus.LIVE]
+
+    async def balances(self) -> list[Balance]:
+        return [Balance("USDT", Decimal(100), Decimal(0))]
+
+
+class NoFigures:
+    """Takes an account's counts and keeps them in a dict."""
+
+    class Recorder:
+        def record(self, value_ns: int) -> None:
+            pass
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.order_latency = self.ack_latency = self.Recorder()
+
+    def count(self, name: str) -> None:
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def set(self, name: str, value: int) -> None:
+        self.counts[name] = value
+
+    def count_reply(self, reply: Reply) -> None:
+        pass
+
+
+class AccountBench:
+    """An account over a fake venue, and what it told its strategies."""
+
+    def __init__(self, total: float | None = None, each: float | None = None, ready: bool = True) -> None:
+        self.clock = FakeClock()
+        self.venue = FakeVenue(self.clock)
+        self.told: list[tuple[str, Reply]] = []
+        self.figures = NoFigures()
+        self.account = Account(
+            0,
+            self.venue,
+            5 * SECOND,
+            30 * SECOND,
+            OrderRates(total, lambda tag: each),
+            lambda tag, reply: self.told.append((tag, reply)),
+            self.figures,
+            logging.getLogger("test"),
+            self.clock,
+        )
+        if ready:
+            self.account.accept()
+
+    def kinds(self, order: str) -> list[str]:
+        return [reply.kind.name for _, reply in self.told if reply.client_order_id == order]
+
+    def place(self, name: str, flags: int = 0, tag: str = TAG, amount: str = "1") -> str:
+        order = order_prefix(FLEET_ID, tag) + name
+        self.account.handle(
+            Intent(
+                IntentKind.PLACE,
+                0,
+                "BTC-USDT",
+                order,
+                Side.BUY,
+                OrderType.LIMIT,
+                TimeInForce.GTC,
+                Decimal(10),
+                Decimal(amount),
+                created_ns=self.clock.now,
+                flags=flags,
+            ),
+            tag,
+            1,
+        )
+        return order
+
+    def ask(self, kind: IntentKind, order: str) -> None:
+        self.account.handle(Intent(kind, 0, "BTC-USDT", order, created_ns=self.clock.now), TAG, 1)
+
+    async def settle(self) -> None:
+        """Let every task run that can."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+def live(order: str, status: OrderStatus = OrderStatus.LIVE, executed: str = "0") -> OrderState:
+    return OrderState(
+        order, f"x{order[-4:]}", "BTCUSDT", Side.BUY, status, Decimal(executed), Decimal(10), Decimal(1), 5
+    )
+
+
+def trade(number: int, amount: str = "1") -> Trade:
+    return Trade(number, Decimal(10), Decimal(amount), Decimal("0.001"), "BTC", True, 5)
