@@ -9,6 +9,7 @@ from hive.workers.market import MarketData
 from tests.workers.venue import TinyFeed
 
 MS = 1_000_000
+PATIENCE_S = 20
 
 
 class Now:
@@ -103,7 +104,7 @@ async def test_instruments_asks_the_feed_and_waits_until_all_are_there(market, f
     await asyncio.sleep(0)
     assert not waiting.done()
     feed.add("BTC-USDT")
-    assert [rules.pair for rules in await waiting] == ["BTC-USDT", "ETH-USDT"]
+    assert [rules.pair for rules in await asyncio.wait_for(waiting, PATIENCE_S)] == ["BTC-USDT", "ETH-USDT"]
     assert market.wanted() == {0: ["BTC-USDT", "ETH-USDT"]}
     await market.instruments(0, ["ETH-USDT"])
     assert len(wants) == 1  # nobody is asked twice
@@ -115,7 +116,7 @@ async def test_a_pair_that_the_venue_does_not_list_is_an_error_for_who_waits(mar
     await asyncio.sleep(0)
     market.mark_unknown(0, "NOT-THERE")
     with pytest.raises(UnknownInstrument, match="venue 0: NOT-THERE: the venue does not list it"):
-        await waiting
+        await asyncio.wait_for(waiting, PATIENCE_S)
 
 
 def test_each_reader_of_trades_has_its_own_cursor(market, feeds):
