@@ -10,6 +10,7 @@ import re
 import time
 
 from hive.sim import market_messages
+from hive.sim.book import Side
 from hive.sim.candles import INTERVALS_MS, SymbolCandles
 from hive.sim.connection import Connection
 from hive.sim.engine import Engine
@@ -40,6 +41,8 @@ class MarketStreams:
         self._faults = faults
         self._names = {name.lower(): name for name in engine.symbols}
         self._receivers: dict[str, set[Connection]] = {}
+        self._ticker_streams: set[str] = set()
+        self._kline_streams: set[str] = set()
         self._fast_ids = dict.fromkeys(engine.symbols, 0)
         self._slow: dict[str, _Diffs] = {}
         self._pending: dict[str, list[Trade]] = {}
@@ -63,6 +66,10 @@ class MarketStreams:
                 raise OverflowError(f"a connection may have at most {MOST_STREAMS} streams")
             connection.subscriptions.add(stream)
             self._receivers.setdefault(stream, set()).add(connection)
+            if stream.endswith("@bookTicker"):
+                self._ticker_streams.add(stream)
+            elif interval:
+                self._kline_streams.add(stream)
         return True
 
     def unsubscribe(self, connection: Connection, stream: str) -> None:
@@ -73,6 +80,9 @@ class MarketStreams:
             receivers.discard(connection)
             if not receivers:
                 del self._receivers[stream]
+                self._ticker_streams.discard(stream)
+                self._kline_streams.discard(stream)
+                self._tickers.pop(stream, None)
 
     def forget(self, connection: Connection) -> None:
         """Take all streams off a connection that ended."""
@@ -103,7 +113,7 @@ class MarketStreams:
             for name, pending in self._pending.items():
                 self._send_aggregate(name, pending, now_ms)
             self._pending.clear()
-        for stream in [stream for stream in self._receivers if stream.endswith("@bookTicker")]:
+        for stream in self._ticker_streams:
             name = self._names.get(stream[:-11])
             if name is None:
                 continue
@@ -146,7 +156,7 @@ class MarketStreams:
     def publish_klines(self, now_ms: int) -> None:
         """Send the current candle of every kline stream whose symbol traded since the last call."""
         traded, self._traded = self._traded, set()
-        for stream in [stream for stream in self._receivers if "@kline_" in stream]:
+        for stream in self._kline_streams:
             lower, _, interval = stream.partition("@kline_")
             name = self._names.get(lower)
             if name in traded:
@@ -185,6 +195,6 @@ class MarketStreams:
                 connection.send(data)
 
 
-def _top(side) -> tuple[int, int]:
+def _top(side: Side) -> tuple[int, int]:
     level = side.best()
     return (level.price, level.quantity) if level else (0, 0)

@@ -1,10 +1,12 @@
 """The background flow: the same for the same seed, and a market worth trading in."""
+
 from __future__ import annotations
 
 import hashlib
+import random
 
 from hive.sim.accounts import Accounts
-from hive.sim.decimals import parse_units
+from hive.sim.decimals import UNIT, notional, parse_units
 from hive.sim.engine import Engine
 from hive.sim.flow import Flow
 from hive.sim.orders import BUY, GTC, LIMIT, SELL, Order
@@ -28,8 +30,7 @@ class World:
 
     def digest(self) -> str:
         books = [
-            (name, book.update_id, book.bids.top(500), book.asks.top(500))
-            for name, book in self.engine.books.items()
+            (name, book.update_id, book.bids.top(500), book.asks.top(500)) for name, book in self.engine.books.items()
         ]
         return hashlib.sha256(repr((self.told.events, books)).encode()).hexdigest()
 
@@ -66,6 +67,40 @@ def test_users_do_not_change_what_the_flow_wants():
             )
     assert user.fills["BTCUSDT"]
     assert [flow.mid for flow in alone.flow.symbols.values()] == [flow.mid for flow in crowded.flow.symbols.values()]
+
+
+def test_no_unit_is_lost_while_users_trade_with_the_flow():
+    world = World(13, symbols=3)
+    start = {"BTC": 50, "ETH": 500, "SOL": 9000, "USDT": 5_000_000}
+    users = [
+        world.accounts.open(f"key-{number}", "secret", {asset: str(amount) for asset, amount in start.items()})
+        for number in range(3)
+    ]
+    draw = random.Random(1)
+    for index in range(1500):
+        world.run(1)
+        user, name = draw.choice(users), draw.choice(list(world.engine.symbols))
+        symbol, book = world.engine.symbols[name], world.engine.books[name]
+        if user.open_orders and draw.random() < 0.3:
+            world.engine.cancel(draw.choice(list(user.open_orders.values())), index)
+        side = draw.choice((BUY, SELL))
+        best = (book.bids if side == BUY else book.asks).best_price() or symbol.start_price
+        price = best + draw.randint(-20, 20) * symbol.tick
+        quantity = draw.randint(1, 200) * symbol.min_notional * UNIT // symbol.start_price // symbol.step * symbol.step
+        order = Order(user, symbol, side, LIMIT, GTC, price, quantity or symbol.step, client_id=str(index))
+        world.engine.place(order, index)
+    assert sum(len(fills) for user in users for fills in user.fills.values()) > 300
+    for asset, amount in start.items():
+        balances = [account.balance(asset) for account in world.accounts.everyone()]
+        assert sum(balance.free + balance.locked for balance in balances) == 3 * amount * UNIT
+    for user in users:
+        locked = dict.fromkeys(start, 0)
+        for order in user.open_orders.values():
+            if order.side == BUY:
+                locked[order.symbol.quote] += notional(order.price, order.remaining)
+            else:
+                locked[order.symbol.base] += order.remaining
+        assert {asset: user.balance(asset).locked for asset in start} == locked
 
 
 def test_books_are_deep_and_never_crossed():
