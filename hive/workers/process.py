@@ -111,8 +111,7 @@ def main(arguments: list[str]) -> int:
         log.exception("cannot boot")
         channel.send({"type": "fatal", "message": f"{type(error).__name__}: {error}"})
         return EXIT_CANNOT_BOOT
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # without a collection before: the holes that it leaves would be filled, and so copied, by each worker
     channel.send({"type": "ready"})
     return serve(channel, host_class, boot.host_config)
 
