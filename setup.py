@@ -26,6 +26,8 @@ PACKAGES = ["hive", "hive.shm", "hive.feed", "hive.workers", "hive.gate", "hive.
 C_MODULES = [
     "hive.shm.atomics",
     "hive.shm.book",
+    "hive.shm.book_reader",
+    "hive.shm.book_writer",
     "hive.shm.broadcast",
     "hive.shm.counters",
     "hive.feed.book",

@@ -1,5 +1,7 @@
 """Order books in shared memory: one writer, any number of readers, nobody waits.
 
+Here are the layout, the protocol, and the table of instruments; book_writer.pyx and book_reader.pyx have the hot paths.
+
 A books segment (offsets from its start; structs in layout.h):
 
     256                 book_table_header   capacity, depth, versions, count
@@ -17,26 +19,19 @@ reader knows not only that a cell is whole but that it is the version it wants. 
     read    latest (acquire); seq == 2n+2 (acquire); copy; acquire fence; seq == 2n+2 again; else retry, boundedly
 """
 
-from array import array
-
-from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
 
 from hive.shm.atomics cimport (
     Memory,
     copy_bytes,
-    copy_words,
     cpu_relax,
     fence_acquire,
     fence_release,
     load_acquire,
     load_acquire_u32,
     load_relaxed,
-    load_relaxed_f64,
     load_relaxed_i64,
     store_relaxed,
-    store_relaxed_f64,
     store_relaxed_i64,
     store_release,
     store_release_u32,
@@ -44,14 +39,16 @@ from hive.shm.atomics cimport (
 from hive.shm.layout cimport book_header, book_table_header, book_version, instrument_record, segment_header
 
 from hive.shm.errors import LayoutMismatch, ShmError, TableFull
-from hive.shm.instruments import RULES_BYTES, BookSnapshot, pack_rules, unpack_rules
+from hive.shm.instruments import RULES_BYTES, pack_rules, unpack_rules
 from hive.shm.layout import round_up
 from hive.shm.segment import PAYLOAD_OFFSET
 
 EMPTY, LIVE, STALE, RESYNCING, HALTED = range(5)
 STATE_NAMES = ("EMPTY", "LIVE", "STALE", "RESYNCING", "HALTED")
 
-# A try fails only when the writer laps all versions during one copy, or died there: then more tries do not help.
+# book.pxd cimports these, which makes them types here but no attributes of the module.
+globals().update(BookCopy=BookCopy, BookReader=BookReader, BookWriter=BookWriter)
+
 cdef enum:
     READ_TRIES = 64
 
@@ -83,123 +80,6 @@ def _offsets(capacity, depth, versions):
     books = directory + capacity * sizeof(instrument_record)
     book_bytes = sizeof(book_header) + versions * _version_bytes(depth)
     return directory, books, book_bytes, books + capacity * book_bytes
-
-
-cdef class BookCopy:
-    """A private copy of one version of a book, allocated once for `depth` levels per side.
-
-    C fields: version, update_id, exchange_ns, recv_ns, local_ns, bid, best_bid_qty, ask, best_ask_qty, n_bids, n_asks,
-    and the arrays bid_px, bid_qty, ask_px, ask_qty, of which the first n_bids and n_asks values are set.
-    """
-
-    def __cinit__(self, uint32_t depth):
-        if depth < 1:
-            raise ValueError(f"depth must be >= 1, was {depth}")
-        self.bid_px = <double *>calloc(4 * <size_t>depth, sizeof(double))
-        if self.bid_px is NULL:
-            raise MemoryError()
-        self.depth = depth
-        self.bid_qty = self.bid_px + depth
-        self.ask_px = self.bid_qty + depth
-        self.ask_qty = self.ask_px + depth
-        self.bid = self.ask = NAN
-
-    def __dealloc__(self):
-        free(self.bid_px)
-
-    def snapshot(self) -> BookSnapshot:
-        """Return the copy as a BookSnapshot."""
-        return BookSnapshot(
-            self.version, self.update_id, self.exchange_ns, self.recv_ns, self.local_ns,
-            _array(self.bid_px, self.n_bids), _array(self.bid_qty, self.n_bids),
-            _array(self.ask_px, self.n_asks), _array(self.ask_qty, self.n_asks),
-        )
-
-
-cdef _array(const double *values, uint32_t n):
-    cdef uint32_t i
-    return array("d", [values[i] for i in range(n)])
-
-
-cdef class BookWriter:
-    """Writes one instrument's book; from BookTable.writer(), one per instrument and process."""
-
-    def __init__(self):
-        raise TypeError("a BookWriter comes from BookTable.writer()")
-
-    cdef void c_publish(
-        self, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, int64_t now_ns,
-        const double *bid_px, const double *bid_qty, uint32_t n_bids,
-        const double *ask_px, const double *ask_qty, uint32_t n_asks,
-    ) noexcept nogil:
-        """Publish the best `depth` levels of each side as the next version; prices best first, times in ns."""
-        cdef uint64_t n = self._n + 1
-        cdef book_version *cell = <book_version *>(self._versions_base + (n % self._versions) * self._version_bytes)
-        cdef double *levels = <double *>(<char *>cell + sizeof(book_version))
-        cdef uint32_t depth = self.depth
-        cdef book_version head
-        if n_bids > depth:
-            n_bids = depth
-        if n_asks > depth:
-            n_asks = depth
-        head.update_id = update_id
-        head.exchange_ns = exchange_ns
-        head.local_ns = now_ns
-        head.bid = bid_px[0] if n_bids else NAN
-        head.bid_qty = bid_qty[0] if n_bids else 0.0
-        head.ask = ask_px[0] if n_asks else NAN
-        head.ask_qty = ask_qty[0] if n_asks else 0.0
-        head.instrument = self.slot
-        head.flags = 0
-        head.n_bids = n_bids
-        head.n_asks = n_asks
-        head.epoch = self._epoch
-        head.recv_ns = recv_ns
-
-        store_relaxed(&cell.seq, 2 * n + 1)
-        fence_release()  # pairs with fence_acquire() in the reader: who saw a byte of what follows sees this seq
-        copy_words(&cell.seq + 1, &head.seq + 1, 11)
-        copy_bytes(levels, bid_px, n_bids * sizeof(double))
-        copy_bytes(levels + depth, bid_qty, n_bids * sizeof(double))
-        copy_bytes(levels + 2 * depth, ask_px, n_asks * sizeof(double))
-        copy_bytes(levels + 3 * depth, ask_qty, n_asks * sizeof(double))
-        store_release(&cell.seq, 2 * n + 2)  # pairs with load_acquire(&cell.seq) in the reader
-        store_release(&self._book.latest, n)  # pairs with load_acquire(&latest) in the reader
-        self._n = n
-
-    cdef void c_set_last_trade(self, double price, int64_t now_ns) noexcept nogil:
-        # Two independent words: a reader may see the price of one trade with the time of the next.
-        store_relaxed_f64(&self._record.last_trade, price)
-        store_relaxed_i64(&self._record.last_trade_ns, now_ns)
-
-    def publish(
-        self, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, int64_t now_ns,
-        const double[::1] bid_px, const double[::1] bid_qty, const double[::1] ask_px, const double[::1] ask_qty,
-    ) -> None:
-        """Publish the next version.
-
-        Args:
-            update_id: the venue's; exchange_ns: its clock.
-            recv_ns, now_ns: when the message was read, and now (monotonic).
-            bid_px, bid_qty, ask_px, ask_qty: contiguous float64, best first, up to `depth` each side.
-        """
-        for side, px, qty in (("bid", bid_px, bid_qty), ("ask", ask_px, ask_qty)):
-            if px.shape[0] != qty.shape[0] or px.shape[0] > self.depth:
-                raise ValueError(
-                    f"{side}_px and {side}_qty must have the same length <= {self.depth}, "
-                    f"was {px.shape[0]} and {qty.shape[0]}"
-                )
-        cdef uint32_t n_bids = <uint32_t>bid_px.shape[0]
-        cdef uint32_t n_asks = <uint32_t>ask_px.shape[0]
-        self.c_publish(
-            update_id, exchange_ns, recv_ns, now_ns,
-            &bid_px[0] if n_bids else NULL, &bid_qty[0] if n_bids else NULL, n_bids,
-            &ask_px[0] if n_asks else NULL, &ask_qty[0] if n_asks else NULL, n_asks,
-        )
-
-    def set_last_trade(self, double price, int64_t now_ns) -> None:
-        """Store the price of the newest trade and when it was seen (monotonic)."""
-        self.c_set_last_trade(price, now_ns)
 
 
 cdef class BookTable:
@@ -306,139 +186,6 @@ cdef _read_rules(const instrument_record *record):
                 return unpack_rules((<char *>&copy)[:RULES_BYTES])
         cpu_relax()
     raise ShmError("an instrument's rules are half written: their writer died")
-
-
-cdef class BookReader:
-    """Reads one instrument's book; from BookDirectory.reader(). Any number of these, in any process."""
-
-    def __init__(self):
-        raise TypeError("a BookReader comes from BookDirectory.reader()")
-
-    cdef const book_version *_version(self, uint64_t n) noexcept nogil:
-        return <const book_version *>(self._versions_base + (n % self._versions) * self._version_bytes)
-
-    cdef int64_t c_latest(self) noexcept nogil:
-        """Return the number of the newest version, -1 when there is none yet."""
-        cdef uint64_t n = load_acquire(&self._book.latest)
-        return <int64_t>n if n else -1
-
-    cdef int c_top(self, BookTop *into) noexcept nogil:
-        """Copy line 0 of the newest version. Returns 1, 0 nothing yet, -1 no consistent version in bounded tries."""
-        cdef const book_version *cell
-        cdef uint64_t n
-        for _ in range(READ_TRIES):
-            n = load_acquire(&self._book.latest)  # pairs with store_release(&latest) in c_publish()
-            if n == 0:
-                return 0
-            cell = self._version(n)
-            if load_acquire(&cell.seq) == 2 * n + 2:  # pairs with store_release(&seq) in c_publish()
-                copy_words(<uint64_t *>&into.update_id, <const uint64_t *>&cell.update_id, 7)
-                fence_acquire()  # pairs with fence_release() in c_publish()
-                if load_relaxed(&cell.seq) == 2 * n + 2:
-                    into.version = n
-                    return 1
-            cpu_relax()
-        return -1
-
-    cdef int c_copy(self, BookCopy into) noexcept nogil:
-        """Copy the newest version with the levels that are there.
-
-        Returns 1, 0 nothing yet, -1 no consistent version in bounded tries, -2 when `into` is not as deep as the book.
-        """
-        cdef const book_version *cell
-        cdef const double *levels
-        cdef book_version head
-        cdef uint64_t n
-        cdef uint32_t depth = self.depth
-        if into.depth < depth:
-            return -2
-        for _ in range(READ_TRIES):
-            n = load_acquire(&self._book.latest)  # pairs with store_release(&latest) in c_publish()
-            if n == 0:
-                return 0
-            cell = self._version(n)
-            if load_acquire(&cell.seq) == 2 * n + 2:  # pairs with store_release(&seq) in c_publish()
-                copy_words(&head.seq + 1, &cell.seq + 1, 11)
-                if head.n_bids <= depth and head.n_asks <= depth:  # a torn count must not lead outside
-                    levels = <const double *>(<const char *>cell + sizeof(book_version))
-                    copy_bytes(into.bid_px, levels, head.n_bids * sizeof(double))
-                    copy_bytes(into.bid_qty, levels + depth, head.n_bids * sizeof(double))
-                    copy_bytes(into.ask_px, levels + 2 * depth, head.n_asks * sizeof(double))
-                    copy_bytes(into.ask_qty, levels + 3 * depth, head.n_asks * sizeof(double))
-                    fence_acquire()  # pairs with fence_release() in c_publish()
-                    if load_relaxed(&cell.seq) == 2 * n + 2:
-                        into.version = n
-                        into.update_id = head.update_id
-                        into.exchange_ns = head.exchange_ns
-                        into.recv_ns = head.recv_ns
-                        into.local_ns = head.local_ns
-                        into.bid = head.bid
-                        into.best_bid_qty = head.bid_qty
-                        into.ask = head.ask
-                        into.best_ask_qty = head.ask_qty
-                        into.n_bids = head.n_bids
-                        into.n_asks = head.n_asks
-                        return 1
-            cpu_relax()
-        return -1
-
-    cdef uint32_t c_state(self) noexcept nogil:
-        return load_acquire_u32(&self._record.state)  # pairs with store_release_u32 in set_state()
-
-    cdef int64_t c_state_ns(self) noexcept nogil:
-        return load_relaxed_i64(&self._record.state_ns)
-
-    cdef double c_last_trade(self) noexcept nogil:
-        return load_relaxed_f64(&self._record.last_trade)
-
-    cdef int64_t c_heartbeat_ns(self) noexcept nogil:
-        return load_relaxed_i64(&self._segment.heartbeat_ns)
-
-    def top(self):
-        """Return (bid, bid_qty, ask, ask_qty, update_id), None when there is no book yet; an empty side is nan, 0."""
-        cdef BookTop top
-        if self.c_top(&top) != 1:
-            return None
-        return top.bid, top.bid_qty, top.ask, top.ask_qty, top.update_id
-
-    def copy(self):
-        """Return the newest version as a BookSnapshot, None when there is none yet or none could be read whole."""
-        cdef BookCopy into = BookCopy(self.depth)
-        return into.snapshot() if self.c_copy(into) == 1 else None
-
-    def copy_into(self, BookCopy into not None) -> int:
-        """Copy the newest version into `into`; return 1, 0 nothing yet, -1 none whole, -2 `into` is too shallow."""
-        return self.c_copy(into)
-
-    def age_ns(self, int64_t now_ns) -> int:
-        """Return how long before `now_ns` (monotonic) the newest version was published, -1 when there is none."""
-        cdef BookTop top
-        return now_ns - top.local_ns if self.c_top(&top) == 1 else -1
-
-    @property
-    def version(self) -> int:
-        """Number of the newest version, -1 when there is none yet."""
-        return self.c_latest()
-
-    @property
-    def state(self) -> int:
-        """EMPTY, LIVE, STALE, RESYNCING or HALTED."""
-        return self.c_state()
-
-    @property
-    def state_ns(self) -> int:
-        """When the state was last set (monotonic)."""
-        return self.c_state_ns()
-
-    @property
-    def last_trade(self) -> float:
-        """Price of the newest trade, 0.0 when there was none yet."""
-        return self.c_last_trade()
-
-    @property
-    def heartbeat_ns(self) -> int:
-        """When the writer of the segment last beat (monotonic)."""
-        return self.c_heartbeat_ns()
 
 
 cdef class BookDirectory:

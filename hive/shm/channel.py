@@ -19,7 +19,7 @@ _FDS_MAX = 16
 
 
 class Channel:
-    """One end of a control channel.
+    """One end of a control channel, for one thread and one receiver at a time. The key "fds" is its own.
 
     Args:
         sock: a connected AF_UNIX SOCK_STREAM socket, which the channel owns from now on.

@@ -84,26 +84,10 @@ class Link:
         Raises:
             QueueWedged: the other process died inside the inbound queue; relink().
         """
-        messages = []
-        for frame in self._inbound.get_many():
-            epoch, flags, sequence, ack = _HEAD.unpack_from(frame)
-            if epoch != self.epoch:
-                self.foreign += 1
-                continue
-            while self._frames and self._frames[0][0] <= ack:
-                self._frames.popleft()
-            self._put = max(self._put, min(ack, self._last))  # acknowledged through an earlier pair
-            if flags & ACK_ONLY:
-                continue
-            if sequence == self._received + 1:
-                self._received = sequence
-                self._ack_owed = True
-                messages.append(frame[_HEAD.size :])
-            elif sequence <= self._received:
-                self.duplicates += 1
-                self._ack_owed = True  # it would not have come again, had our ack arrived
-            else:
-                self.gaps += 1
+        messages: list[bytes] = []
+        while not messages and (frames := self._inbound.get_many()):
+            for frame in frames:
+                self._take(frame, messages)
         return messages
 
     def flush(self) -> bool:
@@ -147,6 +131,26 @@ class Link:
         self._outbound = outbound
         self._put = self._frames[0][0] - 1 if self._frames else self._last
         self._ack_owed = True
+
+    def _take(self, frame: bytes, messages: list[bytes]) -> None:
+        epoch, flags, sequence, ack = _HEAD.unpack_from(frame)
+        if epoch != self.epoch:
+            self.foreign += 1
+            return
+        while self._frames and self._frames[0][0] <= ack:
+            self._frames.popleft()
+        self._put = max(self._put, min(ack, self._last))  # acknowledged through an earlier pair
+        if flags & ACK_ONLY:
+            return
+        if sequence == self._received + 1:
+            self._received = sequence
+            self._ack_owed = True
+            messages.append(frame[_HEAD.size :])
+        elif sequence <= self._received:
+            self.duplicates += 1
+            self._ack_owed = True  # it would not have come again, had our ack arrived
+        else:
+            self.gaps += 1
 
     def _pending(self) -> list[tuple[int, bytes]]:
         first = self._put + 1 - self._frames[0][0]

@@ -1,0 +1,26 @@
+"""C API of a book's writer: c_publish() is the feed's hot path."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from hive.shm.atomics cimport Memory
+from hive.shm.layout cimport book_header, instrument_record
+
+
+cdef class BookWriter:
+    cdef Memory _memory
+    cdef instrument_record *_record
+    cdef book_header *_book
+    cdef char *_versions_base
+    cdef uint64_t _version_bytes
+    cdef uint64_t _n
+    cdef uint64_t _epoch
+    cdef uint32_t _versions
+    cdef readonly uint32_t depth
+    cdef readonly uint32_t slot
+
+    cdef void c_publish(
+        self, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, int64_t now_ns,
+        const double *bid_px, const double *bid_qty, uint32_t n_bids,
+        const double *ask_px, const double *ask_qty, uint32_t n_asks,
+    ) noexcept nogil
+    cdef void c_set_last_trade(self, double price, int64_t now_ns) noexcept nogil
