@@ -47,7 +47,7 @@ class _Runtime(_Model):
     tick_interval_ms: int = Field(100, ge=10, le=60_000)
     scheduler_algorithm: Literal["round_robin", "priority_based"] = "round_robin"
     hang_after_ms: int = Field(2000, ge=200, le=600_000)
-    stop_timeout_s: float = Field(15.0, gt=0, le=600)
+    stop_timeout_s: float = Field(30.0, gt=0, le=600)
 
 
 class _Multiplexer(_Model):

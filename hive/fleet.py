@@ -14,7 +14,7 @@ class RuntimeConfig:
     tick_interval_ms: int = 100
     scheduler_algorithm: str = "round_robin"
     hang_after_ms: int = 2000
-    stop_timeout_s: float = 15.0
+    stop_timeout_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,139 @@
+"""The boot messages that the supervisor sends: a fleet and its placement in, dictionaries out. Pure."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hive.fleet import FleetConfig, StrategyConfig
+from hive.plan import WorkerPlan
+
+HOST = "hummingbot.runtime.host:HummingbotHost"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a venue is and who trades there; the keys are kept out of its repr."""
+
+    index: int
+    name: str
+    kind: str
+    mode: str
+    rest_url: str
+    ws_url: str
+    ws_api_url: str
+    recv_window_ms: int
+    api_key: str = field(repr=False)
+    api_secret: str = field(repr=False)
+
+    def public(self) -> dict[str, Any]:
+        """Return everything but the keys."""
+        secret = ("api_key", "api_secret")
+        return {name: value for name, value in asdict(self).items() if name not in secret}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What all processes of a run share."""
+
+    run: str
+    fleet: FleetConfig
+    run_dir: Path
+    state_dir: Path
+    supervisor_pid: int
+    host: str = HOST
+    log_level: str = "INFO"
+
+    def log_file(self, role: str, index: int = 0) -> Path:
+        """Return the log file of a process."""
+        return self.state_dir / "logs" / (f"worker{index}.log" if role == "worker" else f"{role}.log")
+
+    def common(self, role: str, epoch: int, index: int = 0) -> dict[str, Any]:
+        """Return what every boot message has."""
+        return {
+            "type": "boot",
+            "run": self.run,
+            "fleet": self.fleet.name,
+            "fleet_id": self.fleet.fleet_id,
+            "epoch": epoch,
+            "run_dir": str(self.run_dir),
+            "log_file": str(self.log_file(role, index)),
+            "log_level": self.log_level,
+            "supervisor_pid": self.supervisor_pid,
+        }
+
+
+def feed_boot(run: Run, epoch: int, endpoints: list[Endpoint]) -> dict[str, Any]:
+    """Return the feed's boot message."""
+    feed = run.fleet.feed
+    connections = run.fleet.multiplexer.max_connections_per_exchange
+    return {
+        **run.common("feed", epoch),
+        "depth": feed.depth,
+        "versions": feed.versions,
+        "capacity": feed.instruments,
+        "trades_capacity": feed.trades,
+        "venues": [{**one.public(), "max_connections": connections} for one in endpoints],
+    }
+
+
+def gate_boot(run: Run, epoch: int, endpoints: list[Endpoint], workers: tuple[WorkerPlan, ...]) -> dict[str, Any]:
+    """Return the gate's boot message, the only one with keys."""
+    fleet = run.fleet
+    strategies = [
+        {"id": one.id, "tag": one.tag, "worker": worker.index, "quota": asdict(one.quota)}
+        for worker in workers
+        for one in worker.strategies
+    ]
+    return {
+        **run.common("gate", epoch),
+        "venues": [asdict(one) for one in endpoints],
+        "strategies": strategies,
+        "rate_limiting": asdict(fleet.rate_limiting),
+        "on_supervisor_death": fleet.on_crash,
+        "on_worker_death": fleet.on_crash,
+    }
+
+
+def server_boot(run: Run, epoch: int) -> dict[str, Any]:
+    """Return the worker server's boot message."""
+    fleet = run.fleet
+    kinds = sorted({(one.kind, one.name) for one in fleet.strategies})
+    config = {
+        "fleet": fleet.name,
+        "root": str(fleet.root),
+        "data": str(run.state_dir / "data"),
+        "venues": [venue.name for venue in fleet.venues],
+        "strategies": [{"kind": kind, "name": name} for kind, name in kinds],
+    }
+    return {**run.common("server", epoch), "host": run.host, "host_config": config}
+
+
+def worker_boot(run: Run, epoch: int, worker: WorkerPlan, endpoints: list[Endpoint]) -> dict[str, Any]:
+    """Return a worker's boot message."""
+    fleet = run.fleet
+    numbers = {one.id: index for index, one in enumerate(fleet.strategies)}
+    return {
+        **run.common("worker", epoch, worker.index),
+        "index": worker.index,
+        "cpu": worker.cpu,
+        "tick_interval_ms": fleet.runtime.tick_interval_ms,
+        "scheduler": fleet.runtime.scheduler_algorithm,
+        "stale_after_ms": fleet.on_stale.stale_after_ms,
+        "cancel_after_ms": fleet.on_stale.cancel_after_ms,
+        "venues": [one.public() for one in endpoints],
+        "strategies": [_spec(one, numbers[one.id]) for one in worker.strategies],
+    }
+
+
+def _spec(one: StrategyConfig, index: int) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "tag": one.tag,
+        "index": index,
+        "kind": one.kind,
+        "name": one.name,
+        "config": dict(one.config),
+        "config_file": one.config_file,
+        "priority": one.priority,
+        "pairs": list(one.pairs),
+    }

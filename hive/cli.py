@@ -1,0 +1,151 @@
+"""The `hive` command. Exit codes: 0 ok, 1 error, 2 not found, 3 not running, 4 config, 5 timeout."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from hive import __version__, cli_ask
+from hive.cli_errors import ERROR, OK
+from hive.cli_up import UpOptions, up
+from hive.top import Top
+from hive.top_sample import Sampler
+from hive.top_view import SORT_KEYS, Look, draw_all
+
+FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+ROOT = click.option(
+    "--root", type=FOLDER, help="Where conf/, scripts/ and controllers/ are. [default: the fleet file's folder]"
+)
+CONFIG = click.option("--config", type=FILE, help="A second file with runtime, monitoring and other keys.")
+WORKERS = click.option("--workers", type=click.IntRange(1, 512), help="Worker processes.  [default: one per CPU]")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hive")
+def cli() -> None:
+    """Run many Hummingbot strategies on one host."""
+
+
+@cli.command("up")
+@WORKERS
+@click.option("--strategies", type=FILE, required=True, help="The fleet file.")
+@CONFIG
+@click.option("--duration", type=click.FloatRange(min=0), help="Stop after so many seconds.")
+@click.option("--report", type=FILE, help="Write a report there at the end.")
+@click.option("--no-pin", is_flag=True, help="Do not bind workers to CPUs.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@ROOT
+@click.option("--name", help="The fleet's name.  [default: the file's `name`, or its file name]")
+@click.pass_context
+def up_command(
+    context: click.Context,
+    workers: int | None,
+    strategies: Path,
+    config: Path | None,
+    duration: float | None,
+    report: Path | None,
+    no_pin: bool,
+    as_json: bool,
+    root: Path | None,
+    name: str | None,
+) -> None:
+    """Start a fleet and run it until ctrl-C, SIGTERM or `hive down`."""
+    options = UpOptions(
+        strategies=strategies,
+        workers=workers,
+        config=config,
+        root=root,
+        name=name,
+        duration_s=duration,
+        report=report,
+        pin=not no_pin,
+        as_json=as_json,
+    )
+    context.exit(up(options))
+
+
+@cli.command("check")
+@click.argument("fleet", type=FILE)
+@WORKERS
+@CONFIG
+@ROOT
+def check_command(fleet: Path, workers: int | None, config: Path | None, root: Path | None) -> None:
+    """Validate a fleet file and all that it names, without starting anything."""
+    cli_ask.check(UpOptions(strategies=fleet, workers=workers, config=config, root=root))
+
+
+@cli.command("status")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+def status_command(name: str | None, as_json: bool) -> None:
+    """Show a running fleet's figures once."""
+    cli_ask.status(name, as_json)
+
+
+@cli.command("down")
+@click.argument("name", required=False)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="Seconds."
+)
+def down_command(name: str | None, timeout: float) -> None:
+    """Stop a fleet: its strategies cancel their orders first."""
+    cli_ask.down(name, timeout)
+
+
+@cli.command("top")
+@click.argument("name", required=False)
+@click.option("--sort", type=click.Choice(list(SORT_KEYS)), default="id", show_default=True)
+@click.option("--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds.")
+@click.option("--once", is_flag=True, help="Print one screen, measured over one interval, and leave.")
+@click.option("--width", type=click.IntRange(20, 1000), default=150, show_default=True, help="Of --once.")
+def top_command(name: str | None, sort: str, interval: float, once: bool, width: int) -> None:
+    """Watch a running fleet; it is not disturbed."""
+    folder = cli_ask.find_fleet(name)
+    sampler = Sampler(folder)
+    try:
+        tool = Top(sampler, interval, sort)
+        if not once:
+            tool.run()
+            return
+        tool.frame(time.monotonic())
+        time.sleep(interval)
+        for line in draw_all(tool.frame(time.monotonic()), Look(sort=sort), width):
+            click.echo(line)
+    finally:
+        sampler.close()
+
+
+@cli.command("clean")
+def clean_command() -> None:
+    """Remove what dead fleets left behind: segments and folders."""
+    cli_ask.clean()
+
+
+@cli.command("sim", add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def sim_command(arguments: tuple[str, ...]) -> None:
+    """Run the simulated exchange by itself (see `hive sim --help`)."""
+    # It becomes this process, so that no other command carries an exchange in its memory.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "hive.sim", *arguments])
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        result = cli.main(prog_name="hive", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(ERROR)  # click's own 2 means "not found" here
+    except click.ClickException as error:
+        click.echo(f"error: {error.format_message()}" if "\n" not in error.message else error.message, err=True)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(ERROR)
+    sys.exit(result if isinstance(result, int) else OK)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The commands that look at fleets or end them: status, down, check, clean."""
+
+import json
+import os
+import select
+import time
+from pathlib import Path
+
+import click
+
+from hive import report
+from hive.cli_errors import CONFIG, ERROR, NOT_FOUND, NOT_RUNNING, TIMEOUT, Failure
+from hive.cli_up import UpOptions, prepared
+from hive.control import ControlError, ask
+from hive.fleet import LiveVenue
+from hive.shm.segment import sweep
+from hive.state import FleetDir, StateError, fleet_names, is_alive
+from hive.top_sample import Sampler
+from hive.top_view import Frame, Look, draw_all
+
+WIDTH = 150
+
+
+def find_fleet(name: str | None) -> FleetDir:
+    """Return the folder of a running fleet: the named one, or the only one that runs.
+
+    Raises:
+        Failure: 2 when there is no such fleet, 3 when it does not run, 1 when the name is needed.
+    """
+    try:
+        names = fleet_names()
+    except StateError as error:
+        raise Failure(str(error)) from None
+    if name is not None:
+        folder = FleetDir.of(name)
+        if name not in names:
+            raise Failure(f"there is no fleet {name}" + (f"; known: {', '.join(names)}" if names else ""), NOT_FOUND)
+        if not is_alive(folder.read()):
+            ending = "its supervisor died and its gate is ending" if folder.is_locked() else "it does not run"
+            raise Failure(f"fleet {name}: {ending}", NOT_RUNNING)
+        return folder
+    running = [one for one in names if is_alive(FleetDir.of(one).read())]
+    if not running:
+        raise Failure("no fleet is running", NOT_RUNNING)
+    if len(running) > 1:
+        raise Failure(f"several fleets are running, name one: {', '.join(running)}", ERROR)
+    return FleetDir.of(running[0])
+
+
+def status(name: str | None, as_json: bool) -> None:
+    """Print a running fleet's report, as JSON or as tables."""
+    folder = find_fleet(name)
+    sampler = Sampler(folder)
+    try:
+        sample = sampler.sample(pss=True)
+    finally:
+        sampler.close()
+    if sample is None or not sample.alive:
+        raise Failure(f"fleet {folder.name}: it does not run", NOT_RUNNING)
+    total = report.build(sample)
+    if as_json:
+        click.echo(json.dumps(total, indent=1))
+        return
+    for line in draw_all(Frame(total, total, total["duration_s"], took_ns=sample.took_ns), Look(), WIDTH):
+        click.echo(line)
+
+
+def down(name: str | None, timeout_s: float) -> None:
+    """Stop a fleet and wait for its end."""
+    folder = find_fleet(name)
+    fleet = folder.read()
+    if fleet is None:
+        raise Failure(f"fleet {folder.name}: it does not run", NOT_RUNNING)
+    try:
+        pidfd = os.pidfd_open(fleet["pid"])
+    except ProcessLookupError:
+        return
+    try:
+        ask(folder.control, {"command": "down", "timeout_s": timeout_s})
+        waiter = select.poll()
+        waiter.register(pidfd, select.POLLIN)
+        if not waiter.poll(timeout_s * 1000):
+            raise Failure(f"fleet {folder.name} has not ended after {timeout_s:g} s", TIMEOUT)
+    except ControlError as error:
+        raise Failure(str(error)) from None
+    finally:
+        os.close(pidfd)
+    click.echo(f"fleet {folder.name} stopped")
+
+
+def check(options: UpOptions) -> None:
+    """Validate a fleet without starting it; print what it is, or raise Failure with everything that is wrong."""
+    fleet, placement = prepared(options)
+    for notice in fleet.notices:
+        click.echo(f"notice: {notice}")
+    for venue in fleet.venues:
+        for name in (venue.api_key_env, venue.api_secret_env) if isinstance(venue, LiveVenue) else ():
+            if not os.environ.get(name):
+                click.echo(f"notice: venues.{venue.name}: the variable {name} is not set here; `hive up` needs it")
+    for remark in placement.remarks:
+        click.echo(remark)
+    for worker in placement.workers:
+        for strategy in worker.strategies:
+            pairs = " ".join(strategy.pairs)
+            click.echo(f"worker {worker.index}  {strategy.id}  {strategy.name}  {pairs}".rstrip())
+    click.echo(f"{options.strategies}: ok, {len(fleet.strategies)} strategies")
+
+
+def clean() -> None:
+    """Remove what dead fleets left: segments, folders, sockets."""
+    try:
+        names = fleet_names()
+    except StateError as error:
+        raise Failure(str(error)) from None
+    for name in names:
+        folder = FleetDir.of(name)
+        if not folder.is_locked():
+            folder.remove()
+            click.echo(f"removed the folder of fleet {name}")
+    for segment in sweep():
+        click.echo(f"removed segment {segment}")
+
+
+def wait_for_fleet(name: str | None, patience_s: float) -> FleetDir:
+    """Return a running fleet's folder, waiting a little for one that is just starting."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return find_fleet(name)
+        except Failure as failure:
+            if failure.exit_code == CONFIG or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.1)
+
+
+def as_path(value: str | None) -> Path | None:
+    """Return an option's value as a path."""
+    return Path(value) if value is not None else None

@@ -1,0 +1,181 @@
+"""Starts the fleet's processes: simulated exchanges, feed, gate, worker server, and workers through that server."""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from hive.boots import Endpoint, Run, feed_boot, gate_boot, server_boot, worker_boot
+from hive.child import Child, start
+from hive.fleet import LiveVenue, SimVenue
+from hive.plan import Placement
+from hive.shm.channel import Channel
+
+
+class Launcher:
+    """Starts children with their channels and boot messages; knows the venues' endpoints and keys.
+
+    Args:
+        run: whose processes they are.
+        placement: CPUs and strategies of the workers.
+        lock_fd: the fleet's lock, which every child inherits.
+        environment: what children find; without any key.
+        keys: (key, secret) of each live venue by name.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        placement: Placement,
+        lock_fd: int,
+        environment: Mapping[str, str],
+        keys: Mapping[str, tuple[str, str]],
+    ) -> None:
+        self._run = run
+        self._placement = placement
+        self._lock_fd = lock_fd
+        self._environment = environment
+        self._keys = keys
+        self._sim_keys: dict[int, tuple[str, str]] = {}
+        self._sim_stdin: dict[int, int] = {}
+        self._endpoints: dict[int, Endpoint] = {}
+        for index, venue in enumerate(run.fleet.venues):
+            if isinstance(venue, LiveVenue):
+                self._set_endpoint(index, venue, *keys[venue.name], venue.rest_url, venue.ws_url, venue.ws_api_url)
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Return the venues that are known so far."""
+        return [self._endpoints[index] for index in sorted(self._endpoints)]
+
+    def all_venues_known(self) -> bool:
+        """Return whether every simulated exchange has said where it listens."""
+        return len(self._endpoints) == len(self._run.fleet.venues)
+
+    def sim(self, index: int, on_listening: Callable[[Child, dict[str, Any]], None]) -> Child:
+        """Start the simulated exchange of a venue; `on_listening(child, where)` is called when it says where it is."""
+        venue = self._run.fleet.venues[index]
+        arguments = ["-m", "hive.sim", "--port", "0", "--exit-on-eof", "--keys-from-stdin", "--seed", str(venue.seed)]
+        for option, value in (("--rate", venue.rate), ("--symbols", venue.symbols)):
+            arguments += [option, str(value)] if value is not None else []
+        for fault in venue.faults:
+            arguments += ["--fault", fault]
+        child = Child("sim", index, 1, None, time.monotonic_ns())
+        key, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+        self._sim_keys[index] = (key, secret)
+        stdin, self._sim_stdin[index] = os.pipe()
+        stdout, theirs = os.pipe()
+        try:
+            self._start(child, arguments, stdin=stdin, stdout=theirs)
+        finally:
+            os.close(stdin)
+            os.close(theirs)
+        os.write(self._sim_stdin[index], json.dumps([{"api_key": key, "api_secret": secret}]).encode() + b"\n")
+        asyncio.get_running_loop().add_reader(stdout, _read_line, stdout, bytearray(), partial(on_listening, child))
+        return child
+
+    def set_sim(self, index: int, announced: Mapping[str, Any]) -> None:
+        """Note where a simulated exchange listens."""
+        venue = self._run.fleet.venues[index]
+        urls = (announced["rest_url"], announced["ws_url"], announced["ws_api_url"])
+        self._set_endpoint(index, venue, *self._sim_keys[index], *urls)
+
+    def end_sim(self, index: int) -> None:
+        """Close the simulated exchange's standard input, which ends it when nobody else (the gate) holds it."""
+        fd = self._sim_stdin.pop(index, None)
+        if fd is not None:
+            os.close(fd)
+
+    def feed(self, epoch: int) -> Child:
+        """Start the feed."""
+        child = self._with_channel("feed", epoch, "hive.feed.process")
+        child.send(feed_boot(self._run, epoch, self.endpoints))
+        return child
+
+    def gate(self, epoch: int) -> Child:
+        """Start the gate; it keeps the simulated exchanges alive as well."""
+        child = self._with_channel("gate", epoch, "hive.gate.process", keep_fds=self._sim_stdin.values())
+        child.send(gate_boot(self._run, epoch, self.endpoints, self._placement.workers))
+        return child
+
+    def server(self, epoch: int) -> Child:
+        """Start the worker server."""
+        child = self._with_channel("server", epoch, "hive.workers.process")
+        child.send(server_boot(self._run, epoch))
+        return child
+
+    def worker(self, index: int, epoch: int, server: Child) -> Child:
+        """Ask the server for a worker; its pid comes with the server's answer."""
+        plan = self._placement.workers[index]
+        channel, theirs = Channel.pair()
+        child = Child("worker", index, epoch, channel, time.monotonic_ns(), cpu=plan.cpu)
+        with theirs:
+            server.send({"type": "spawn", "index": index, "epoch": epoch}, [theirs.fileno()])
+        child.send(worker_boot(self._run, epoch, plan, self.endpoints))
+        return child
+
+    def close(self) -> None:
+        """Close what is kept open for the simulated exchanges."""
+        for index in list(self._sim_stdin):
+            self.end_sim(index)
+
+    def _with_channel(self, role: str, epoch: int, module: str, **options: Any) -> Child:
+        channel, theirs = Channel.pair()
+        child = Child(role, 0, epoch, channel, time.monotonic_ns())
+        self._start(child, ["-m", module], theirs=theirs, **options)
+        if role in ("feed", "gate") and self._placement.shared_cpus:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(child.pid, self._placement.shared_cpus)
+        return child
+
+    def _start(self, child: Child, arguments: list[str], *, keep_fds: Any = (), **options: Any) -> None:
+        start(
+            child,
+            arguments,
+            environment=self._environment,
+            log=self._run.log_file(child.role, child.index),
+            keep_fds=[self._lock_fd, *keep_fds],
+            **{"stdin": subprocess.DEVNULL, **options},
+        )
+
+    def _set_endpoint(
+        self,
+        index: int,
+        venue: SimVenue | LiveVenue,
+        key: str,
+        secret: str,
+        rest_url: str,
+        ws_url: str,
+        ws_api_url: str,
+    ) -> None:
+        self._endpoints[index] = Endpoint(
+            index=index,
+            name=venue.name,
+            kind=venue.kind,
+            mode=venue.mode,
+            rest_url=rest_url,
+            ws_url=ws_url,
+            ws_api_url=ws_api_url,
+            recv_window_ms=venue.recv_window_ms,
+            api_key=key,
+            api_secret=secret,
+        )
+
+
+def _read_line(fd: int, line: bytearray, on_line: Callable[[dict[str, Any]], None]) -> None:
+    """Take what a simulated exchange prints: one line of JSON. What follows is read too, so that it never blocks."""
+    data = os.read(fd, 65536)
+    if not data:
+        asyncio.get_running_loop().remove_reader(fd)
+        os.close(fd)
+        return
+    complete = b"\n" in line
+    line += data
+    if not complete and b"\n" in line:
+        on_line(json.loads(line[: line.index(b"\n")]))

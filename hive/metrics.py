@@ -1,0 +1,111 @@
+"""Prometheus text at http://HOST:PORT/metrics, from the same counters that `hive top` reads.
+
+Every counter becomes `hive_<name>_total`, every gauge `hive_<name>`, every histogram of nanoseconds a histogram of
+seconds `hive_<name>_seconds` with a bucket per octave. Labels are the counters' own, and `role`.
+"""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from hive.shm.snapshots import HistogramSnapshot, bucket_bounds
+from hive.state import FleetDir
+from hive.top_sample import Sample, Sampler
+from hive.totals import GAUGES
+
+_PER_OCTAVE = 8
+
+
+class FleetCollector:
+    """Makes the metrics of a fleet from a fresh sample at every scrape."""
+
+    def __init__(self, folder: FleetDir) -> None:
+        self._sampler = Sampler(folder)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric; nothing when the fleet has no figures yet."""
+        sample = self._sampler.sample(pss=True)
+        if sample is not None:
+            yield from metrics_of(sample)
+
+
+class MetricsServer:
+    """Serves /metrics from a thread of its own until closed.
+
+    Args:
+        folder: of the fleet.
+        port: to listen on; 0 lets the kernel choose.
+        host: address to bind.
+
+    Raises:
+        OSError: the port is in use or the address is not ours.
+    """
+
+    def __init__(self, folder: FleetDir, port: int, host: str = "127.0.0.1") -> None:
+        registry = CollectorRegistry(auto_describe=False)
+        self._server: WSGIServer
+        self._thread: threading.Thread
+        self._server, self._thread = start_http_server(port, addr=host, registry=registry)
+        registry.register(FleetCollector(folder))
+        self.port = self._server.server_port
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def metrics_of(sample: Sample) -> list[Metric]:
+    """Return the metrics of a sample, those of one name together."""
+    found = _Families()
+    for role, snapshot in sample.counters.items():
+        for (name, labels), value in snapshot.values.items():
+            kind = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
+            found.add(kind, f"hive_{name}", {**dict(labels), "role": role}, value)
+        for (name, labels), histogram in snapshot.histograms.items():
+            seconds = f"hive_{name.removesuffix('_ns')}_seconds"
+            values = (octaves(histogram), histogram.sum / 1e9)
+            found.add(HistogramMetricFamily, seconds, {**dict(labels), "role": role}, *values)
+    for (role, index), facts in sample.facts.items():
+        who = {"role": role, "index": str(index)}
+        memory = facts.rss if facts.pss is None else facts.pss
+        found.add(CounterMetricFamily, "hive_process_cpu_seconds", who, facts.cpu_ns / 1e9)
+        found.add(GaugeMetricFamily, "hive_process_memory_bytes", who, memory)
+    found.add(GaugeMetricFamily, "hive_up", {"fleet": sample.fleet["fleet"]}, int(sample.alive))
+    return found.families()
+
+
+class _Families:
+    """Gathers series by name; a label that some series of a name lack is empty there, which means the same."""
+
+    def __init__(self) -> None:
+        self._series: dict[str, list[tuple[type, dict[str, str], tuple]]] = {}
+
+    def add(self, kind: type, name: str, labels: dict[str, str], *values: Any) -> None:
+        self._series.setdefault(name, []).append((kind, labels, values))
+
+    def families(self) -> list[Metric]:
+        made = []
+        for name, series in self._series.items():
+            keys = sorted({key for _, labels, _ in series for key in labels})
+            family = series[0][0](name, name.removeprefix("hive_").replace("_", " "), labels=keys)
+            for _, labels, values in series:
+                family.add_metric([labels.get(key, "") for key in keys], *values)
+            made.append(family)
+        return made
+
+
+def octaves(histogram: HistogramSnapshot) -> list[tuple[str, float]]:
+    """Return cumulative Prometheus buckets (upper bound in seconds as text, count), one per octave and +Inf."""
+    buckets = []
+    seen = 0
+    for index, count in enumerate(histogram.buckets):
+        seen += count
+        if index % _PER_OCTAVE == 0 and index < len(histogram.buckets) - 1:
+            buckets.append((repr(bucket_bounds(index)[1] / 1e9), float(seen)))
+    return [*buckets, ("+Inf", float(seen))]

@@ -1,0 +1,211 @@
+"""The supervisor's book-keeping: who lives, what the dead had counted, how each strategy is; written as fleet.json."""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from hive import totals
+from hive.boots import Run
+from hive.child import Child
+from hive.plan import Placement
+from hive.processes import ProcessFacts
+from hive.shm.segment import process_start_ticks
+from hive.shm.snapshots import CountersSnapshot
+from hive.state import SCHEMA, FleetDir
+from hive.top_sample import Member, Sample, take
+
+
+class Roster:
+    """All processes and strategies of a run.
+
+    Args:
+        run: whose they are.
+        placement: which worker has which strategy.
+        folder: where fleet.json is written.
+        versions: of hive and hummingbot, by name.
+        started_wall_ns: when `hive up` was started.
+    """
+
+    def __init__(
+        self, run: Run, placement: Placement, folder: FleetDir, versions: Mapping[str, str], started_wall_ns: int
+    ) -> None:
+        self.state = "starting"
+        self.children: dict[Member, Child] = {}
+        self.restarts: dict[Member, int] = {}
+        self.facts: dict[str, Any] = {}  # further keys of fleet.json
+        self.venues: list[dict[str, Any]] = []
+        self._run = run
+        self._placement = placement
+        self._folder = folder
+        self._versions = versions
+        self._started_wall_ns = started_wall_ns
+        self._cpu_seconds: dict[Member, float] = {}
+        self._base: dict[str, CountersSnapshot] = {}
+        self._worker_of = {one.id: plan.index for plan in placement.workers for one in plan.strategies}
+        self._states: dict[str, tuple[str, str]] = {one.id: ("starting", "") for one in run.fleet.strategies}
+
+    def set_strategy(self, strategy: str, state: str, message: str) -> None:
+        """Note the state of a strategy."""
+        if strategy in self._states:
+            self._states[strategy] = (state, message)
+
+    def states(self) -> list[str]:
+        """Return the state of every strategy."""
+        return [state for state, _ in self._states.values()]
+
+    def strategy_ids(self) -> list[str]:
+        """Return the id of every strategy, in the fleet's order."""
+        return list(self._states)
+
+    def states_of(self, worker: int) -> list[str]:
+        """Return the states of a worker's strategies."""
+        return [self._states[one][0] for one in self.strategies_of(worker)]
+
+    def strategies_of(self, worker: int) -> list[str]:
+        """Return the ids of a worker's strategies."""
+        return [one for one, index in self._worker_of.items() if index == worker]
+
+    def bury(self, child: Child, cpu_seconds: float) -> None:
+        """Keep what a dead process had counted, and forget the process."""
+        snapshot = child.read_counters()
+        if snapshot is not None:
+            before = self._base.get(child.role, totals.EMPTY)
+            self._base[child.role] = totals.add([before, totals.without_gauges(snapshot)])
+        self._cpu_seconds[child.member] = self._cpu_seconds.get(child.member, 0) + cpu_seconds
+        if self.children.get(child.member) is child:
+            del self.children[child.member]
+
+    def of_role(self, *roles: str) -> list[Child]:
+        """Return the living processes of some roles."""
+        return [child for child in self.children.values() if child.role in roles]
+
+    def by_pid(self, pid: int) -> Child | None:
+        """Return the process of that number, None when it is none of the fleet's."""
+        return next((child for child in self.children.values() if child.pid == pid), None)
+
+    def total(self, role: str) -> CountersSnapshot:
+        """Return the counters of a role, the dead included."""
+        living = (child.read_counters() for child in self.of_role(role))
+        return totals.add([self._base.get(role, totals.EMPTY), *filter(None, living)])
+
+    def sample(self, *, pss: bool = False) -> Sample:
+        """Return the figures of all, the dead included."""
+        snapshots = {}
+        for member, child in self.children.items():
+            snapshot = child.read_counters()
+            if snapshot is not None:
+                snapshots[member] = snapshot
+        return take(self.document(), snapshots, pss=pss)
+
+    def final_sample(self, before_stop: Sample) -> Sample:
+        """Return the figures after the end: counts of now, with the gauges and the memory of before the stop."""
+        now = self.sample()
+        counters = {}
+        for role, snapshot in now.counters.items():
+            gauges = {key: n for key, n in before_stop.counters[role].values.items() if key[0] in totals.GAUGES}
+            counters[role] = CountersSnapshot(0, {**gauges, **snapshot.values}, snapshot.histograms)
+        spent = {member: ProcessFacts(round(s * 1e9), 0) for member, s in self._cpu_seconds.items()}
+        facts = {}
+        for member, fact in before_stop.facts.items():
+            cpu_ns = max(fact.cpu_ns, spent.get(member, fact).cpu_ns)
+            facts[member] = ProcessFacts(cpu_ns, fact.rss, fact.pss)
+        fleet = {**now.fleet, "processes": before_stop.fleet["processes"]}
+        return Sample(
+            now_ns=before_stop.now_ns,
+            wall_ns=now.wall_ns,
+            alive=True,
+            fleet=fleet,
+            counters=counters,
+            beats=before_stop.beats,
+            facts=facts,
+            books=before_stop.books,
+        )
+
+    def save(self) -> None:
+        """Write fleet.json."""
+        self._folder.write(self.document())
+
+    def document(self) -> dict[str, Any]:
+        """Return fleet.json."""
+        fleet = self._run.fleet
+        return {
+            "schema": SCHEMA,
+            "fleet": fleet.name,
+            "fleet_id": fleet.fleet_id,
+            "run": self._run.run,
+            "state": self.state,
+            "pid": os.getpid(),
+            "start_ticks": process_start_ticks(os.getpid()),
+            "started_wall_ns": self._started_wall_ns,
+            "config_path": str(fleet.path),
+            "state_dir": str(self._run.state_dir),
+            **self._versions,
+            "host": {"cpus": sorted(os.sched_getaffinity(0)), "python": platform.python_version()},
+            "placement": {
+                "workers": len(self._placement.workers),
+                "cpus": [worker.cpu for worker in self._placement.workers],
+                "shared_cpus": list(self._placement.shared_cpus),
+                "remarks": list(self._placement.remarks),
+            },
+            "segments": self._segments(),
+            "processes": self._processes(),
+            "strategies": [
+                {
+                    "id": one.id,
+                    "tag": one.tag,
+                    "worker": self._worker_of[one.id],
+                    "kind": one.kind,
+                    "name": one.name,
+                    "pairs": list(one.pairs),
+                    "state": self._states[one.id][0],
+                    "message": self._states[one.id][1],
+                }
+                for one in fleet.strategies
+            ],
+            "venues": self.venues,
+            "report_base": {role: totals.to_json(snapshot) for role, snapshot in self._base.items()},
+            **self.facts,
+        }
+
+    def _segments(self) -> dict[str, str]:
+        named = {f"{what}.{one['name']}": one[what] for one in self.venues for what in ("books", "trades") if one[what]}
+        for child in self.children.values():
+            if child.counters:
+                named[f"counters.{child.title.replace(' ', '')}"] = child.counters
+        return named
+
+    def _processes(self) -> list[dict[str, Any]]:
+        own = {
+            "role": "supervisor",
+            "index": 0,
+            "pid": os.getpid(),
+            "start_ticks": process_start_ticks(os.getpid()),
+            "epoch": 1,
+            "counters": None,
+            "restarts": 0,
+            "cpu": None,
+            "cpu_seconds_before": 0.0,
+        }
+        order = ("sim", "feed", "gate", "server", "worker")
+        living = sorted(self.children.values(), key=lambda child: (order.index(child.role), child.index))
+        return [own, *(self._process(child) for child in living if child.pid is not None)]
+
+    def _process(self, child: Child) -> dict[str, Any]:
+        return {
+            "role": child.role,
+            "index": child.index,
+            "pid": child.pid,
+            "start_ticks": child.start_ticks,
+            "epoch": child.epoch,
+            "counters": child.counters,
+            "restarts": self.restarts.get(child.member, 0),
+            "cpu": child.cpu,
+            "cpu_seconds_before": round(self._cpu_seconds.get(child.member, 0.0), 3),
+        }
+
+
+def versions(hive: str, hummingbot: str) -> dict[str, str]:
+    """Return the versions that a report names."""
+    return {"version": hive, "hummingbot": hummingbot, "executable": sys.executable}

@@ -1,0 +1,525 @@
+"""The supervisor: starts a fleet's processes, watches them, replaces the dead and the hung, and stops them in order.
+
+    server ─────────────┐
+    sim ──▶ feed, gate ─┴──▶ workers ──▶ strategies         starting: what each needs is there first
+    workers ──▶ gate ──▶ feed, server ──▶ sim               stopping: each still finds what it needs to end well
+
+Everything that happens (a signal, a message, an exit, the timer, a command) is put into one queue, and one loop takes
+it out: no state changes anywhere else. A child's exit code 3, or its message `fatal`, ends the fleet; any other death
+of feed, gate, server or worker is followed by a restart with back-off. The simulated exchange is not restarted: its
+orders and balances would be gone.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hive.backoff import Backoff
+from hive.child import EXIT_CANNOT_BOOT, Child, children_of_this_process, how_it_ended, map_quietly, reap
+from hive.console import Console
+from hive.launch import Launcher
+from hive.roster import Roster
+from hive.shm.errors import ShmError
+from hive.shm.segment import list_segments, sweep, unlink
+from hive.top_sample import Member, Sample, Sampler
+from hive.watch import Watch
+from hive.wiring import Wiring
+
+BEAT_S = 0.25
+PHASES = (("worker",), ("gate",), ("feed", "server"), ("sim",))
+GRACE_S = 2.0  # beyond the deadline that a child was told
+QUICK_S = 2.0  # what is left after a second ctrl-C
+SHORT_STOP_S = 3.0  # for those that have nothing to cancel
+NEVER_READY_MAX = 5
+KILL_WAIT_S = 5.0
+
+log = logging.getLogger("hive.supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A signal asks to stop."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A child sent a message."""
+
+    child: Child
+    message: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The wait for a restart is over."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Somebody wants the fleet to stop: the control socket, or the time that was given."""
+
+    why: str
+    timeout_s: float | None = None
+
+
+class Ended:
+    """Some child ended."""
+
+
+class Beat:
+    """A quarter of a second has passed."""
+
+
+class Supervisor:
+    """One run of a fleet.
+
+    Args:
+        roster: who lives and what they had counted.
+        launcher: starts processes.
+        wiring: tells processes of each other.
+        console: tells the operator.
+        sampler: measures the fleet for the report, before it stops.
+        workers: how many.
+        sims: indices of the venues that are simulated.
+        stop_timeout_s: how long strategies, then the gate, may take to stop.
+        hang_after_ms: age of a heartbeat from which on its process is replaced.
+        duration_s: when to stop by itself, counted from when all workers are up; None never.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        launcher: Launcher,
+        wiring: Wiring,
+        console: Console,
+        sampler: Sampler,
+        *,
+        run: str,
+        workers: int,
+        sims: list[int],
+        stop_timeout_s: float,
+        hang_after_ms: int,
+        duration_s: float | None = None,
+    ) -> None:
+        self._roster = roster
+        self._launcher = launcher
+        self._wiring = wiring
+        self._console = console
+        self._sampler = sampler
+        self._run = run
+        self._workers = workers
+        self._sims = sims
+        self._stop_timeout_s = stop_timeout_s
+        self._duration_s = duration_s
+        self._watch = Watch(roster, console, hang_after_ms)
+        self._events: asyncio.Queue[Any] = asyncio.Queue()
+        self._epochs: dict[Member, int] = {}
+        self._never_ready: dict[Member, int] = {}
+        self._backoff = Backoff()
+        self._tasks: set[asyncio.Task] = set()
+        self._early_exits: dict[int, tuple[int, float]] = {}
+        self._phase = -1
+        self._deadline = 0.0
+        self._stop_signals = 0
+        self._over = False
+        self._until = float("inf")
+        self.before_stop: Sample | None = None
+        self.exit_code = 0
+
+    async def supervise(self) -> int:
+        """Run the fleet until it is stopped; return the exit code. Nothing of it is left afterwards."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._events.put_nowait, Signalled(number))
+        loop.add_signal_handler(signal.SIGCHLD, self._events.put_nowait, Ended())
+        self._spawn(self._keep_time())
+        try:
+            self._start_first()
+            while not self._over:
+                self._react(await self._events.get())
+        finally:
+            self._end_everything()
+        return self.exit_code
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request of the control socket."""
+        command = request.get("command")
+        if command == "down":
+            self._events.put_nowait(StopAsked("hive down", request.get("timeout_s")))
+        elif command != "status":
+            return {"ok": False, "error": f"command must be status or down, was {command!r}"}
+        return {"ok": True, "state": self._roster.state, "pid": os.getpid(), "run": self._run}
+
+    def _react(self, event: Any) -> None:
+        match event:
+            case Said(child, message):
+                self._on_message(child, message)
+            case Ended():
+                self._on_exits()
+            case Beat():
+                self._on_beat()
+            case Restart(member) if not self._stopping:
+                self._start(member)
+            case Signalled(number):
+                self._on_signal(number)
+            case StopAsked(why, timeout_s):
+                self._stop(why, 0, timeout_s)
+        self._go_on_starting()
+        self._go_on_stopping()
+
+    @property
+    def _stopping(self) -> bool:
+        return self._phase >= 0
+
+    # starting
+
+    def _start_first(self) -> None:
+        self._start(("server", 0))
+        for index in self._sims:
+            self._start(("sim", index))
+        self._roster.save()
+        self._go_on_starting()
+
+    def _go_on_starting(self) -> None:
+        """Start what has all that it needs by now."""
+        if self._stopping:
+            return
+        first_time = not self._epochs.get(("feed", 0))
+        if first_time and self._launcher.all_venues_known():
+            self._roster.venues = [{**one.public(), "books": "", "trades": ""} for one in self._launcher.endpoints]
+            self._start(("feed", 0))
+            self._start(("gate", 0))
+        if all(self._is_ready(role) for role in ("server", "feed", "gate")):
+            for index in range(self._workers):
+                if ("worker", index) not in self._epochs:
+                    self._start(("worker", index))
+
+    def _start(self, member: Member) -> None:
+        role, index = member
+        if member in self._roster.children:
+            return
+        server = self._roster.children.get(("server", 0))
+        if role == "worker" and (server is None or not server.ready):
+            self._later(member, BEAT_S)
+            return
+        epoch = self._epochs[member] = self._epochs.get(member, 0) + 1
+        try:
+            child = self._launched(role, index, epoch, server)
+        except OSError as error:
+            self._fail(f"{role} cannot be started: {error}")
+            return
+        self._roster.children[member] = child
+        if child.channel is not None:
+            child.listener = self._spawn(self._listen(child))
+        self._roster.save()
+
+    def _launched(self, role: str, index: int, epoch: int, server: Child | None) -> Child:
+        match role:
+            case "sim":
+                return self._launcher.sim(index, self._on_sim_listening)
+            case "feed":
+                return self._launcher.feed(epoch)
+            case "gate":
+                return self._launcher.gate(epoch)
+            case "server":
+                return self._launcher.server(epoch)
+        return self._launcher.worker(index, epoch, server)
+
+    def _later(self, member: Member, wait_s: float) -> None:
+        asyncio.get_running_loop().call_later(wait_s, self._events.put_nowait, Restart(member))
+
+    def _is_ready(self, role: str) -> bool:
+        children = self._roster.of_role(role)
+        return bool(children) and all(child.ready for child in children)
+
+    # messages
+
+    def _on_message(self, child: Child, message: dict[str, Any]) -> None:
+        if self._roster.children.get(child.member) is not child:
+            return  # the last words of one that is dead and counted
+        match message.get("type"):
+            case "ready":
+                self._on_ready(child, message)
+            case "fatal":
+                child.fatal = str(message.get("message"))
+            case "spawned":
+                self._on_spawned(message)
+            case "want":
+                self._wiring.want(message["venue"], message["instruments"])
+            case "unknown":
+                self._wiring.tell("worker", message)
+                self._say("warning", f"{message['venue']} lists no {message['pair']}: {message.get('reason') or ''}")
+            case "strategy":
+                self._on_strategy(message)
+            case "wedged":
+                self._connect(lambda: self._wiring.link(message["index"]))
+            case "stopped":
+                self._on_stopped(child, message)
+            case "event":
+                self._say(message.get("level", "info"), f"{child.title}: {message['text']}")
+            case other:
+                log.warning("%s sent a message of unknown type %r", child.title, other)
+
+    def _on_ready(self, child: Child, message: dict[str, Any]) -> None:
+        if child.role == "sim":
+            self._launcher.set_sim(child.index, message)
+            message = {**message, "counters": None}
+        if message.get("counters") and (problem := map_quietly(child, message["counters"])):
+            self._say("error", f"{child.title}: {problem}")
+        if child.role == "worker":
+            self._adopt(child, message["pid"])
+        child.ready = True
+        child.wake = message.get("wake") or ""
+        self._never_ready.pop(child.member, None)
+        again = f", for the {_ordinal(child.epoch)} time" if child.epoch > 1 else ""
+        self._console.say("ready", f"{child.title} ready (pid {child.pid}){again}", role=child.role, pid=child.pid)
+        self._connect(lambda: self._wiring.ready(child, message))
+        if child.role == "worker" and not self._stopping and self._all_workers_ready():
+            self._on_all_ready()
+        self._roster.save()
+
+    def _connect(self, connect: Callable[[], None]) -> None:
+        try:
+            connect()
+        except ShmError as error:
+            self._fail(str(error))
+
+    def _on_all_ready(self) -> None:
+        self._roster.state = "running"
+        if self._duration_s is not None and self._until == float("inf"):
+            self._until = time.monotonic() + self._duration_s
+
+    def _all_workers_ready(self) -> bool:
+        return len(self._roster.of_role("worker")) == self._workers and self._is_ready("worker")
+
+    def _on_spawned(self, message: dict[str, Any]) -> None:
+        child = self._roster.children.get(("worker", message["index"]))
+        if child is not None and child.epoch == message["epoch"]:
+            self._adopt(child, message["pid"])
+
+    def _adopt(self, child: Child, pid: int) -> None:
+        """Take a worker's pid from the server or from itself, whoever is first."""
+        if child.pid is not None:
+            return
+        child.adopt(pid)
+        self._roster.save()
+        early = self._early_exits.pop(pid, None)
+        if early is not None:
+            self._on_exit(child, *early)
+
+    def _on_strategy(self, message: dict[str, Any]) -> None:
+        state, text = message["state"], message.get("message") or ""
+        self._roster.set_strategy(message["id"], state, text)
+        if state in ("failed", "paused"):
+            self._say("error", f"strategy {message['id']} {state}: {text}", strategy=message["id"])
+        states = self._roster.states()
+        if state == "running" and "starting" not in states:
+            running = states.count("running")
+            self._console.say("running", f"{running} of {len(states)} strategies running", running=running)
+        if not self._stopping and all(one == "failed" for one in states):
+            self._fail("no strategy could be started")
+        self._roster.save()
+
+    def _on_stopped(self, child: Child, message: dict[str, Any]) -> None:
+        left = message.get("open_orders")
+        if child.role == "gate":
+            self._roster.facts["stop"] = {"open_orders": left}
+            if left:
+                self._say("error", f"{left} orders are still open at the venue", open_orders=left)
+                self.exit_code = 1
+        for strategy in message.get("late") or ():
+            self._say("warning", f"strategy {strategy} did not stop in time")
+
+    # deaths
+
+    def _on_exits(self) -> None:
+        for pid, status, cpu_seconds in reap():
+            child = self._roster.by_pid(pid)
+            if child is None:
+                self._early_exits[pid] = (status, cpu_seconds)  # a worker that died before the server named it
+            else:
+                self._on_exit(child, status, cpu_seconds)
+
+    def _on_exit(self, child: Child, status: int, cpu_seconds: float) -> None:
+        for message in _unread(child):
+            self._on_message(child, message)
+        how = "hung and was killed" if child.hung else how_it_ended(status)
+        log.info("%s (pid %s) %s", child.title, child.pid, how)
+        self._roster.bury(child, cpu_seconds)
+        child.close(status)
+        sweep(self._run)
+        self._wiring.gone(child)
+        if not self._stopping:
+            self._on_death(child, how, os.waitstatus_to_exitcode(status))
+        self._roster.save()
+
+    def _on_death(self, child: Child, how: str, code: int) -> None:
+        if code == EXIT_CANNOT_BOOT or child.fatal:
+            self._fail(child.fatal or f"{child.title} cannot start: see its log")
+            return
+        if child.role == "sim":
+            self._fail(f"the simulated exchange {how}: its orders are gone with it")
+            return
+        tries = self._never_ready[child.member] = self._never_ready.get(child.member, 0) + (not child.ready)
+        if tries >= NEVER_READY_MAX:
+            self._fail(f"{child.title} {how} {tries} times before it was ready: see its log")
+            return
+        for strategy in self._roster.strategies_of(child.index) if child.role == "worker" else ():
+            self._roster.set_strategy(strategy, "starting", f"{child.title} {how}")
+        if child.role == "server":
+            self._ask_again_for_workers()
+        lived_s = (time.monotonic_ns() - child.started_ns) / 1e9
+        wait_s = self._backoff.wait_s(child.member, lived_s)
+        self._roster.restarts[child.member] = self._roster.restarts.get(child.member, 0) + 1
+        self._say("error", f"{child.title} {how}; it is started again in {wait_s:.1f} s", role=child.role)
+        self._later(child.member, wait_s)
+
+    def _ask_again_for_workers(self) -> None:
+        """Forget the workers that the dead server was asked for and had not named; the next one is asked."""
+        for worker in [one for one in self._roster.of_role("worker") if one.pid is None]:
+            self._roster.bury(worker, 0.0)
+            worker.close()
+            self._later(worker.member, BEAT_S)
+
+    def _on_beat(self) -> None:
+        self._watch.beat(stopping=self._stopping)
+        if time.monotonic() >= self._until and not self._stopping:
+            self._stop(f"{self._duration_s:g} s are over", 0)
+
+    # stopping
+
+    def _on_signal(self, number: int) -> None:
+        self._stop_signals += 1
+        if self._stop_signals == 1 and not self._stopping:
+            self._stop(signal.Signals(number).name, 0)
+        elif self._stop_signals <= 2:
+            self._console.say("hurry", f"{QUICK_S:g} s left for what is still stopping")
+            self._stop_timeout_s = QUICK_S
+            self._deadline = min(self._deadline, time.monotonic() + QUICK_S)
+        else:
+            self._over = True
+
+    def _fail(self, message: str) -> None:
+        if not self._stopping:
+            self._say("error", message)
+        self._roster.facts.setdefault("error", message)
+        self._stop("error", 1)
+
+    def _stop(self, why: str, code: int, timeout_s: float | None = None) -> None:
+        if self._stopping:
+            return
+        self.exit_code = code
+        if timeout_s is not None:
+            self._stop_timeout_s = min(self._stop_timeout_s, timeout_s)
+        self._console.say("stopping", f"stopping: {why}", why=why)
+        self._roster.state = "stopping"
+        self._roster.save()
+        self.before_stop = self._sampler.sample(pss=True)
+        self._sampler.close()
+        self._enter_phase(0)
+
+    def _enter_phase(self, phase: int) -> None:
+        self._phase = phase
+        if phase == len(PHASES):
+            self._over = True
+            return
+        for child in [one for one in self._roster.of_role("worker") if one.pid is None]:
+            self._roster.bury(child, 0.0)  # never forked, or named too late: the end of its channel ends it
+            child.close()
+        if "gate" in PHASES[phase] and self._epochs.get(("gate", 0)) and not self.exit_code:
+            self._start(("gate", 0))  # one that died just now left orders: its successor cancels them
+        slow = phase < 2
+        within_s = self._stop_timeout_s if slow else min(SHORT_STOP_S, self._stop_timeout_s)
+        self._deadline = time.monotonic() + within_s + GRACE_S
+        for child in self._roster.of_role(*PHASES[phase]):
+            child.send({"type": "stop", "deadline_s": within_s})
+            if child.role == "sim":
+                self._launcher.end_sim(child.index)
+                child.kill(signal.SIGTERM)
+
+    def _go_on_stopping(self) -> None:
+        while self._stopping and not self._over:
+            left = self._roster.of_role(*PHASES[self._phase])
+            if left:
+                if time.monotonic() > self._deadline:
+                    for child in left:
+                        self._say("warning", f"{child.title} did not end in time: killed")
+                        child.kill()
+                    self._deadline = time.monotonic() + KILL_WAIT_S
+                return
+            self._enter_phase(self._phase + 1)
+
+    def _end_everything(self) -> None:
+        """Kill whoever is left, wait for them, and unlink every segment of the run."""
+        for task in self._tasks:
+            task.cancel()
+        deadline = time.monotonic() + KILL_WAIT_S
+        while (pids := children_of_this_process()) and time.monotonic() < deadline:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._on_exits()
+            time.sleep(0.01)
+        self._on_exits()
+        self._launcher.close()
+        for child in list(self._roster.children.values()):
+            child.close()
+        for info in list_segments(self._run):
+            unlink(info.name)
+
+    # plumbing
+
+    def _say(self, level: str, text: str, **data: Any) -> None:
+        log.log(logging.getLevelNamesMapping().get(level.upper(), logging.INFO), "%s", text)
+        self._console.say(level, text if level == "info" else f"{level}: {text}", **data)
+
+    async def _listen(self, child: Child) -> None:
+        try:
+            while (message := await child.channel.recv()) is not None:
+                self._events.put_nowait(Said(child, message))
+            self._watch.hung_up(child)
+            await asyncio.Event().wait()  # until child.close()
+        finally:
+            child.channel.close()
+
+    def _on_sim_listening(self, child: Child, where: dict[str, Any]) -> None:
+        self._events.put_nowait(Said(child, {"type": "ready", **where}))
+
+    async def _keep_time(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            self._events.put_nowait(Beat())
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _unread(child: Child) -> list[dict[str, Any]]:
+    """Return the messages that a dead child's channel still holds."""
+    messages = []
+    while child.channel is not None:
+        try:
+            message = child.channel.recv_blocking(0)
+        except TimeoutError:
+            break
+        if message is None:
+            break
+        messages.append(message)
+    return messages
+
+
+def _ordinal(number: int) -> str:
+    return {2: "second", 3: "third"}.get(number, f"{number}th")

@@ -1,0 +1,130 @@
+"""What the supervisor looks at four times a second: heartbeats, first orders, and the figures of the summary."""
+
+import logging
+import time
+
+from hive import totals
+from hive.child import Child
+from hive.console import Console
+from hive.roster import Roster
+from hive.shm.snapshots import CountersSnapshot
+
+HUNG_LOOKS = 3  # so many looks in a row must find the heartbeat too old: one may be this process's own lateness
+STARTING_FACTOR = 5  # a strategy's start may import and compute for long
+SILENT_S = 5.0  # a process that closed its channel must end by itself in so long
+SLOW_READY_S = 20.0
+
+log = logging.getLogger("hive.supervisor")
+
+
+class Watch:
+    """Looks at the fleet from the supervisor's loop.
+
+    Args:
+        roster: who lives.
+        console: gets the summary.
+        hang_after_ms: age of a heartbeat from which on its process is killed, to be replaced.
+    """
+
+    def __init__(self, roster: Roster, console: Console, hang_after_ms: int) -> None:
+        self._roster = roster
+        self._console = console
+        self._hang_after_ns = hang_after_ms * 1_000_000
+        self._hung_up: dict[Child, float] = {}
+        self._told_slow: set[Child] = set()
+        self._summary_at = 0.0
+        self._before: tuple[float, dict[str, CountersSnapshot]] | None = None
+
+    def hung_up(self, child: Child) -> None:
+        """Note that a process closed its channel: it is about to end."""
+        self._hung_up[child] = time.monotonic()
+
+    def beat(self, *, stopping: bool) -> None:
+        """Look at everything."""
+        children = list(self._roster.children.values())
+        for child in children:
+            self._check_heartbeat(child)
+        for child, since in list(self._hung_up.items()):
+            if child not in children:
+                del self._hung_up[child]
+            elif time.monotonic() - since > SILENT_S:
+                child.kill()
+        if stopping:
+            return
+        self._note_firsts()
+        self._notice_slow_starts(children)
+        self._summarize()
+
+    def _check_heartbeat(self, child: Child) -> None:
+        now_ns = time.monotonic_ns()
+        age_ns = child.heartbeat_age_ns(now_ns)
+        limit_ns = self._hang_after_ns
+        if child.role == "worker" and "starting" in self._roster.states_of(child.index):
+            limit_ns *= STARTING_FACTOR
+        if age_ns is None or age_ns <= limit_ns:
+            child.late_beats = 0
+            return
+        child.late_beats += 1
+        if child.late_beats >= HUNG_LOOKS and not child.hung:
+            child.hung = True
+            culprit = self._culprit(child)
+            log.error("%s has no heartbeat for %.1f s%s: killed", child.title, age_ns / 1e9, culprit)
+            self._console.say("error", f"error: {child.title} has no heartbeat for {age_ns / 1e9:.1f} s{culprit}")
+            child.kill()
+
+    def _culprit(self, child: Child) -> str:
+        snapshot = child.read_counters()
+        number = snapshot.value("running_strategy") if snapshot is not None else 0
+        names = self._roster.strategy_ids()
+        return f", in strategy {names[number - 1]}" if 0 < number <= len(names) else ""
+
+    def _note_firsts(self) -> None:
+        facts = self._roster.facts
+        if "first_fill_s" in facts:
+            return
+        worker = self._totals(("worker",))["worker"]
+        for key, counter in (("first_order_s", "orders_acked"), ("first_fill_s", "fills")):
+            if key not in facts and worker.total(counter):
+                facts[key] = round(self._console.since_start_s(), 2)
+                what = "order acknowledged by the venue" if counter == "orders_acked" else "fill"
+                self._console.say(key.removesuffix("_s"), f"first {what}")
+                self._roster.save()
+
+    def _notice_slow_starts(self, children: list[Child]) -> None:
+        for child in children:
+            lived_s = (time.monotonic_ns() - child.started_ns) / 1e9
+            if not child.ready and lived_s > SLOW_READY_S and child not in self._told_slow:
+                self._told_slow.add(child)
+                self._console.say("warning", f"warning: {child.title} is not ready yet: its log may say why")
+
+    def _summarize(self) -> None:
+        now = time.monotonic()
+        if self._roster.state != "running" or now < self._summary_at:
+            return
+        self._summary_at = now + self._console.summary_every_s
+        counters = self._totals(("feed", "gate", "worker"))
+        if self._before is not None:
+            then, before = self._before
+            recent = {role: totals.minus(snapshot, before[role]) for role, snapshot in counters.items()}
+            self._console.summary(self._figures(counters, recent, now - then))
+        self._before = (now, counters)
+
+    def _figures(self, counters: dict, recent: dict, seconds: float) -> dict:
+        worker = counters["worker"]
+        late = recent["worker"].merged("tick_lateness_ns")
+        states = self._roster.states()
+        return {
+            "strategies": len(states),
+            "running": states.count("running"),
+            "ticks_per_s": round(recent["worker"].total("ticks") / seconds, 1),
+            "late_p99_ms": round(late.percentile(99) / 1e6, 2) if late.count else None,
+            "orders": worker.total("orders_submitted"),
+            "fills": worker.total("fills"),
+            "open_orders": counters["gate"].total("open_orders"),
+            "unknown_now": counters["gate"].total("unknown_now"),
+            "updates_per_s": round(recent["feed"].total("updates") / seconds, 1),
+            "errors": worker.total("errors"),
+        }
+
+    def _totals(self, roles: tuple[str, ...]) -> dict[str, CountersSnapshot]:
+        return {role: self._roster.total(role) for role in roles}

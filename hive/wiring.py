@@ -1,0 +1,83 @@
+"""Who is told of whom: books to workers, their wishes to the feed, order queues to workers and gate."""
+
+from typing import Any
+
+from hive.child import Child
+from hive.pairs import QueuePairs
+from hive.roster import Roster
+
+
+class Wiring:
+    """Connects the fleet's processes, again whenever one of them was replaced.
+
+    Args:
+        roster: who lives.
+        pairs: makes order queues.
+        workers: how many there are.
+    """
+
+    def __init__(self, roster: Roster, pairs: QueuePairs, workers: int) -> None:
+        self._roster = roster
+        self._pairs = pairs
+        self._workers = workers
+        self._wanted: dict[str, dict[str, None]] = {}
+
+    def ready(self, child: Child, message: dict[str, Any]) -> None:
+        """Connect a process that has just become ready. Raises ShmFull when there is no room for its queues."""
+        if child.role == "feed":
+            self._feed_ready(child, message)
+        elif child.role == "gate":
+            for worker in self._roster.of_role("worker"):
+                self.link(worker.index)
+        elif child.role == "worker":
+            self._tell_feed_to(child)
+            self.link(child.index)
+
+    def gone(self, child: Child) -> None:
+        """Tell the others that a process is dead, and unlink its queues."""
+        if child.role == "worker":
+            self._pairs.drop(child.index)
+            self.tell("gate", {"type": "worker_gone", "index": child.index, "epoch": child.epoch})
+        elif child.role == "gate":
+            for index in range(self._workers):
+                self._pairs.drop(index)
+            self.tell("worker", {"type": "gate_gone", "epoch": child.epoch})
+
+    def link(self, index: int) -> None:
+        """Give a worker and the gate a fresh pair of queues, once both are ready. Raises ShmFull."""
+        worker = self._roster.children.get(("worker", index))
+        gate = self._roster.children.get(("gate", 0))
+        if worker is None or gate is None or not (worker.ready and gate.ready):
+            return
+        pair = self._pairs.fresh(index)
+        head = {"type": "worker", "index": index, "epoch": worker.epoch, "wake": worker.wake}
+        gate.send({**head, "inbound": pair.intents, "outbound": pair.replies})
+        head = {"type": "gate", "epoch": gate.epoch, "link_epoch": worker.epoch, "wake": gate.wake}
+        worker.send({**head, "inbound": pair.replies, "outbound": pair.intents})
+
+    def want(self, venue: str, instruments: list[str]) -> None:
+        """Pass a worker's wish on, and remember it for the feed's next epoch."""
+        self._wanted.setdefault(venue, {}).update(dict.fromkeys(instruments))
+        self.tell("feed", {"type": "want", "venue": venue, "instruments": instruments})
+
+    def tell(self, role: str, message: dict[str, Any]) -> None:
+        """Send a message to every process of a role that is ready."""
+        for child in self._roster.of_role(role):
+            if child.ready:
+                child.send(message)
+
+    def _feed_ready(self, feed: Child, message: dict[str, Any]) -> None:
+        for venue in self._roster.venues:
+            named = next(one for one in message["venues"] if one["name"] == venue["name"])
+            venue |= {"books": named["books"], "trades": named["trades"]}
+        for venue, pairs in self._wanted.items():
+            feed.send({"type": "want", "venue": venue, "instruments": list(pairs)})
+        for worker in self._roster.of_role("worker"):
+            if worker.ready:
+                self._tell_feed_to(worker)
+
+    def _tell_feed_to(self, worker: Child) -> None:
+        feed = self._roster.children.get(("feed", 0))
+        for venue in self._roster.venues if feed is not None and feed.ready else ():
+            segments = {"books": venue["books"], "trades": venue["trades"]}
+            worker.send({"type": "feed", "venue": venue["name"], "epoch": feed.epoch, **segments})
