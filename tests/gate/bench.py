@@ -206,7 +206,7 @@ class Worker:
 
     def send(self, intent: Intent) -> str:
         self.link.send(intent.pack())
-        assert self.link.flush()
+        until(self.link.flush, "the queue takes it")  # busy while the gate is in it
         return intent.client_order_id
 
     def place(
