@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import leaks
 from forks import Forked
 
@@ -59,16 +61,38 @@ def test_a_fifo_in_the_run_directory_is_found_and_cleared():
     assert not path.exists()
 
 
-def test_a_test_that_leaves_a_segment_fails(tmp_path):
+@pytest.fixture
+def session(tmp_path):
+    """Run one test's source in a session of its own, with this session's conftest; returns (status, output)."""
     here = Path(__file__).parent
-    impatient = (here / "conftest.py").read_text().replace("new_since(before)", "new_since(before, patience_s=0)")
-    (tmp_path / "conftest.py").write_text(impatient)
+
+    def run(source, *replaced):
+        conftest = (here / "conftest.py").read_text()
+        for old, new in [("new_since(before)", "new_since(before, patience_s=0)"), *replaced]:
+            assert old in conftest
+            conftest = conftest.replace(old, new)
+        (tmp_path / "conftest.py").write_text(conftest)
+        (tmp_path / "pytest.ini").write_text("[pytest]\n")
+        (tmp_path / "test_it.py").write_text(source)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+        env = os.environ | {"PYTHONPATH": str(here)}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    return run
+
+
+def test_a_test_that_leaves_a_segment_fails(session):
     name = "/dev/shm/hive.0badcafe.leak.2"
-    (tmp_path / "test_leaky.py").write_text(f"def test_leaky():\n    open({name!r}, 'w').close()\n")
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"]
-    env = os.environ | {"PYTHONPATH": str(here)}
-    done = subprocess.run([*command, str(tmp_path)], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert f"left behind:\n  segment {name}" in done.stdout
+    status, output = session(f"def test_leaky():\n    open({name!r}, 'w').close()\n")
+    assert status == 1
+    assert f"left behind:\n  segment {name}" in output
     assert not Path(name).exists()
+
+
+def test_a_test_that_hangs_fails_and_the_next_one_runs(session):
+    source = "import time\n\ndef test_hanging():\n    time.sleep(600)\n\ndef test_next():\n    pass\n"
+    status, output = session(source, ("DEADLINE_S = 300", "DEADLINE_S = 1"))
+    assert status == 1
+    assert "the test did not end within 1 s" in output
+    assert "1 failed, 1 passed" in output
