@@ -246,7 +246,7 @@ class Gate:
         self._channel.send({"type": "wedged", "index": index, "epoch": epoch})
 
     def _fail(self, error: BootError) -> None:
-        self._log.error("%s", error)
+        self._log.warning("cannot start: %s", error)  # the supervisor hears it as fatal, and once
         self._channel.send({"type": "fatal", "message": str(error)})
         self._end(3)
 

@@ -165,11 +165,13 @@ class Listener:
     def _adopt_leftovers(self, listed: dict[str, OrderState]) -> None:
         for state in listed.values():
             owner = parse_order_id(state.client_order_id)
-            if owner is None or owner[0] != self._fleet_id or self._ledger.get(state.client_order_id) is not None:
-                continue
+            order = self._ledger.get(state.client_order_id)
+            if owner is None or owner[0] != self._fleet_id or (order is not None and order.worker_epoch):
+                continue  # another's, or one that a worker of this run has asked about
+            if order is None:
+                pair = self._venue.pair(state.symbol) or state.symbol
+                order = self._ledger.adopt(state, pair, owner[1], self._now_ns())
             self.leftovers += 1
-            pair = self._venue.pair(state.symbol) or state.symbol
-            order = self._ledger.adopt(state, pair, owner[1], self._now_ns())
             order.cancel_wanted = self._cancel_leftovers
             self._account.apply(order, self._ledger.observe(order, state, (), self._now_ns()))
         if self.leftovers:

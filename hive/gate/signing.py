@@ -17,7 +17,7 @@ class Signer:
 
     def __init__(self, api_key: str, api_secret: str) -> None:
         self.api_key = api_key
-        self._secret = api_secret.encode("ascii")
+        self._keyed = hmac.new(api_secret.encode("ascii"), digestmod="sha256")
 
     def __repr__(self) -> str:
         return "Signer(...)"  # nothing of the keys may reach a log
@@ -35,4 +35,6 @@ class Signer:
         return signed
 
     def _sign(self, text: str) -> str:
-        return hmac.digest(self._secret, text.encode("ascii"), "sha256").hex()
+        mac = self._keyed.copy()  # the key is hashed once, not for every request
+        mac.update(text.encode("ascii"))
+        return mac.hexdigest()

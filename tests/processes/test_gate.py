@@ -417,7 +417,7 @@ class TestLimits:
         gate = GateBench(small).ready()
         try:
             worker = gate.workers[0]
-            orders = [worker.place(low_price(small)) for _ in range(25)]
+            orders = [worker.place(low_price(small)) for _ in range(15)]
             for order in orders:
                 assert worker.wait(order, *FIRST_WORD, timeout_s=60).kind is ReplyKind.ACKED
             assert small.get("/sim/state")["refusals"] == {}
