@@ -135,5 +135,6 @@ def _spec(one: StrategyConfig, index: int) -> dict[str, Any]:
         "config": dict(one.config),
         "config_file": one.config_file,
         "priority": one.priority,
+        "tick_interval_ms": one.tick_interval_ms,
         "pairs": list(one.pairs),
     }

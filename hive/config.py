@@ -118,6 +118,7 @@ class _Entry(_Model):
     for_each: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     count: int = Field(1, ge=1, le=STRATEGIES_MAX)
     priority: int = Field(0, ge=-100, le=100)
+    tick_interval_ms: int | None = Field(None, ge=10, le=60_000)
     weight: float = Field(1.0, gt=0)
     quota: _Quota = _Quota()
 
@@ -194,14 +195,16 @@ class _Loader:
 
     def _sections(self) -> _File:
         """Return both files as one; a key may stand in either."""
-        both = {}
+        both: dict[str, Any] = {}
+        problems: list[str] = []
         for path in filter(None, (self._config, self._path)):
             raw = self._read(path)
-            _, problems = _validated(raw, path.name)
-            self._problems += problems
+            self._stop_if_wrong()  # what cannot be read cannot be judged
+            problems += _validated(raw, path.name)[1]
             for key in raw.keys() & both.keys():
-                self._problem(f"{self._path.name}: {key}", f"stands in {self._config.name} too; keep one")
+                problems.append(f"{self._path.name}: {key}: stands in {self._config.name} too; keep one")
             both |= raw
+        self._problems += problems
         self._required(both)
         return _validated(both, self._path.name)[0] or _File()
 
@@ -326,6 +329,7 @@ class _Loader:
             config_file=installation.shown(path) if path else None,
             pairs=tuple(pairs),
             priority=entry.priority,
+            tick_interval_ms=entry.tick_interval_ms,
             weight=entry.weight,
             quota=_frozen(values.Quota, entry.quota),
         )

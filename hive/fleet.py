@@ -109,7 +109,7 @@ class StrategyConfig:
     """One strategy of the fleet.
 
     `kind` is "v1" or "script"; `name` what Hummingbot calls it; `config` its file's values with `set:` merged in;
-    `pairs` those that its configuration names.
+    `pairs` those that its configuration names; `tick_interval_ms` None is the fleet's.
     """
 
     id: str
@@ -120,6 +120,7 @@ class StrategyConfig:
     config_file: str | None = None
     pairs: tuple[str, ...] = ()
     priority: int = 0
+    tick_interval_ms: int | None = None
     weight: float = 1.0
     quota: Quota = Quota()
 

@@ -43,15 +43,19 @@ class Top:
 
     def _loop(self, window: Any) -> None:
         styles = _styles()
-        window.timeout(POLL_MS)
         window.keypad(True)
         self._measure(time.monotonic())
         while not self._leave:
             self._put(window, styles)
+            window.timeout(self._patience_ms())
             self._on_key(window.getch())
             now = time.monotonic()
             if now >= self._due and not self._look.paused:
                 self._measure(now)
+
+    def _patience_ms(self) -> int:
+        left_s = self._due - time.monotonic()
+        return POLL_MS if self._look.paused else max(1, min(POLL_MS, int(left_s * 1e3)))
 
     def _measure(self, now: float) -> None:
         late_s = max(0.0, now - self._due) if self._due else 0.0

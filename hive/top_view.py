@@ -96,17 +96,21 @@ HOT_KEYS = {"i": "id", "w": "worker", "t": "ticks", "l": "lateness", "d": "durat
 HOT_KEYS |= {"f": "fills", "e": "errors"}
 
 HELP = (
-    "i id   w worker   t ticks   l lateness   d duration   v overruns   o orders   f fills   e errors: sort by",
-    "r          turn the order around",
-    "/ or \\     show only strategies whose id, kind or state holds a text; Esc shows all",
-    "p, space   pause and go on",
-    "up, down, page up, page down, home, end: scroll the strategies",
-    "h, ?       this help",
-    "q          leave; the fleet goes on",
+    "sort by:  i id  w worker  t ticks  l lateness  d duration",
+    "          v overruns  o orders  f fills  e errors    r reversed",
+    "/ or \\    show only strategies whose id, name or state has a text",
+    "Esc       show all strategies",
+    "p, space  pause, go on",
+    "arrows, page up, page down, home, end    scroll the strategies",
+    "h, ?      this help          q    leave; the fleet goes on",
     "",
-    "late: start of a tick minus its due time. took: how long a tick ran. Both in ms over the last interval:",
-    "median, 99th percentile, longest. over: ticks longer than the interval. unkn: orders whose fate is not known.",
-    "beat: age of a process's heartbeat. old: how long ago the quietest book of a venue changed.",
+    "late   start of a tick minus its due time, in ms: median, 99th",
+    "took   how long ticks ran       percentile, longest; last interval",
+    "over   ticks that ran longer than the interval",
+    "unkn   orders that were of unknown fate for a while (venue: now)",
+    "beat   age of a process's heartbeat",
+    "old    how long ago the quietest of a venue's books changed",
+    "order99, ack99   strategy's call to request sent, sent to answered",
 )
 
 
@@ -123,8 +127,9 @@ def draw(frame: Frame, look: Look, width: int, height: int) -> Screen:
         body = [Line(""), *(Line(text) for text in HELP)]
         return Screen(_fitted(lines + body, _foot(frame, look), width, height))
     lines += _table("VENUE", VENUES, _venue_rows(frame), width)
-    lines += _table("PROCESS", PROCESSES, _process_rows(frame), width)
     rows = _strategy_rows(frame, look)
+    processes = _table("PROCESS", PROCESSES, _process_rows(frame), width)
+    lines += _shortened(processes, height - len(lines) - 2 - min(len(rows), max(3, height // 3)))
     table = _table("STRATEGY", STRATEGIES, rows, width)
     room = max(1, height - len(lines) - 2)  # the table's head and the last line
     last = max(0, len(rows) - room)
@@ -183,6 +188,16 @@ def _table(name: str, columns: tuple[Column, ...], rows: list[Row], width: int) 
         text = " ".join(_cell(column.text(row), size, column.left) for column, size in shown)
         lines.append(Line(text, Style.BAD if row.get("bad") else Style.PLAIN))
     return lines
+
+
+def _shortened(table: list[Line], room: int) -> list[Line]:
+    """Return a table of at most `room` lines (but two); what stands out is kept before the rest."""
+    room = max(2, room)
+    if len(table) <= room:
+        return table
+    by_need = sorted(range(1, len(table)), key=lambda row: (table[row].style != Style.BAD, row))
+    kept = sorted(by_need[: room - 2])
+    return [table[0], *(table[row] for row in kept), Line(f"... {len(table) - 1 - len(kept)} more", Style.DIM)]
 
 
 def _fitting(columns: tuple[Column, ...], name: str, rows: list[Row], width: int) -> list[tuple[Column, int]]:

@@ -1,0 +1,168 @@
+"""A fleet under its commands: up, status, top, metrics, down; and a supervisor whose children hang or die."""
+
+import json
+import os
+import signal
+import socket
+import urllib.request
+
+import pytest
+
+from command import FLEET, Command
+from hive.cli_errors import ERROR, NOT_RUNNING, OK
+from hive.shm.segment import list_segments
+
+
+@pytest.fixture
+def command(tmp_path):
+    made = Command(tmp_path)
+    yield made
+    made.close()
+
+
+def segments(run: str) -> list[str]:
+    return [info.name for info in list_segments(run)]
+
+
+def test_a_fleet_for_so_many_seconds_trades_reports_and_leaves_nothing(command):
+    command.up("--duration", "8", "--report", str(command.report))
+    run = command.wait_for_event("fleet")["run"]
+    command.wait_for_event("first_fill")
+    assert segments(run)
+    assert command.process.wait(60) == OK
+    report = json.loads(command.report.read_text())
+    assert [one["state"] for one in report["strategies"]] == ["stopped", "stopped"]
+    assert all(one["ticks"] > 50 and one["orders"]["acked"] > 0 for one in report["strategies"])
+    assert report["totals"]["fills"] > 0
+    assert report["totals"]["errors"] == 0
+    assert report["venues"][0]["market_connections"] == 1
+    assert report["venues"][0]["books"]["total"] == 2
+    assert report["stop"] == {"open_orders": 0}
+    assert report["first_order_s"] <= report["first_fill_s"] < report["duration_s"]
+    assert {one["role"] for one in report["processes"]} == {"supervisor", "sim", "feed", "gate", "server", "worker"}
+    assert all(one["pss_mb"] > 1 and one["cpu_seconds"] > 0 for one in report["processes"])
+    assert segments(run) == []
+    assert command.run("status", command.name).returncode == NOT_RUNNING
+
+
+def test_what_a_running_fleet_shows_and_how_it_is_brought_down(command):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command.file.write_text(command.file.read_text() + f"monitoring: {{metrics_port: {port}}}\n")
+    command.up()
+    command.wait_for_event("running")
+    command.wait_for_event("first_fill")
+    status = command.status()
+    assert status["state"] == "running"
+    assert [one["id"] for one in status["strategies"]] == ["touch-BTC-USDT", "touch-ETH-USDT"]
+    assert status["venues"][0]["books"] | {"oldest_ms": 0} == {"live": 2, "total": 2, "oldest_ms": 0}
+    screen = command.run("top", "--once", "--sort", "fills", "--interval", "0.5").stdout.splitlines()
+    assert screen[0].startswith("hive top  fleet bench  up 0:")
+    assert sum(line.startswith("touch-") for line in screen) == 2
+    text = command.run("status").stdout
+    assert "touch-ETH-USDT" in text
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        metrics = answer.read().decode()
+    assert 'hive_up{fleet="bench"} 1.0' in metrics
+    assert 'hive_ticks_total{role="worker",strategy="touch-BTC-USDT"}' in metrics
+    assert 'hive_tick_lateness_seconds_bucket{le="+Inf",role="worker",strategy="touch-ETH-USDT"}' in metrics
+    down = command.run("down", "--timeout", "40")
+    assert (down.returncode, down.stdout) == (OK, "fleet bench stopped\n")
+    assert command.process.wait(5) == OK
+
+
+def test_a_metrics_port_in_use_is_a_warning(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = Command(tmp_path, text=FLEET + f"monitoring: {{{{metrics_port: {port}}}}}\n")
+        try:
+            command.up()
+            warning = command.wait_for_event("warning")["text"]
+            assert warning == f"warning: no metrics: 127.0.0.1:{port}: Address already in use (monitoring.metrics_port)"
+            command.wait_for_event("running")
+            assert command.stop() == OK
+        finally:
+            command.close()
+
+
+@pytest.mark.parametrize(("role", "number"), [("feed", signal.SIGSTOP), ("worker", signal.SIGSTOP)])
+def test_a_process_that_hangs_is_killed_and_replaced(command, role, number):
+    command.up()
+    command.wait_for_event("first_order")
+    before = command.process_of(role)
+    os.kill(before["pid"], number)
+    after = command.wait_for(lambda: (one := command.process_of(role)) and one["restarts"] and one, f"{role} replaced")
+    assert after["pid"] != before["pid"]
+    assert any("has no heartbeat for" in line["text"] for line in command.lines() if line["event"] == "error")
+    ticks = command.status()["totals"]["ticks"]
+    command.wait_for(lambda: command.status()["totals"]["ticks"] > ticks, "ticks go on and never back")
+    assert command.stop() == OK
+
+
+def test_workers_outlive_their_server_and_the_next_one_replaces_them(command):
+    command.up()
+    command.wait_for_event("running")
+    worker = command.process_of("worker", 1)["pid"]
+    os.kill(command.process_of("server")["pid"], signal.SIGKILL)
+    command.wait_for(lambda: command.process_of("server").get("restarts"), "a new server")
+    assert command.process_of("worker", 1)["pid"] == worker
+    os.kill(worker, signal.SIGKILL)
+    command.wait_for_event("running", 2)
+    assert command.process_of("worker", 1)["restarts"] == 1
+    assert command.stop() == OK
+
+
+def test_the_death_of_the_simulated_exchange_ends_the_fleet(command):
+    command.up()
+    run = command.wait_for_event("fleet")["run"]
+    command.wait_for_event("running")
+    os.kill(command.process_of("sim")["pid"], signal.SIGKILL)
+    assert command.process.wait(90) == ERROR
+    assert "the simulated exchange was killed by SIGKILL" in command.lines()[-1]["text"]
+    assert segments(run) == []
+
+
+def test_ctrl_c_during_the_start_leaves_nothing(command):
+    command.up()
+    run = command.wait_for_event("fleet")["run"]
+    command.wait_for_event("ready")
+    assert command.stop(signal.SIGINT) == OK
+    assert segments(run) == []
+
+
+def test_a_third_ctrl_c_ends_it_at_once(command):
+    command.up()
+    run = command.wait_for_event("fleet")["run"]
+    command.wait_for_event("running")
+    os.kill(command.process_of("worker")["pid"], signal.SIGSTOP)
+    for expected in ("stopping", "hurry"):
+        command.process.send_signal(signal.SIGINT)
+        command.wait_for_event(expected)
+    command.process.send_signal(signal.SIGINT)
+    command.process.wait(10)
+    assert segments(run) == []
+
+
+def test_one_name_is_one_fleet(command, tmp_path):
+    command.up()
+    command.wait_for_event("running")
+    again = command.run("up", "--strategies", str(command.file), "--root", str(tmp_path), "--workers", "1")
+    assert again.returncode != OK
+    assert command.stop() == OK
+
+
+def test_a_strategy_that_cannot_start_fails_alone_and_all_of_them_end_the_fleet(tmp_path):
+    broken = FLEET.replace("for_each: {{trading_pair: [BTC-USDT, ETH-USDT]}}", "set: {{trading_pair: NO-SUCH}}")
+    command = Command(tmp_path, text=broken)
+    try:
+        command.up()
+        code = command.process.wait(60)
+    finally:
+        command.close()
+    assert code == ERROR
+    texts = [line["text"] for line in command.lines()]
+    assert any(text.startswith("error: strategy touch failed: ") for text in texts)
+    assert texts[-1] == "fleet ended: no strategy could be started"
