@@ -12,6 +12,7 @@ without users the whole sequence of book and trade events is one too. A step is 
 """
 from __future__ import annotations
 
+import math
 import random
 
 from hive.sim.accounts import Account
@@ -28,6 +29,7 @@ _SPACING = 2e-4
 _HALF_SPREAD = 5e-5
 _QUOTE, _RESIZE, _TAKE = 0.55, 0.80, 0.94  # upper ends of the kinds; above is a sweep
 _SWEEP_MIN, _SWEEP_MAX = 2e-4, 60e-4
+_DECAY = 3.0  # levels after which the size quoted has fallen to about a third, as trading does with distance
 _IMPACT = 0.25  # of a sweep's depth stays in the mid
 _LEVEL_NOTIONAL = {"BTC": 0.05}
 _LEVEL_NOTIONAL_DEFAULT = 3000.0
@@ -85,7 +87,7 @@ class SymbolFlow:
         elif kind < _RESIZE:
             self._resize(where, size, now_ms)
         else:
-            wanted = self._size * (3 + 2.5 * depth / _SPACING) if sweep else self._size * (0.05 + 0.55 * size)
+            wanted = self._size * (3 + 2.5 * depth / _SPACING) if sweep else self._size * (0.2 + 1.8 * size)
             self._take(side, reach, wanted, now_ms)
 
     def _quote(self, now_ms: int, repairs: int) -> None:
@@ -125,7 +127,7 @@ class SymbolFlow:
 
     def _rest(self, own: dict[int, Order], side: str, price: int, level: int, now_ms: int) -> None:
         part = 0.4 + (mix(self._hash ^ price ^ (self._count << 40)) >> 11) / (1 << 53) * 1.2
-        quantity = self._lots(self._size * part * (1 + level / 40))
+        quantity = self._lots(self._size * part * (0.25 + 2.25 * math.exp(-level / _DECAY)))
         order = Order(self._house, self._symbol, side, LIMIT, GTC, price, quantity)
         own[price] = order
         self._engine.place(order, now_ms)

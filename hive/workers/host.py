@@ -41,6 +41,7 @@ class StrategySpec:
     config: Mapping[str, Any] = field(default_factory=dict)
     config_file: str | None = None
     priority: int = 0
+    tick_interval_ms: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod

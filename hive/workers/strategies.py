@@ -94,7 +94,8 @@ class Strategies:
                 if not self._unmade:
                     self._all_made.set()
             await self._may_tick.wait()
-            self._scheduler.add(context, target)
+            interval_ns = None if spec.tick_interval_ms is None else spec.tick_interval_ms * 1_000_000
+            self._scheduler.add(context, target, interval_ns=interval_ns)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # one strategy's SystemExit must not end its neighbours

@@ -21,7 +21,7 @@ from hive.shm.instruments import InstrumentRules
 from hive.shm.messages import Reply
 from hive.workers.context import CURRENT, StrategyContext, current
 from hive.workers.host import StrategySpec, WorkerServices
-from hummingbot.runtime import selftest, singletons
+from hummingbot.runtime import recorder, selftest, singletons
 from hummingbot.runtime.config_maps import ConfigLoader
 from hummingbot.runtime.connector import SharedExchange
 from hummingbot.runtime.context import HummingbotContext
@@ -48,6 +48,7 @@ def load(strategies: Iterable[Mapping[str, Any]], fleet: str) -> ClientConfigAda
     """
     selftest.check()
     config = client_config(fleet)
+    recorder.warm_up(config)
     singletons.install()
     for kind, name in {(strategy["kind"], strategy["name"]) for strategy in strategies}:
         if kind == "v1":
@@ -113,7 +114,7 @@ class WorkerEngine:
             loader=self._loader,
             make_connector=self._make_connector,
             prepare_markets=self._prepare_markets,
-            tick_interval_s=self._services.tick_interval_ns * 1e-9,
+            tick_interval_s=(spec.tick_interval_ms or self._services.tick_interval_ns * 1e-6) / 1000,
             stop_requested=lambda: self._services.scheduler.pause(context, "the strategy asked to be stopped"),
         )
         context.host_data = core

@@ -7,7 +7,10 @@ for the disk; after a power cut the last events may be missing here, never at th
 
 import sqlite3
 
+from hummingbot.client.config.config_helpers import ClientConfigAdapter
 from hummingbot.connector.markets_recorder import MarketsRecorder
+from hummingbot.model import get_declarative_base
+from hummingbot.model.sql_connection_manager import SQLConnectionManager, SQLConnectionType
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -23,6 +26,15 @@ def _tune(connection, record) -> None:
         for pragma in PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+
+def warm_up(config: ClientConfigAdapter) -> None:
+    """Open and read an empty database once, before the fork, so that workers share what SQLAlchemy builds for that."""
+    manager = SQLConnectionManager(config, SQLConnectionType.TRADE_FILLS, db_path=":memory:")
+    with manager.get_new_session() as session:
+        for mapper in get_declarative_base().registry.mappers:
+            session.query(mapper.class_).first()
+    manager.engine.dispose()
 
 
 class StrategyRecorder(MarketsRecorder):
