@@ -175,6 +175,7 @@ class Account:
             if order is None:
                 return
             self._fifo.take(order, now_ns)
+            self.figures.order_wait.record(now_ns - order.queued_ns)
             self._start(self._place(order), order)
 
     def tick(self) -> None:
@@ -202,6 +203,7 @@ class Account:
         if fault:
             self.apply(order, self.ledger.reject(order, 0, fault, self._now_ns()))
             return
+        order.queued_ns = self._now_ns()
         self._fifo.push(order)
         self.pump()
 

@@ -53,6 +53,7 @@ class AccountFigures:
         self._by_name = {name: counters.counter(name, venue=venue) for name in NAMES}
         self._by_reply = {kind: self._by_name[name] for kind, name in _BY_REPLY.items()}
         self.order_latency = counters.histogram("order_latency_ns", venue=venue)
+        self.order_wait = counters.histogram("order_wait_ns", venue=venue)  # for rates and limits, within the latency
         self.ack_latency = counters.histogram("ack_latency_ns", venue=venue)
 
     def count(self, name: str) -> None:

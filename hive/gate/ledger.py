@@ -70,6 +70,7 @@ class Order:
         denials: how often in a row the venue said that it does not exist
         clock_refusals: how often its timestamp was refused
         stream_ns: when the user stream last spoke of it
+        queued_ns: when it began to wait for its turn
     """
 
     client_order_id: str
@@ -105,6 +106,7 @@ class Order:
     told_unknown: bool = False
     clock_refusals: int = 0
     stream_ns: int = 0
+    queued_ns: int = 0
 
     @property
     def final(self) -> bool:

@@ -116,7 +116,7 @@ class NoFigures:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        self.order_latency = self.ack_latency = self.Recorder()
+        self.order_latency = self.order_wait = self.ack_latency = self.Recorder()
 
     def count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
