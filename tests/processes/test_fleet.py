@@ -1,0 +1,244 @@
+"""The whole path with real processes: exchange, feed, shared books, workers, gate, exchange, and back to who asked."""
+
+import os
+import signal
+
+import pytest
+import yaml
+
+from fleet_run import EXAMPLES, FleetRun, fills_of, has_traded, tags, wait_until
+from gate.bench import Exchange
+
+PAIRS = [
+    "BTC-USDT",
+    "ETH-USDT",
+    "SOL-USDT",
+    "BNB-USDT",
+    "XRP-USDT",
+    "ADA-USDT",
+    "DOGE-USDT",
+    "AVAX-USDT",
+    "LINK-USDT",
+    "DOT-USDT",
+]
+TRADE_WITHIN_S = 90.0
+
+
+def touch(name, pair):
+    return {
+        "id": name,
+        "script": "touch_maker",
+        "config": "touch_maker.yml",
+        "set": {"trading_pair": pair, "refresh_seconds": 3},
+    }
+
+
+@pytest.fixture
+def exchange():
+    exchange = Exchange("--rate", "200", "--symbols", "30")  # the bench's own is quiet
+    yield exchange
+    exchange.close()
+
+
+@pytest.fixture
+def launch(tmp_path, exchange):
+    runs = []
+
+    def make(strategies, **sections):
+        run = FleetRun(tmp_path, exchange, strategies, **sections)
+        runs.append(run)
+        return run
+
+    yield make
+    for run in runs:
+        run.close()
+
+
+def trade_and_compare(run, names, workers=2):
+    """Run a fleet until each strategy was filled and placed again; then compare both sides, order by order."""
+    owners = tags(names)
+    run.up(workers=workers)
+    run.wait_running()
+
+    def all_traded():
+        assert run.process.poll() is None, run.text()
+        recorded = run.recorded_orders()
+        return all(has_traded(recorded.get(tag, [])) for tag in owners.values())
+
+    wait_until(all_traded, f"every strategy filled and placing again: {run.recorded_orders().keys()}", TRADE_WITHIN_S)
+    assert run.stop() == 0, run.text()
+    assert run.exchange.open_orders() == []
+    recorded = run.recorded_orders()
+    assert set(recorded) == set(owners.values())
+    report = run.report()
+    by_id = {strategy["id"]: strategy for strategy in report["strategies"]}
+    for name, tag in owners.items():
+        assert run.seen_fills(name) == fills_of(recorded[tag]), name
+        assert by_id[name]["orders"]["submitted"] == len(recorded[tag]) + by_id[name]["orders"]["rejected"], by_id[name]
+        assert by_id[name]["errors"] == 0, (name, by_id[name])
+        assert by_id[name]["ticks"] > 0
+    assert report["totals"]["mixed_books"] == 0
+    assert report["totals"]["context_unresolved"] == 0
+    assert report["totals"]["orders"]["unknown"] == 0
+    return report
+
+
+def test_two_strategies_on_the_same_market_keep_their_orders_apart(launch):
+    names = ["left", "right"]
+    report = trade_and_compare(launch([touch(name, "BTC-USDT") for name in names]), names)
+    assert [venue["market_connections"] for venue in report["venues"]] == [1]
+
+
+def test_ten_strategies_on_ten_markets_share_one_market_connection(launch):
+    names = [f"s{k}" for k in range(10)]
+    pairs = dict(zip(names, PAIRS, strict=True))
+    report = trade_and_compare(launch([touch(name, pair) for name, pair in pairs.items()]), names)
+    assert [venue["market_connections"] for venue in report["venues"]] == [1]
+    assert {strategy["worker"] for strategy in report["strategies"]} == {0, 1}
+
+
+def test_the_example_fleet_trades_and_every_fill_reaches_its_own_strategy(launch):
+    example = yaml.safe_load((EXAMPLES / "fleet.yml").read_text())
+    run = launch(example["strategies"], rate_limiting=example["rate_limiting"])
+    check = run.hive("check", str(run.file), "--root", str(EXAMPLES))
+    assert check.returncode == 0, check.stdout + check.stderr
+    names = [strategy.id for strategy in loaded(run)]
+    assert len(names) >= 10
+    trade_and_compare(run, names)
+
+
+def loaded(run):
+    from_file = __import__("hive.config", fromlist=["load_fleet"])
+    return from_file.load_fleet(run.file, root=EXAMPLES).strategies
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def has_open_orders(run):
+    return len(run.exchange.open_orders()) >= 2
+
+
+@pytest.mark.parametrize("role", ["feed", "gate", "worker"])
+def test_a_killed_process_is_replaced_and_the_fleet_trades_on(launch, role):
+    names = ["left", "right"]
+    run = launch([touch(name, "BTC-USDT") for name in names])
+    run.up()
+    run.wait_running()
+    wait_until(lambda: has_open_orders(run), "open orders")
+    victim = run.pids(role)[0]
+    before = {tag: len(orders) for tag, orders in run.recorded_orders().items()}
+    os.kill(victim, signal.SIGKILL)
+
+    def replaced():
+        status = run.status()
+        members = [process for process in status["processes"] if process["role"] == role]
+        return all(alive(process["pid"]) for process in members) and any(process["restarts"] for process in members)
+
+    wait_until(replaced, f"{role} replaced\n{run.text()}")
+    wait_until(
+        lambda: all(len(orders) > before.get(tag, 0) for tag, orders in run.recorded_orders().items()),
+        f"new orders after the {role} was killed\n{run.text()}",
+    )
+    ids = [order["clientOrderId"] for order in run.exchange.orders()]
+    assert len(ids) == len(set(ids))
+    assert run.stop() == 0, run.text()
+    assert run.exchange.open_orders() == []
+    for name, tag in tags(names).items():
+        assert run.seen_fills(name) == fills_of(run.recorded_orders().get(tag, [])), name
+
+
+def test_when_the_supervisor_alone_is_killed_the_gate_cancels_and_everything_ends(launch):
+    run = launch([touch("left", "BTC-USDT"), touch("right", "BTC-USDT")])
+    run.up()
+    status = run.wait_running()
+    wait_until(lambda: has_open_orders(run), "open orders")
+    pids = [process["pid"] for process in status["processes"]]
+    run.process.kill()
+    run.process.wait()
+    wait_until(lambda: not any(alive(pid) for pid in pids), "every process of the fleet gone")
+    assert run.exchange.open_orders() == []
+    run.up()
+    run.wait_running()
+    assert run.stop() == 0, run.text()
+
+
+def test_after_kill_9_of_everything_the_next_start_cleans_up_and_cancels(launch):
+    run = launch([touch("left", "BTC-USDT"), touch("right", "BTC-USDT")])
+    run.up()
+    status = run.wait_running()
+    wait_until(lambda: has_open_orders(run), "open orders")
+    for pid in [process["pid"] for process in status["processes"] if process["role"] != "supervisor"]:
+        os.kill(pid, signal.SIGSTOP)  # so that none of them reacts to the death of another
+    run.process.kill()
+    for pid in [process["pid"] for process in status["processes"] if process["role"] != "supervisor"]:
+        os.kill(pid, signal.SIGKILL)
+    run.process.wait()
+    left_open = {order["clientOrderId"] for order in run.exchange.open_orders()}
+    assert left_open
+    run.up()
+    run.wait_running()
+    assert not left_open & {order["clientOrderId"] for order in run.exchange.open_orders()}
+    assert run.stop() == 0, run.text()
+    assert run.exchange.open_orders() == []
+
+
+def test_a_second_fleet_of_the_same_name_or_on_the_same_key_is_refused(launch, exchange):
+    run = launch([touch("left", "BTC-USDT")])
+    run.up()
+    run.wait_running()
+    again = run.hive("up", "--strategies", str(run.file), "--root", str(EXAMPLES), "--workers", "1")
+    assert again.returncode == 1
+    assert "fleet trial is running already" in again.stdout + again.stderr
+    other = run.hive("up", "--strategies", str(run.file), "--root", str(EXAMPLES), "--workers", "1", "--name", "other")
+    assert other.returncode == 1
+    assert "another fleet is using this API key" in other.stdout + other.stderr
+    assert run.stop() == 0, run.text()
+
+
+def test_no_process_but_the_gate_holds_the_secret(launch, exchange):
+    run = launch([touch("left", "BTC-USDT")])
+    run.up()
+    status = run.wait_running()
+    secret = exchange.told["api_secret"].encode()
+    gate = run.pids("gate")
+    holders = {
+        p["pid"]: p["role"] for p in status["processes"] if p["role"] != "supervisor" and holds(p["pid"], secret)
+    }
+    assert set(holders) == set(gate), holders
+    for process in status["processes"]:
+        if process["role"] != "supervisor":  # which the operator started with the variable
+            assert secret not in read(f"/proc/{process['pid']}/environ"), process
+        assert secret not in read(f"/proc/{process['pid']}/cmdline"), process
+    assert run.stop() == 0, run.text()
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def holds(pid, secret):
+    """Return whether a process has `secret` anywhere in its writable memory."""
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            (
+                area,
+                modes,
+                *_,
+            ) = line.split()
+            if "w" not in modes:
+                continue
+            start, end = (int(edge, 16) for edge in area.split("-"))
+            try:
+                memory.seek(start)
+                if secret in memory.read(end - start):
+                    return True
+            except OSError:
+                continue
+    return False
