@@ -81,6 +81,10 @@ class Roster:
         """Return the living processes of some roles."""
         return [child for child in self.children.values() if child.role in roles]
 
+    def unnamed_workers(self) -> list[Child]:
+        """Return the workers that were asked for and whose pid is not known yet."""
+        return [child for child in self.of_role("worker") if child.pid is None]
+
     def by_pid(self, pid: int) -> Child | None:
         """Return the process of that number, None when it is none of the fleet's."""
         return next((child for child in self.children.values() if child.pid == pid), None)

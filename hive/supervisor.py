@@ -17,67 +17,25 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from hive.backoff import Backoff
 from hive.child import EXIT_CANNOT_BOOT, Child, children_of_this_process, how_it_ended, map_quietly, reap
 from hive.console import Console
+from hive.events import Beat, Ended, Restart, Said, Signalled, StopAsked
 from hive.launch import Launcher
 from hive.roster import Roster
 from hive.shm.errors import ShmError
 from hive.shm.segment import list_segments, sweep, unlink
+from hive.shutdown import KILL_WAIT_S, QUICK_S, Shutdown
 from hive.top_sample import Member, Sample, Sampler
 from hive.watch import Watch
 from hive.wiring import Wiring
 
 BEAT_S = 0.25
-PHASES = (("worker",), ("gate",), ("feed", "server"), ("sim",))
-GRACE_S = 2.0  # beyond the deadline that a child was told
-QUICK_S = 2.0  # what is left after a second ctrl-C
-SHORT_STOP_S = 3.0  # for those that have nothing to cancel
 NEVER_READY_MAX = 5
-KILL_WAIT_S = 5.0
 
 log = logging.getLogger("hive.supervisor")
-
-
-@dataclass(frozen=True, slots=True)
-class Signalled:
-    """A signal asks to stop."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A child sent a message."""
-
-    child: Child
-    message: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """The wait for a restart is over."""
-
-    member: Member
-
-
-@dataclass(frozen=True, slots=True)
-class StopAsked:
-    """Somebody wants the fleet to stop: the control socket, or the time that was given."""
-
-    why: str
-    timeout_s: float | None = None
-
-
-class Ended:
-    """Some child ended."""
-
-
-class Beat:
-    """A quarter of a second has passed."""
 
 
 class Supervisor:
@@ -119,7 +77,6 @@ class Supervisor:
         self._run = run
         self._workers = workers
         self._sims = sims
-        self._stop_timeout_s = stop_timeout_s
         self._duration_s = duration_s
         self._watch = Watch(roster, console, hang_after_ms)
         self._events: asyncio.Queue[Any] = asyncio.Queue()
@@ -128,10 +85,10 @@ class Supervisor:
         self._backoff = Backoff()
         self._tasks: set[asyncio.Task] = set()
         self._early_exits: dict[int, tuple[int, float]] = {}
-        self._phase = -1
-        self._deadline = 0.0
+        self._shutdown = Shutdown(roster, launcher, console, stop_timeout_s, lambda: self._start(("gate", 0)))
         self._stop_signals = 0
         self._over = False
+        self._cannot_boot = False  # the gate: then there is nobody to cancel orders
         self._until = float("inf")
         self.before_stop: Sample | None = None
         self.exit_code = 0
@@ -145,11 +102,11 @@ class Supervisor:
         self._spawn(self._keep_time())
         try:
             self._start_first()
-            while not self._over:
+            while not (self._over or self._shutdown.over):
                 self._react(await self._events.get())
         finally:
             self._end_everything()
-        return self.exit_code
+        return self.exit_code if self._shutdown.clean else 1
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer a request of the control socket."""
@@ -175,11 +132,11 @@ class Supervisor:
             case StopAsked(why, timeout_s):
                 self._stop(why, 0, timeout_s)
         self._go_on_starting()
-        self._go_on_stopping()
+        self._shutdown.go_on()
 
     @property
     def _stopping(self) -> bool:
-        return self._phase >= 0
+        return self._shutdown.begun
 
     # starting
 
@@ -264,7 +221,7 @@ class Supervisor:
             case "wedged":
                 self._connect(lambda: self._wiring.link(message["index"]))
             case "stopped":
-                self._on_stopped(child, message)
+                self._shutdown.stopped(child, message)
             case "event":
                 self._say(message.get("level", "info"), f"{child.title}: {message['text']}")
             case other:
@@ -282,6 +239,7 @@ class Supervisor:
         child.wake = message.get("wake") or ""
         self._never_ready.pop(child.member, None)
         again = f", for the {_ordinal(child.epoch)} time" if child.epoch > 1 else ""
+        log.info("%s ready (pid %s), epoch %d", child.title, child.pid, child.epoch)
         self._console.say("ready", f"{child.title} ready (pid {child.pid}){again}", role=child.role, pid=child.pid)
         self._connect(lambda: self._wiring.ready(child, message))
         if child.role == "worker" and not self._stopping and self._all_workers_ready():
@@ -330,16 +288,6 @@ class Supervisor:
             self._fail("no strategy could be started")
         self._roster.save()
 
-    def _on_stopped(self, child: Child, message: dict[str, Any]) -> None:
-        left = message.get("open_orders")
-        if child.role == "gate":
-            self._roster.facts["stop"] = {"open_orders": left}
-            if left:
-                self._say("error", f"{left} orders are still open at the venue", open_orders=left)
-                self.exit_code = 1
-        for strategy in message.get("late") or ():
-            self._say("warning", f"strategy {strategy} did not stop in time")
-
     # deaths
 
     def _on_exits(self) -> None:
@@ -365,6 +313,7 @@ class Supervisor:
 
     def _on_death(self, child: Child, how: str, code: int) -> None:
         if code == EXIT_CANNOT_BOOT or child.fatal:
+            self._cannot_boot = child.role == "gate"
             self._fail(child.fatal or f"{child.title} cannot start: see its log")
             return
         if child.role == "sim":
@@ -386,7 +335,7 @@ class Supervisor:
 
     def _ask_again_for_workers(self) -> None:
         """Forget the workers that the dead server was asked for and had not named; the next one is asked."""
-        for worker in [one for one in self._roster.of_role("worker") if one.pid is None]:
+        for worker in self._roster.unnamed_workers():
             self._roster.bury(worker, 0.0)
             worker.close()
             self._later(worker.member, BEAT_S)
@@ -404,9 +353,9 @@ class Supervisor:
             self._stop(signal.Signals(number).name, 0)
         elif self._stop_signals <= 2:
             self._console.say("hurry", f"{QUICK_S:g} s left for what is still stopping")
-            self._stop_timeout_s = QUICK_S
-            self._deadline = min(self._deadline, time.monotonic() + QUICK_S)
+            self._shutdown.hurry()
         else:
+            self._shutdown.forced()
             self._over = True
 
     def _fail(self, message: str) -> None:
@@ -419,45 +368,12 @@ class Supervisor:
         if self._stopping:
             return
         self.exit_code = code
-        if timeout_s is not None:
-            self._stop_timeout_s = min(self._stop_timeout_s, timeout_s)
         self._console.say("stopping", f"stopping: {why}", why=why)
         self._roster.state = "stopping"
         self._roster.save()
         self.before_stop = self._sampler.sample(pss=True)
         self._sampler.close()
-        self._enter_phase(0)
-
-    def _enter_phase(self, phase: int) -> None:
-        self._phase = phase
-        if phase == len(PHASES):
-            self._over = True
-            return
-        for child in [one for one in self._roster.of_role("worker") if one.pid is None]:
-            self._roster.bury(child, 0.0)  # never forked, or named too late: the end of its channel ends it
-            child.close()
-        if "gate" in PHASES[phase] and self._epochs.get(("gate", 0)) and not self.exit_code:
-            self._start(("gate", 0))  # one that died just now left orders: its successor cancels them
-        slow = phase < 2
-        within_s = self._stop_timeout_s if slow else min(SHORT_STOP_S, self._stop_timeout_s)
-        self._deadline = time.monotonic() + within_s + GRACE_S
-        for child in self._roster.of_role(*PHASES[phase]):
-            child.send({"type": "stop", "deadline_s": within_s})
-            if child.role == "sim":
-                self._launcher.end_sim(child.index)
-                child.kill(signal.SIGTERM)
-
-    def _go_on_stopping(self) -> None:
-        while self._stopping and not self._over:
-            left = self._roster.of_role(*PHASES[self._phase])
-            if left:
-                if time.monotonic() > self._deadline:
-                    for child in left:
-                        self._say("warning", f"{child.title} did not end in time: killed")
-                        child.kill()
-                    self._deadline = time.monotonic() + KILL_WAIT_S
-                return
-            self._enter_phase(self._phase + 1)
+        self._shutdown.begin(timeout_s, traded=("worker", 0) in self._epochs and not self._cannot_boot)
 
     def _end_everything(self) -> None:
         """Kill whoever is left, wait for them, and unlink every segment of the run."""

@@ -142,8 +142,23 @@ def test_a_third_ctrl_c_ends_it_at_once(command):
         command.process.send_signal(signal.SIGINT)
         command.wait_for_event(expected)
     command.process.send_signal(signal.SIGINT)
-    command.process.wait(10)
+    assert command.process.wait(10) == ERROR
+    assert any("orders may still be open at the venue" in line["text"] for line in command.lines())
     assert segments(run) == []
+
+
+def test_a_gate_that_is_dead_when_the_fleet_stops_is_started_to_cancel(command):
+    command.up("--report", str(command.report))
+    command.wait_for_event("first_order")
+    gate = command.process_of("gate")["pid"]
+    for worker in (0, 1):
+        os.kill(command.process_of("worker", worker)["pid"], signal.SIGSTOP)  # they cancel nothing themselves
+    command.process.send_signal(signal.SIGTERM)
+    command.wait_for_event("stopping")
+    os.kill(gate, signal.SIGKILL)
+    command.process.send_signal(signal.SIGTERM)
+    assert command.process.wait(60) == OK
+    assert json.loads(command.report.read_text())["stop"] == {"open_orders": 0}
 
 
 def test_one_name_is_one_fleet(command, tmp_path):
