@@ -1,22 +1,21 @@
 """Read a fleet file, check everything in it and in the files that it names, and return frozen values.
 
-The only reader of YAML and the only user of pydantic. All errors of a fleet are found at once, each a line with file,
-place and rule: `fleet.yml: strategies.0.shre: Extra inputs are not permitted`.
+All errors of a fleet are found at once, each a line with file, place and rule:
+`fleet.yml: strategies.0.shre: Extra inputs are not permitted`.
 
-YAML is read as Hummingbot reads its files, by the 1.2 core schema: `yes` and `12:30:00` are texts, `1e-5` is a number.
-A key that stands twice is an error.
+Together with config_yaml.py the only reader of YAML, and the only user of pydantic.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hive import fleet as values
+from hive.config_yaml import YamlError, read_yaml
 from hive.entries import ID_MAX, Variant, merged, pairs_in, readable, variants
 from hive.fleet import FleetConfig, StrategyConfig
 from hive.gate.errors import EndpointRefused
@@ -342,23 +341,10 @@ class _Loader:
 
     def _parsed(self, path: Path) -> Mapping[str, Any]:
         try:
-            loaded = yaml.load(path.read_text(encoding="utf-8"), _Yaml12)
-        except OSError as error:
-            self._problem(str(path), error.strerror or "cannot be read")
-        except UnicodeDecodeError:
-            self._problem(path.name, "must be UTF-8 text")
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            self._problem(path.name, f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}")
-        except yaml.YAMLError as error:
-            self._problem(path.name, " ".join(str(error).split()))
-        else:
-            if isinstance(loaded, Mapping) and all(isinstance(key, str) for key in loaded):
-                return loaded
-            if loaded is None:
-                return {}
-            self._problem(path.name, "must be a mapping of keys to values")
-        return {}
+            return read_yaml(path)
+        except YamlError as error:
+            self._problem(error.place, error.rule)
+            return {}
 
     def _problem(self, place: str, rule: str) -> None:
         line = f"{place}: {rule}"
@@ -412,33 +398,3 @@ def _notices(file: _File) -> list[str]:
 
 
 _FILE = TypeAdapter(_File)
-
-
-class _Yaml12(yaml.SafeLoader):
-    """YAML's safe types by the 1.2 core schema; a key that stands twice is an error."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _resolve(tag: str, pattern: str, first: list[str]) -> None:
-    _Yaml12.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})$"), first)
-
-
-_resolve("bool", "true|True|TRUE|false|False|FALSE", list("tTfF"))
-_resolve("null", "~|null|Null|NULL|", ["~", "n", "N", ""])
-_resolve("int", "[-+]?[0-9]+|0x[0-9a-fA-F]+", list("-+0123456789"))
-_resolve("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", list("-+.0123456789"))
-_resolve("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", list("-+."))
-_resolve("merge", "<<", ["<"])
-_Yaml12.add_constructor(
-    "tag:yaml.org,2002:int", lambda loader, node: int(node.value, 16 if node.value.startswith("0x") else 10)
-)

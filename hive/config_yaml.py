@@ -1,0 +1,74 @@
+"""Read YAML files as Hummingbot reads them: by the 1.2 core schema. A key that stands twice is an error.
+
+`yes`, `12:30:00` and `2024-01-01` are texts, `1e-5` is a number, `010` is ten.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+
+class YamlError(Exception):
+    """A file that cannot be read: `place` is the file, `rule` what is wrong and where in it."""
+
+    def __init__(self, place: str, rule: str) -> None:
+        super().__init__(f"{place}: {rule}")
+        self.place = place
+        self.rule = rule
+
+
+def read_yaml(path: Path) -> Mapping[str, Any]:
+    """Return a file's mapping, {} when it is empty.
+
+    Raises:
+        YamlError: it is not there, not YAML, or not a mapping with text keys.
+    """
+    try:
+        loaded = yaml.load(path.read_text(encoding="utf-8"), _Yaml12)
+    except OSError as error:
+        raise YamlError(str(path), error.strerror or "cannot be read") from error
+    except UnicodeDecodeError as error:
+        raise YamlError(path.name, "must be UTF-8 text") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise YamlError(path.name, f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise YamlError(path.name, " ".join(str(error).split())) from error
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded):
+        raise YamlError(path.name, "must be a mapping of keys to values")
+    return loaded
+
+
+class _Yaml12(yaml.SafeLoader):
+    """The safe types of YAML 1.2's core schema."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _resolve(tag: str, pattern: str, first: list[str]) -> None:
+    _Yaml12.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})$"), first)
+
+
+_resolve("bool", "true|True|TRUE|false|False|FALSE", list("tTfF"))
+_resolve("null", "~|null|Null|NULL|", ["~", "n", "N", ""])
+_resolve("int", "[-+]?[0-9]+|0x[0-9a-fA-F]+", list("-+0123456789"))
+_resolve("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", list("-+.0123456789"))
+_resolve("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", list("-+."))
+_resolve("merge", "<<", ["<"])
+_Yaml12.add_constructor(
+    "tag:yaml.org,2002:int", lambda loader, node: int(node.value, 16 if node.value.startswith("0x") else 10)
+)
