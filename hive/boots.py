@@ -1,6 +1,6 @@
 """The boot messages that the supervisor sends: a fleet and its placement in, dictionaries out. Pure."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ HOST = "hummingbot.runtime.host:HummingbotHost"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a venue is and who trades there; the keys are kept out of its repr."""
+    """Where a venue is, and the descriptor of the keys to trade there with."""
 
     index: int
     name: str
@@ -22,13 +22,11 @@ class Endpoint:
     ws_url: str
     ws_api_url: str
     recv_window_ms: int
-    api_key: str = field(repr=False)
-    api_secret: str = field(repr=False)
+    key_fd: int
 
     def public(self) -> dict[str, Any]:
-        """Return everything but the keys."""
-        secret = ("api_key", "api_secret")
-        return {name: value for name, value in asdict(self).items() if name not in secret}
+        """Return what every process may know of the venue."""
+        return {name: value for name, value in asdict(self).items() if name != "key_fd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def feed_boot(run: Run, epoch: int, endpoints: list[Endpoint]) -> dict[str, Any]
 
 
 def gate_boot(run: Run, epoch: int, endpoints: list[Endpoint], workers: tuple[WorkerPlan, ...]) -> dict[str, Any]:
-    """Return the gate's boot message, the only one with keys."""
+    """Return the gate's boot message; the venues' keys go with it as descriptors, in the same order."""
     fleet = run.fleet
     strategies = [
         {"id": one.id, "tag": one.tag, "worker": worker.index, "quota": asdict(one.quota)}
@@ -86,7 +84,7 @@ def gate_boot(run: Run, epoch: int, endpoints: list[Endpoint], workers: tuple[Wo
     ]
     return {
         **run.common("gate", epoch),
-        "venues": [asdict(one) for one in endpoints],
+        "venues": [one.public() for one in endpoints],
         "strategies": strategies,
         "rate_limiting": asdict(fleet.rate_limiting),
         "on_supervisor_death": fleet.on_crash,

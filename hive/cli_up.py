@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hive import __version__, report
+from hive import __version__, keys, report
 from hive._build_info import HUMMINGBOT_RELEASE
 from hive.boots import Run
 from hive.child import become_supervisor
@@ -63,7 +63,7 @@ def up(options: UpOptions) -> int:
     started_ns = process_started_ns()
     fleet, placement = prepared(options)
     check_hummingbot()
-    keys = read_keys(fleet, os.environ)
+    key_fds = keys_of(fleet)
     if options.report is not None and not options.report.absolute().parent.is_dir():
         raise Failure(f"--report: there is no folder {options.report.absolute().parent}")
     console = Console(started_ns, as_json=options.as_json)
@@ -71,7 +71,7 @@ def up(options: UpOptions) -> int:
     lock_fd = locked(folder)
     try:
         check_memory(fleet, placement, console)
-        return asyncio.run(run_fleet(fleet, placement, folder, lock_fd, keys, console, options))
+        return asyncio.run(run_fleet(fleet, placement, folder, lock_fd, key_fds, console, options))
     finally:
         folder.clear()
         os.close(lock_fd)
@@ -96,9 +96,20 @@ def prepared(options: UpOptions) -> tuple[FleetConfig, Placement]:
     return fleet, placement
 
 
+def keys_of(fleet: FleetConfig) -> dict[str, int]:
+    """Return the descriptor of each live venue's keys; starts this process anew when they are in its environment."""
+    fds = keys.take_over(os.environ)
+    if fds is None:
+        pairs = read_keys(fleet, os.environ)
+        fds = {venue: keys.seal(*pair) for venue, pair in pairs.items()}
+        if fds:
+            keys.start_anew(fds, key_variables(fleet))
+    return fds
+
+
 def read_keys(fleet: FleetConfig, environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Return key and secret of each live venue from the variables that it names; Failure when one is not set."""
-    keys = {}
+    pairs = {}
     missing = []
     for venue in fleet.venues:
         if isinstance(venue, LiveVenue):
@@ -107,16 +118,21 @@ def read_keys(fleet: FleetConfig, environment: Mapping[str, str]) -> dict[str, t
                 if not value:
                     name = getattr(venue, option)
                     missing.append(f"{fleet.path.name}: venues.{venue.name}.{option}: the variable {name} is not set")
-            keys[venue.name] = values
+            pairs[venue.name] = values
     if missing:
         raise Failure("\n".join(missing), CONFIG)
-    return keys
+    return pairs
+
+
+def key_variables(fleet: FleetConfig) -> set[str]:
+    """Return the variables that hold keys of this fleet's venues."""
+    live = [venue for venue in fleet.venues if isinstance(venue, LiveVenue)]
+    return {name for venue in live for name in (venue.api_key_env, venue.api_secret_env)}
 
 
 def without_keys(fleet: FleetConfig, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that children find: this one without any variable that holds a key."""
-    live = [venue for venue in fleet.venues if isinstance(venue, LiveVenue)]
-    secret = {name for venue in live for name in (venue.api_key_env, venue.api_secret_env)}
+    secret = key_variables(fleet)
     return {name: value for name, value in environment.items() if name not in secret}
 
 
@@ -176,7 +192,7 @@ async def run_fleet(
     placement: Placement,
     folder: FleetDir,
     lock_fd: int,
-    keys: Mapping[str, tuple[str, str]],
+    key_fds: Mapping[str, int],
     console: Console,
     options: UpOptions,
 ) -> int:
@@ -196,7 +212,7 @@ async def run_fleet(
     roster = Roster(run, placement, folder, versions(__version__, HUMMINGBOT_RELEASE), started_wall_ns)
     supervisor = Supervisor(
         roster,
-        Launcher(run, placement, lock_fd, without_keys(fleet, os.environ), keys),
+        Launcher(run, placement, lock_fd, without_keys(fleet, os.environ), key_fds),
         Wiring(roster, QueuePairs(run.run), len(placement.workers)),
         console,
         Sampler(folder),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from hive import keys
 from hive.boots import Endpoint, Run, feed_boot, gate_boot, server_boot, worker_boot
 from hive.child import Child, start
 from hive.fleet import LiveVenue, SimVenue
@@ -26,7 +27,7 @@ class Launcher:
         placement: CPUs and strategies of the workers.
         lock_fd: the fleet's lock, which every child inherits.
         environment: what children find; without any key.
-        keys: (key, secret) of each live venue by name.
+        key_fds: the descriptor of each live venue's keys by name, see `hive/keys.py`.
     """
 
     def __init__(
@@ -35,19 +36,18 @@ class Launcher:
         placement: Placement,
         lock_fd: int,
         environment: Mapping[str, str],
-        keys: Mapping[str, tuple[str, str]],
+        key_fds: Mapping[str, int],
     ) -> None:
         self._run = run
         self._placement = placement
         self._lock_fd = lock_fd
         self._environment = environment
-        self._keys = keys
-        self._sim_keys: dict[int, tuple[str, str]] = {}
+        self._sim_keys: dict[int, int] = {}
         self._sim_stdin: dict[int, int] = {}
         self._endpoints: dict[int, Endpoint] = {}
         for index, venue in enumerate(run.fleet.venues):
             if isinstance(venue, LiveVenue):
-                self._set_endpoint(index, venue, *keys[venue.name], venue.rest_url, venue.ws_url, venue.ws_api_url)
+                self._set_endpoint(index, venue, key_fds[venue.name], venue.rest_url, venue.ws_url, venue.ws_api_url)
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -68,7 +68,7 @@ class Launcher:
             arguments += ["--fault", fault]
         child = Child("sim", index, 1, None, time.monotonic_ns())
         key, secret = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        self._sim_keys[index] = (key, secret)
+        self._sim_keys[index] = keys.seal(key, secret)
         stdin, self._sim_stdin[index] = os.pipe()
         stdout, theirs = os.pipe()
         try:
@@ -84,7 +84,7 @@ class Launcher:
         """Note where a simulated exchange listens."""
         venue = self._run.fleet.venues[index]
         urls = (announced["rest_url"], announced["ws_url"], announced["ws_api_url"])
-        self._set_endpoint(index, venue, *self._sim_keys[index], *urls)
+        self._set_endpoint(index, venue, self._sim_keys[index], *urls)
 
     def end_sim(self, index: int) -> None:
         """Close the simulated exchange's standard input, which ends it when nobody else (the gate) holds it."""
@@ -101,7 +101,8 @@ class Launcher:
     def gate(self, epoch: int) -> Child:
         """Start the gate; it keeps the simulated exchanges alive as well."""
         child = self._with_channel("gate", epoch, "hive.gate.process", keep_fds=self._sim_stdin.values())
-        child.send(gate_boot(self._run, epoch, self.endpoints, self._placement.workers))
+        key_fds = [endpoint.key_fd for endpoint in self.endpoints]
+        child.send(gate_boot(self._run, epoch, self.endpoints, self._placement.workers), key_fds)
         return child
 
     def server(self, epoch: int) -> Child:
@@ -148,8 +149,7 @@ class Launcher:
         self,
         index: int,
         venue: SimVenue | LiveVenue,
-        key: str,
-        secret: str,
+        key_fd: int,
         rest_url: str,
         ws_url: str,
         ws_api_url: str,
@@ -163,8 +163,7 @@ class Launcher:
             ws_url=ws_url,
             ws_api_url=ws_api_url,
             recv_window_ms=venue.recv_window_ms,
-            api_key=key,
-            api_secret=secret,
+            key_fd=key_fd,
         )
 
 

@@ -1,7 +1,8 @@
 """The gate's process: `python -m hive.gate.process --channel-fd N`.
 
-The keys come over the control channel in the boot message and nowhere else: not from the environment, not from the
-arguments, and the process is not dumpable, so that other processes of this user cannot read them out of /proc.
+The keys come with the boot message as descriptors of files in memory, one per venue, and from nowhere else: not from
+the environment, not from the arguments. The process is not dumpable, so that other processes of this user cannot read
+them out of /proc.
 Exit codes: 0 asked to stop or left alone by the supervisor, 3 cannot boot, 1 it broke.
 """
 
@@ -9,7 +10,9 @@ import argparse
 import asyncio
 import ctypes
 import gc
+import json
 import logging
+import os
 import sys
 
 from hive.gate.errors import BootError, GateError
@@ -42,11 +45,23 @@ def main(arguments: list[str] | None = None) -> int:
     if boot is None:
         return 0
     try:
-        return run(GateSettings.from_boot(boot), channel)
+        return run(GateSettings.from_boot(with_keys(boot)), channel)
     except (BootError, ShmError) as error:
         logging.getLogger("gate").error("%s", error)
         channel.send({"type": "fatal", "message": str(error)})
         return EXIT_CANNOT_BOOT
+
+
+def with_keys(boot: dict) -> dict:
+    """Return the boot message with each venue's keys, read from the descriptors that came with it, which are closed."""
+    fds = boot.get("fds", [])
+    if len(fds) != len(boot.get("venues", [])):
+        raise BootError(f"the boot message must bring a descriptor of keys per venue, brought {len(fds)}")
+    venues = []
+    for venue, fd in zip(boot.get("venues", []), fds, strict=True):
+        venues.append({**venue, **json.loads(os.pread(fd, os.fstat(fd).st_size, 0))})
+        os.close(fd)
+    return {**boot, "venues": venues}
 
 
 def run(settings: GateSettings, channel: Channel) -> int:

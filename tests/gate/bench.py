@@ -1,5 +1,6 @@
 """A gate process with real queues, a real exchange, and this test in the places of supervisor and workers."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 from hive.shm.counters import CountersReader
 
+from hive import keys
 from hive.gate.signing import Signer
 from hive.shm.channel import Channel
 from hive.shm.ids import order_prefix, strategy_tag
@@ -124,7 +126,8 @@ class Relay:
         with self._lock:
             self._cut = True
             for end in self._ends:
-                end.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # its peer was quicker
+                    end.shutdown(socket.SHUT_RDWR)
                 end.close()
             self._ends.clear()
 
@@ -292,7 +295,7 @@ class GateBench:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         self.log = self.run_dir / "gate.log"
         venue = {"index": 0, "name": "binance", "recv_window_ms": 1000, "request_timeout_s": 1.0}
-        keys = {name: exchange.told[name] for name in ("rest_url", "ws_url", "ws_api_url", "api_key", "api_secret")}
+        told = {name: exchange.told[name] for name in ("rest_url", "ws_url", "ws_api_url", "api_key", "api_secret")}
         self.boot = {
             "type": "boot",
             "run": self.run,
@@ -303,7 +306,7 @@ class GateBench:
             "log_file": str(self.log),
             "log_level": "DEBUG",
             "supervisor_pid": os.getpid(),
-            "venues": [{**venue, **keys, **boot.pop("venue", {})}],
+            "venues": [{**venue, **told, **boot.pop("venue", {})}],
             "strategies": [
                 {"id": f"strategy-{i}", "tag": strategy_tag(f"strategy-{i}"), "worker": i} for i in range(workers)
             ],
@@ -316,7 +319,10 @@ class GateBench:
         self.events: list[dict] = []
         self.channel, theirs = Channel.pair()
         self.process = self._start(theirs)
-        self.channel.send(self.boot)
+        fds = [keys.seal(venue.pop("api_key"), venue.pop("api_secret")) for venue in self.boot["venues"]]
+        self.channel.send(self.boot, fds)
+        for fd in fds:
+            os.close(fd)
 
     def _start(self, theirs: socket.socket) -> subprocess.Popen:
         process = subprocess.Popen(

@@ -206,15 +206,12 @@ def test_no_process_but_the_gate_holds_the_secret(launch, exchange):
     run.up()
     status = run.wait_running()
     secret = exchange.told["api_secret"].encode()
-    gate = run.pids("gate")
-    holders = {
-        p["pid"]: p["role"] for p in status["processes"] if p["role"] != "supervisor" and holds(p["pid"], secret)
-    }
-    assert set(holders) == set(gate), holders
+    assert {process["role"] for process in status["processes"]} == {"supervisor", "feed", "gate", "server", "worker"}
     for process in status["processes"]:
-        if process["role"] != "supervisor":  # which the operator started with the variable
-            assert secret not in read(f"/proc/{process['pid']}/environ"), process
-        assert secret not in read(f"/proc/{process['pid']}/cmdline"), process
+        place = f"/proc/{process['pid']}"
+        assert secret not in read(f"{place}/environ"), process
+        assert secret not in read(f"{place}/cmdline"), process
+        assert holds(process["pid"], secret) == (process["role"] == "gate"), process
     assert run.stop() == 0, run.text()
 
 
