@@ -24,6 +24,7 @@ from hive.installation import Installation, sendable
 from hive.shm import ids
 
 VENUE_KINDS = ("binance",)
+QUOTA_LATER = ("max_api_weight_per_minute", "priority_level", "weight")  # accepted, without effect yet
 STRATEGIES_MAX = 2000
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX - 1}}}")
@@ -390,9 +391,7 @@ def _notices(file: _File) -> list[str]:
         )
     if file.monitoring.enable_profiling:
         lines.append("monitoring.enable_profiling: true has no effect yet: use py-spy on a process of `hive status`")
-    quotas = [
-        key for key in values.Quota.__slots__ if any(getattr(one.quota, key) is not None for one in file.strategies)
-    ]
+    quotas = [key for key in QUOTA_LATER if any(getattr(one.quota, key) is not None for one in file.strategies)]
     lines += [f"strategies: quota.{key} has no effect yet" for key in quotas]
     return lines
 

@@ -84,6 +84,15 @@ def test_nothing_is_said_of_keys_that_work(root):
     assert fleet_of(root, VENUES + ONE).notices == ()
 
 
+def test_quotas_without_effect_are_said_once(root):
+    quota = "quota: {max_orders_per_second: 1, priority_level: 2, weight: 3}"
+    notices = fleet_of(root, VENUES + f"strategies: [{{script: quoter, count: 3, {quota}}}]\n").notices
+    assert notices == (
+        "strategies: quota.priority_level has no effect yet",
+        "strategies: quota.weight has no effect yet",
+    )
+
+
 def test_a_key_in_both_files_is_an_error(root):
     (root / "more.yml").write_text("feed: {depth: 20}\n")
     problems = problems_of(root, "feed: {depth: 10}\n" + VENUES + ONE, config=root / "more.yml")

@@ -1,0 +1,77 @@
+"""A fleet's folder: its lock, its fleet.json, and what may be done to it by whom."""
+
+import os
+
+import pytest
+
+from hive.shm.segment import process_start_ticks
+from hive.state import SCHEMA, FleetDir, FleetLocked, StateError, fleet_names, is_alive, rotate_logs, runs_dir
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return FleetDir.of("demo")
+
+
+def alive() -> dict:
+    return {"schema": SCHEMA, "pid": os.getpid(), "start_ticks": process_start_ticks(os.getpid())}
+
+
+def test_a_fleet_is_locked_once_and_by_name(folder):
+    fd = folder.lock()
+    folder.write(alive())
+    with pytest.raises(FleetLocked, match=r"fleet demo is running already \(pid \d+\)"):
+        folder.lock()
+    assert folder.is_locked()
+    other = FleetDir.of("other").lock()
+    assert fleet_names() == ["demo", "other"]
+    os.close(other)
+    os.close(fd)
+    assert not folder.is_locked()
+
+
+def test_a_lock_without_a_supervisor_is_said_to_be_ending(folder):
+    fd = folder.lock()
+    folder.write(alive() | {"start_ticks": 1})
+    with pytest.raises(FleetLocked, match="is still ending"):
+        folder.lock()
+    os.close(fd)
+    os.close(folder.lock())
+
+
+def test_readers_see_what_was_written_and_nothing_after_the_end(folder):
+    os.close(folder.lock())
+    assert folder.read() is None
+    folder.write(alive() | {"fleet": "demo"})
+    assert folder.read()["fleet"] == "demo"
+    assert is_alive(folder.read())
+    folder.clear()
+    assert folder.read() is None
+    assert not is_alive(None)
+    assert [path.name for path in folder.path.iterdir()] == ["lock"]
+
+
+def test_another_schema_is_not_read(folder):
+    os.close(folder.lock())
+    folder.write(alive() | {"schema": SCHEMA + 1})
+    assert folder.read() is None
+
+
+def test_a_pid_of_another_process_is_not_the_supervisor(folder):
+    assert not is_alive(alive() | {"start_ticks": 1})
+
+
+def test_a_folder_that_others_may_write_to_is_refused(folder, tmp_path):
+    runs_dir().chmod(0o777)
+    with pytest.raises(StateError, match="nobody else may write to"):
+        runs_dir()
+
+
+def test_logs_of_the_run_before_are_kept_once(tmp_path):
+    log = tmp_path / "feed.log"
+    for text in ("first", "second", "third"):
+        rotate_logs(tmp_path)
+        log.write_text(text)
+    assert log.read_text() == "third"
+    assert (tmp_path / "feed.log.1").read_text() == "second"

@@ -1,0 +1,146 @@
+"""Who is told of whom, over real channels and queues."""
+
+import secrets
+
+import pytest
+
+from hive.boots import Run
+from hive.child import Child
+from hive.config import load_fleet
+from hive.pairs import QueuePairs
+from hive.plan import place
+from hive.roster import Roster, versions
+from hive.shm.channel import Channel
+from hive.shm.order_queue import OrderQueue
+from hive.shm.segment import list_segments, unlink
+from hive.state import FleetDir
+from hive.wiring import Wiring
+
+READY_FEED = {"venues": [{"name": "binance", "books": "/b.1", "trades": "/t.1"}]}
+
+
+class Peer:
+    """A process of the fleet, and this test at the other end of its channel."""
+
+    def __init__(self, role: str, index: int = 0, epoch: int = 1) -> None:
+        ours, theirs = Channel.pair()
+        self.child = Child(role, index, epoch, ours, 0, pid=1, ready=True, wake=f"/wake.{role}{index}")
+        self.end = Channel(theirs)
+
+    def told(self) -> list[dict]:
+        """Return what it was told since the last call."""
+        messages = []
+        while True:
+            try:
+                messages.append(self.end.recv_blocking(0))
+            except TimeoutError:
+                return messages
+
+
+class Bench:
+    """A wiring with a feed, a gate and two workers."""
+
+    def __init__(self, tmp_path) -> None:
+        (tmp_path / "scripts").mkdir()
+        (tmp_path / "scripts/x.py").touch()
+        (tmp_path / "fleet.yml").write_text("venues: {binance: {mode: sim}}\nstrategies: [{script: x, count: 2}]\n")
+        fleet = load_fleet(tmp_path / "fleet.yml")
+        self.run = secrets.token_hex(4)
+        placement = place(fleet.strategies, workers=2, cpus=(0, 1), limit=50)
+        run = Run(self.run, fleet, tmp_path, tmp_path, 1)
+        self.roster = Roster(run, placement, FleetDir(tmp_path), versions("0", "0"), 0)
+        self.roster.venues = [{"name": "binance", "mode": "sim", "books": "", "trades": ""}]
+        self.wiring = Wiring(self.roster, QueuePairs(self.run, 8192), 2)
+        self.peers: list[Peer] = []
+
+    def join(self, role: str, index: int = 0, epoch: int = 1, message: dict | None = None) -> Peer:
+        """Let a process become ready."""
+        peer = Peer(role, index, epoch)
+        self.peers.append(peer)
+        self.roster.children[peer.child.member] = peer.child
+        self.wiring.ready(peer.child, message or {})
+        return peer
+
+    def leave(self, peer: Peer) -> None:
+        """Let a process die."""
+        self.roster.bury(peer.child, 0.0)
+        self.wiring.gone(peer.child)
+
+    def close(self) -> None:
+        """Unlink and close everything."""
+        for peer in self.peers:
+            peer.child.close()
+            peer.end.close()
+        for info in list_segments(self.run):
+            unlink(info.name)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = Bench(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_pair_of_queues_joins_worker_and_gate_crosswise(bench):
+    gate, worker = bench.join("gate", epoch=3), bench.join("worker", 1, epoch=5)
+    (to_gate,), (to_worker,) = gate.told(), worker.told()
+    assert (to_gate["inbound"], to_gate["outbound"]) == (to_worker["outbound"], to_worker["inbound"])
+    assert (to_gate["type"], to_gate["index"], to_gate["epoch"], to_gate["wake"]) == ("worker", 1, 5, "/wake.worker1")
+    assert (to_worker["type"], to_worker["epoch"], to_worker["link_epoch"]) == ("gate", 3, 5)
+    queue = OrderQueue.attach(to_gate["inbound"])
+    assert queue.put_many([b"x"]) == 1
+    queue.close()
+
+
+def test_a_worker_that_dies_is_told_to_the_gate_and_its_queues_are_unlinked(bench):
+    gate, worker = bench.join("gate"), bench.join("worker")
+    gate.told()
+    assert len(list_segments(bench.run)) == 2
+    bench.leave(worker)
+    assert gate.told() == [{"type": "worker_gone", "index": 0, "epoch": 1}]
+    assert list_segments(bench.run) == []
+
+
+def test_a_new_gate_gets_fresh_queues_to_every_worker(bench):
+    gate, one, two = bench.join("gate"), bench.join("worker", 0), bench.join("worker", 1)
+    before = {message["inbound"] for message in one.told() + two.told()}
+    bench.leave(gate)
+    assert one.told() == two.told() == [{"type": "gate_gone", "epoch": 1}]
+    new = bench.join("gate", epoch=2)
+    after = {message["inbound"] for message in one.told() + two.told()}
+    assert len(new.told()) == len(after) == 2
+    assert not before & after
+    assert len(list_segments(bench.run)) == 4
+
+
+def test_a_wedged_pair_is_replaced_at_both_ends(bench):
+    gate, worker = bench.join("gate"), bench.join("worker")
+    first = gate.told()[0]["inbound"]
+    worker.told()
+    bench.wiring.link(0)
+    (to_gate,), (to_worker,) = gate.told(), worker.told()
+    assert to_gate["inbound"] == to_worker["outbound"] != first
+    assert to_gate["epoch"] == to_worker["link_epoch"] == 1
+
+
+def test_a_wish_reaches_the_feed_and_every_feed_after_it(bench):
+    feed = bench.join("feed", message=READY_FEED)
+    bench.wiring.want("binance", ["BTC-USDT"])
+    bench.wiring.want("binance", ["ETH-USDT", "BTC-USDT"])
+    assert [message["instruments"] for message in feed.told()] == [["BTC-USDT"], ["ETH-USDT", "BTC-USDT"]]
+    bench.leave(feed)
+    bench.wiring.want("binance", ["SOL-USDT"])
+    new = bench.join("feed", epoch=2, message=READY_FEED)
+    assert [message["instruments"] for message in new.told()] == [["BTC-USDT", "ETH-USDT", "SOL-USDT"]]
+
+
+def test_workers_learn_of_the_books_whoever_is_ready_first(bench):
+    early = bench.join("worker", 0)
+    assert early.told() == []
+    feed = bench.join("feed", epoch=4, message=READY_FEED)
+    late = bench.join("worker", 1)
+    expected = {"type": "feed", "venue": "binance", "epoch": 4, "books": "/b.1", "trades": "/t.1"}
+    assert early.told() == late.told() == [expected]
+    assert feed.told() == []
+    assert bench.roster.venues[0]["books"] == "/b.1"
