@@ -3,13 +3,11 @@
 import json
 import os
 import select
-import time
-from pathlib import Path
 
 import click
 
 from hive import report
-from hive.cli_errors import CONFIG, ERROR, NOT_FOUND, NOT_RUNNING, TIMEOUT, Failure
+from hive.cli_errors import ERROR, NOT_FOUND, NOT_RUNNING, TIMEOUT, Failure
 from hive.cli_up import UpOptions, prepared
 from hive.control import ControlError, ask
 from hive.fleet import LiveVenue
@@ -119,20 +117,3 @@ def clean() -> None:
             click.echo(f"removed the folder of fleet {name}")
     for segment in sweep():
         click.echo(f"removed segment {segment}")
-
-
-def wait_for_fleet(name: str | None, patience_s: float) -> FleetDir:
-    """Return a running fleet's folder, waiting a little for one that is just starting."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            return find_fleet(name)
-        except Failure as failure:
-            if failure.exit_code == CONFIG or time.monotonic() >= deadline:
-                raise
-        time.sleep(0.1)
-
-
-def as_path(value: str | None) -> Path | None:
-    """Return an option's value as a path."""
-    return Path(value) if value is not None else None

@@ -105,7 +105,8 @@ def _remarks(
     if len(workers) < wanted:
         lines.append(f"{len(workers)} workers instead of {wanted}: there are no more strategies than that")
     sizes = sorted({len(worker.strategies) for worker in workers})
-    lines.append(f"{_number(len(workers), 'worker')} with {'-'.join(map(str, sizes))} strategies each")
+    strategies = "1 strategy" if sizes == [1] else f"{'-'.join(map(str, sizes))} strategies"
+    lines.append(f"{_number(len(workers), 'worker')} with {strategies} each")
     if not pin:
         lines.append("workers are not pinned (--no-pin)")
     elif shared:

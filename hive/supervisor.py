@@ -380,7 +380,7 @@ class Supervisor:
         for task in self._tasks:
             task.cancel()
         deadline = time.monotonic() + KILL_WAIT_S
-        while (pids := children_of_this_process()) and time.monotonic() < deadline:
+        while (pids := self._pids()) and time.monotonic() < deadline:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -392,6 +392,11 @@ class Supervisor:
             child.close()
         for info in list_segments(self._run):
             unlink(info.name)
+
+    def _pids(self) -> set[int]:
+        """Return every child, strays of dead children among them."""
+        known = {child.pid for child in self._roster.children.values() if child.pid is not None}
+        return known.union(children_of_this_process())
 
     # plumbing
 

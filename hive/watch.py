@@ -13,6 +13,7 @@ HUNG_LOOKS = 3  # so many looks in a row must find the heartbeat too old: one ma
 STARTING_FACTOR = 5  # a strategy's start may import and compute for long
 SILENT_S = 5.0  # a process that closed its channel must end by itself in so long
 SLOW_READY_S = 20.0
+SELDOM = 8  # looks between two for a first order that does not come soon: each reads every counter
 
 log = logging.getLogger("hive.supervisor")
 
@@ -33,6 +34,7 @@ class Watch:
         self._hung_up: dict[Child, float] = {}
         self._told_slow: set[Child] = set()
         self._summary_at = 0.0
+        self._looks = 0
         self._before: tuple[float, dict[str, CountersSnapshot]] | None = None
 
     def hung_up(self, child: Child) -> None:
@@ -80,7 +82,8 @@ class Watch:
 
     def _note_firsts(self) -> None:
         facts = self._roster.facts
-        if "first_fill_s" in facts:
+        self._looks += 1
+        if "first_fill_s" in facts or (self._looks > 100 * SELDOM and self._looks % SELDOM):
             return
         worker = self._totals(("worker",))["worker"]
         for key, counter in (("first_order_s", "orders_acked"), ("first_fill_s", "fills")):
