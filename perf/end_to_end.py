@@ -43,12 +43,9 @@ def write_fleet(folder: Path) -> Path:
     fleet = yaml.safe_load((folder / "fleet.yml").read_text())
     touch = next(entry for entry in fleet["strategies"] if entry["id"] == "touch")
     touch["for_each"]["trading_pair"] = ["SOL-USDT", "BNB-USDT"]
-    probe = {
-        "id": PROBE,
-        "script": "book_probe",
-        "config": "touch_maker.yml",
-        "set": {"script_file_name": "book_probe.py"},
-    }
+    config = (folder / "conf" / "scripts" / "touch_maker.yml").read_text().replace("touch_maker", "book_probe")
+    (folder / "conf" / "scripts" / "book_probe.yml").write_text(config)
+    probe = {"id": PROBE, "script": "book_probe", "config": "book_probe.yml"}
     fleet["strategies"].append(probe)
     fleet["name"] = "perf-end-to-end"
     fleet["monitoring"]["metrics_port"] = None
@@ -75,11 +72,11 @@ def measure(args: Args) -> Outcome:
             "--report",
             report_file,
         ]
-        environment = {**os.environ, "XDG_STATE_HOME": scratch, "XDG_RUNTIME_DIR": scratch}
+        environment = {**os.environ, "XDG_STATE_HOME": f"{scratch}/state", "XDG_RUNTIME_DIR": scratch}
         result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds + 120)
         check(result.returncode == 0, f"hive up ended with {result.returncode}:\n{result.stdout}{result.stderr}")
         report = json.loads(report_file.read_text())
-        logs = "".join(path.read_text(errors="replace") for path in Path(scratch).glob("hive/*/logs/worker*"))
+        logs = "".join(path.read_text(errors="replace") for path in Path(scratch).glob("state/hive/*/logs/worker*"))
     strategies = {strategy["id"]: strategy for strategy in report["strategies"]}
     check(len(strategies) == STRATEGIES, f"the fleet must have {STRATEGIES} strategies, had {len(strategies)}")
     check(strategies[PROBE]["ticks"] > 0, "the probe never ticked")
@@ -87,6 +84,7 @@ def measure(args: Args) -> Outcome:
     check(not silent, f"every strategy must have placed an order; these had none: {', '.join(silent)}")
     totals = report["totals"]
     sim = [process for process in report["processes"] if process["role"] == "sim"]
+    check(logs != "", "the workers have left no log to look for mixed books in")
     values = {
         "e2e.market_connections": max(venue["market_connections"] for venue in report["venues"]),
         "e2e.unknown_orders": totals["orders"]["unknown"],

@@ -9,6 +9,9 @@ from hive.workers.errors import BootError
 from hive.workers.host import StrategySpec
 
 
+ASLEEP_AFTER_S = 20.0  # without a spawn; a fleet's start and the restart of several workers are well within it
+
+
 @dataclass(frozen=True, slots=True)
 class ServerBoot:
     """What the worker server is told."""
@@ -17,6 +20,7 @@ class ServerBoot:
     host_config: Mapping[str, Any]
     log_file: str | None = None
     log_level: str = "INFO"
+    asleep_after_s: float = ASLEEP_AFTER_S
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "ServerBoot":
@@ -26,6 +30,7 @@ class ServerBoot:
             host_config=raw.get("host_config") or {},
             log_file=raw.get("log_file"),
             log_level=raw.get("log_level") or "INFO",
+            asleep_after_s=float(raw.get("asleep_after_s") or ASLEEP_AFTER_S),
         )
 
 

@@ -4,18 +4,20 @@
 
 Workers are forked twice, so that they become children of the supervisor (its subreaper), and a dying server takes none
 of them along. The server has no loop and no thread: a fork copies neither. Its own heap is frozen before the first
-fork, so that the collector of a worker does not write to the shared pages.
+fork, so that the collector of a worker does not write to the shared pages. When it has forked all and nothing more is
+asked of it, it sleeps (`dormant.py`).
 """
 
 import argparse
 import gc
 import importlib
+import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from hive.shm.channel import Channel, connect_fd
 from hive.workers.boot import ServerBoot
@@ -23,8 +25,6 @@ from hive.workers.errors import BootError
 from hive.workers.host import Host
 from hive.workers.log import flush_logs, set_up_logging
 from hive.workers.worker import BOOT_WITHIN_S, EXIT_CANNOT_BOOT, EXIT_DIED, EXIT_STOPPED, worker_main
-
-FOREVER_S = 3600
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +40,15 @@ def load_host(name: str) -> type[Host]:
         raise BootError(f"boot: host {name}: {error}") from error
 
 
-def serve(channel: Channel, host_class: type[Host], host_config: Mapping[str, Any]) -> int:
-    """Fork workers until told to stop, or until the supervisor is gone; returns the exit code."""
+def serve(channel: Channel, host_class: type[Host], boot: ServerBoot) -> int | None:
+    """Fork workers until told to stop, or until the supervisor is gone; returns the exit code, None to fall asleep."""
+    forked = False
     while True:
         try:
-            message = channel.recv_blocking(FOREVER_S)
+            message = channel.recv_blocking(boot.asleep_after_s)
         except TimeoutError:
+            if forked:
+                return None
             continue
         if message is None or message.get("type") == "stop":
             return EXIT_STOPPED
@@ -53,9 +56,10 @@ def serve(channel: Channel, host_class: type[Host], host_config: Mapping[str, An
             log.warning("a message of type %s is not for the worker server", message.get("type"))
             continue
         (fd,) = message["fds"]
-        pid = fork_worker(channel, fd, host_class, host_config)
+        pid = fork_worker(channel, fd, host_class, boot.host_config)
         os.close(fd)
         log.info("worker %s, epoch %s: pid %d", message["index"], message["epoch"], pid)
+        forked = True
         channel.send({"type": "spawned", "index": message["index"], "epoch": message["epoch"], "pid": pid})
 
 
@@ -91,15 +95,32 @@ def be_worker(fd: int, host_class: type[Host], host_config: Mapping[str, Any]) -
         os._exit(code)
 
 
+def fall_asleep(channel_fd: int, boot: Mapping[str, Any]) -> NoReturn:
+    """Give all memory back and wait for the next message as `hive.workers.dormant`."""
+    log.info("asleep until a worker is to be forked")
+    flush_logs()
+    boot_fd = os.memfd_create("hive-boot", 0)
+    os.write(boot_fd, json.dumps(boot).encode())
+    os.set_inheritable(boot_fd, True)
+    os.set_inheritable(channel_fd, True)
+    command = [sys.executable, "-P", "-m", "hive.workers.dormant"]
+    os.execv(sys.executable, [*command, "--channel-fd", str(channel_fd), "--boot-fd", str(boot_fd)])
+
+
 def main(arguments: list[str]) -> int:
     """Run the server; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m hive.workers.process", description="Hive's worker server.")
     parser.add_argument("--channel-fd", type=int, required=True, help="descriptor of the supervisor's control channel")
+    parser.add_argument("--boot-fd", type=int, help="descriptor of the boot message, when it was asleep")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole foreground group; the supervisor decides
     gc.disable()
     channel = connect_fd(options.channel_fd)
-    message = channel.recv_blocking(BOOT_WITHIN_S)
+    if options.boot_fd is None:
+        message = channel.recv_blocking(BOOT_WITHIN_S)
+    else:
+        message = json.loads(os.pread(options.boot_fd, os.fstat(options.boot_fd).st_size, 0))
+        os.close(options.boot_fd)
     if message is None:
         return EXIT_DIED
     try:
@@ -112,8 +133,12 @@ def main(arguments: list[str]) -> int:
         channel.send({"type": "fatal", "message": f"{type(error).__name__}: {error}"})
         return EXIT_CANNOT_BOOT
     gc.freeze()  # without a collection before: the holes that it leaves would be filled, and so copied, by each worker
-    channel.send({"type": "ready"})
-    return serve(channel, host_class, boot.host_config)
+    if options.boot_fd is None:
+        channel.send({"type": "ready"})
+    code = serve(channel, host_class, boot)
+    if code is None:
+        fall_asleep(options.channel_fd, message)
+    return code
 
 
 if __name__ == "__main__":

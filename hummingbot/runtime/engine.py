@@ -103,6 +103,8 @@ class WorkerEngine:
         self._venues = {venue["name"]: int(venue["index"]) for venue in services.venues}
         self._loader = ConfigLoader()
         self._rules: dict[InstrumentRules, TradingRule] = {}
+        for handler in [one for one in logging.getLogger().handlers if isinstance(one, ErrorCounter)]:
+            logging.getLogger().removeHandler(handler)  # each error counts once, however many engines a process has had
         logging.getLogger().addHandler(ErrorCounter())
 
     async def start(self, spec: StrategySpec, context: StrategyContext) -> HummingbotContext:

@@ -97,15 +97,14 @@ class Fleet:
         self.server_gone = False
         self.gate_epoch = 0
 
-    def start_server(self, host="tests.workers.tiny_host:TinyHost", **config):
+    def start_server(self, host="tests.workers.tiny_host:TinyHost", asleep_after_s=None, **config):
         self.server_channel, theirs = Channel.pair()
         command = [sys.executable, "-m", "hive.workers.process", "--channel-fd", str(theirs.fileno())]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         self.server = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=ROOT, env=environment)
         theirs.close()
-        self.server_channel.send(
-            {"type": "boot", "host": host, "host_config": config, "log_file": str(self.run_dir / "server.log")}
-        )
+        boot = {"type": "boot", "host": host, "host_config": config, "log_file": str(self.run_dir / "server.log")}
+        self.server_channel.send({**boot, "asleep_after_s": asleep_after_s})
 
     def spawn(self, index, epoch, strategies, **boot):
         channel, theirs = Channel.pair()
@@ -325,6 +324,21 @@ def test_a_killed_worker_takes_nobody_along_and_comes_back_with_the_next_epoch(f
     placed = len(second.gate.placed)
     fleet.wait_for(lambda: len(again.gate.placed) > 5 and len(second.gate.placed) > placed + 5, "orders of both")
     (fleet.run_dir / "wake.worker0.1").unlink()
+
+
+def test_an_idle_server_gives_its_memory_back_and_forks_again_when_asked(fleet):
+    fleet.start_server(asleep_after_s=0.2, megabytes=64)
+    first = fleet.spawn(0, 1, [("one", "trade", {})])
+    fleet.attach_gate(first)
+    fleet.wait_running(first, "one")
+    fleet.wait_for(lambda: memory_mb(fleet.server.pid)["Rss"] < 32, "the server asleep")
+    second = fleet.spawn(1, 1, [("two", "trade", {})])
+    fleet.attach_gate(second)
+    fleet.wait_running(second, "two")
+    fleet.wait_for(lambda: memory_mb(fleet.server.pid)["Rss"] < 32, "the server asleep again")
+    assert parent(second.pid) == os.getpid()
+    fleet.server_channel.send({"type": "stop"})
+    fleet.wait_for(lambda: fleet.server.poll() == 0, "the end of the server")
 
 
 def test_a_worker_ends_at_once_when_its_supervisor_is_gone(fleet):
