@@ -4,6 +4,7 @@ Imported by `host.py` after `environment.prepare()` has set the paths that Hummi
 server process, before any worker is forked.
 """
 
+import asyncio
 import importlib
 import logging
 from collections.abc import Iterable, Mapping
@@ -27,6 +28,7 @@ from hummingbot.runtime.connector import SharedExchange
 from hummingbot.runtime.context import HummingbotContext
 from hummingbot.runtime.errors import StrategyConfigError, UnknownVenue
 
+CHECKPOINT_EVERY_S = 60.0
 IGNORED_CLIENT_KEYS = {"anonymized_metrics_mode", "send_error_logs", "mqtt_bridge", "instance_id"}
 
 log = logging.getLogger(__name__)
@@ -103,6 +105,7 @@ class WorkerEngine:
         self._venues = {venue["name"]: int(venue["index"]) for venue in services.venues}
         self._loader = ConfigLoader()
         self._rules: dict[InstrumentRules, TradingRule] = {}
+        self._journals: dict[str, asyncio.Task[None]] = {}
         for handler in [one for one in logging.getLogger().handlers if isinstance(one, ErrorCounter)]:
             logging.getLogger().removeHandler(handler)  # each error counts once, however many engines a process has had
         logging.getLogger().addHandler(ErrorCounter())
@@ -122,6 +125,8 @@ class WorkerEngine:
         context.host_data = core
         context.on_reply = _on_reply
         await core.launch()
+        keep_checkpointing = _keep_checkpointing(core.trade_fill_db.db_path)
+        self._journals[spec.id] = context.create_task(keep_checkpointing, name="checkpoint")
         return core
 
     async def stop(self, context: StrategyContext) -> None:
@@ -129,6 +134,9 @@ class WorkerEngine:
         core = context.host_data
         if core is None:
             return
+        journal = self._journals.pop(context.id, None)
+        if journal is not None:
+            journal.cancel()
         await core.shutdown()
         if core.trade_fill_db is not None:
             core.trade_fill_db.engine.dispose()
@@ -169,6 +177,12 @@ class WorkerEngine:
                 **bounds,
             )
         return rule
+
+
+async def _keep_checkpointing(path: str) -> None:
+    while True:
+        await asyncio.sleep(CHECKPOINT_EVERY_S)
+        await asyncio.to_thread(recorder.checkpoint, path)
 
 
 def _on_reply(reply: Reply) -> None:

@@ -1,10 +1,11 @@
 """Keep each strategy's trades in the SQLite file that a stock instance of it would write.
 
 The databases are stock Hummingbot's, so an operator can go back to a stock instance with its history. They are
-journaled ahead (WAL) and synced by SQLite's own schedule, so that recording an event on the event loop never waits
-for the disk; after a power cut the last events may be missing here, never at the venue.
+journaled ahead (WAL), and what is in the journal is moved into the database from another thread: recording an event on
+the event loop never waits for the disk. After a power cut the last events may be missing here, never at the venue.
 """
 
+import logging
 import sqlite3
 
 from hummingbot.client.config.config_helpers import ClientConfigAdapter
@@ -16,7 +17,9 @@ from sqlalchemy.engine import Engine
 
 from hummingbot.runtime.singletons import claim_recorder_slot
 
-PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "temp_store=MEMORY", "cache_size=-256")
+log = logging.getLogger(__name__)
+
+PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "wal_autocheckpoint=0", "temp_store=MEMORY", "cache_size=-256")
 
 
 @event.listens_for(Engine, "connect")
@@ -26,6 +29,17 @@ def _tune(connection, record) -> None:
         for pragma in PRAGMAS:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
+
+
+def checkpoint(path: str) -> None:
+    """Move a database's journal into it, but for parts in use. Waits for the disk: never call it on the event loop."""
+    connection = sqlite3.connect(path, timeout=1.0)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    except sqlite3.OperationalError as error:
+        log.warning("%s: %s", path, error)
+    finally:
+        connection.close()
 
 
 def warm_up(config: ClientConfigAdapter) -> None:
