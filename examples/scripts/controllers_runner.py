@@ -16,7 +16,7 @@ class ControllersRunnerConfig(StrategyV2ConfigBase):
 class ControllersRunner(StrategyV2Base):
     """Leaves every decision to its controllers."""
 
-    closed_executors_buffer = 10  # of all closed ones a report is made at every tick; more are kept in the database
+    closed_executors_buffer = 5  # of all closed ones a report is made at every tick; more are kept in the database
 
     def create_actions_proposal(self) -> list[CreateExecutorAction]:
         """Return nothing: controllers create executors."""

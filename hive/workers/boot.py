@@ -8,7 +8,6 @@ from hive.workers.clock import ORDERS
 from hive.workers.errors import BootError
 from hive.workers.host import StrategySpec
 
-
 ASLEEP_AFTER_S = 20.0  # without a spawn; a fleet's start and the restart of several workers are well within it
 
 

@@ -9,6 +9,7 @@ it after a 503: only the venue ends it. A cancel of it waits in the gate and nev
 neither loses nor forgets it.
 """
 
+import asyncio
 import math
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -35,6 +36,7 @@ from hive.workers.host import WorkerServices
 from hummingbot.runtime.books import BookSource, SharedBooks
 
 UNKNOWN_EXCHANGE_ID = "UNKNOWN"
+FIRST_VERSION_POLL_S = 0.05
 BUYER_IS_MAKER = 1
 TRADE_EVENT = OrderBookEvent.TradeEvent
 ORDER_TYPES = {
@@ -324,6 +326,8 @@ class SharedExchange(ExchangePyBase):
 
     async def _get_last_traded_price(self, trading_pair: str) -> float:
         book = self.get_order_book(trading_pair)
+        while book.version < 0:  # the feed has the pair and waits for its first snapshot
+            await asyncio.sleep(FIRST_VERSION_POLL_S)
         price = book.last_trade_price
         return price if not math.isnan(price) else (book.get_price(True) + book.get_price(False)) / 2
 

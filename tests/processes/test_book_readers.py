@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 
-import forks
 import numpy as np
 import pytest
-
 from hive.shm.book import BookDirectory, BookReader, BookTable, BookWriter, books_size
 from hive.shm.broadcast import BroadcastReader, BroadcastWriter, broadcast_size
+
+import forks
 from hive.shm.instruments import BookSnapshot, InstrumentRules, Trade
 from hive.shm.segment import Segment, segment_name
 

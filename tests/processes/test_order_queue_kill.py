@@ -20,9 +20,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import forks
 import pytest
 
+import forks
 from hive.shm.channel import Channel
 from hive.shm.errors import QueueWedged
 from hive.shm.link import Link

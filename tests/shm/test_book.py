@@ -8,7 +8,6 @@ from math import isnan
 
 import numpy as np
 import pytest
-
 from hive.shm.book import (
     EMPTY,
     HALTED,
@@ -21,6 +20,7 @@ from hive.shm.book import (
     BookWriter,
     books_size,
 )
+
 from hive.shm.errors import LayoutMismatch, NotRepresentable, ShmError, TableFull
 from hive.shm.instruments import InstrumentRules
 from hive.shm.layout import BOOK_VERSION

@@ -4,8 +4,8 @@ import random
 
 import numpy as np
 import pytest
-
 from hive.shm.broadcast import BUYER_IS_MAKER, BroadcastReader, BroadcastWriter, broadcast_size
+
 from hive.shm.errors import LayoutMismatch, ShmError
 from hive.shm.instruments import Trade
 from hive.shm.layout_dtypes import DTYPES

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from hive.shm.atomics import compiled_layout
 
 from hive.shm import layout
-from hive.shm.atomics import compiled_layout
 from hive.shm.errors import LayoutMismatch
 from hive.shm.layout_dtypes import DTYPES
 from hive.shm.segment import Segment

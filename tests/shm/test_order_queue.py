@@ -4,10 +4,10 @@ import os
 import random
 import signal
 
-import forks
 import pytest
-
 from hive.shm.atomics import OwnerWord
+
+import forks
 from hive.shm.errors import LayoutMismatch, MessageTooLarge, QueueWedged, SegmentMissing, ShmError
 from hive.shm.order_queue import (
     _OWNER,

@@ -5,10 +5,10 @@ import re
 import resource
 import signal
 
-import forks
 import pytest
-
 from hive.shm.atomics import monotonic_ns
+
+import forks
 from hive.shm.errors import LayoutMismatch, SegmentExists, SegmentMissing, ShmFull
 from hive.shm.layout import MAGIC
 from hive.shm.segment import (
