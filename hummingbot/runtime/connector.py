@@ -24,6 +24,7 @@ from hummingbot.core.data_type.order_book import OrderBook
 from hummingbot.core.data_type.trade_fee import DeductedFromReturnsTradeFee, TokenAmount, TradeFeeBase
 from hummingbot.core.event.events import OrderBookEvent, OrderBookTradeEvent
 from hummingbot.core.network_iterator import NetworkStatus
+from hummingbot.core.utils.async_utils import safe_ensure_future
 from hummingbot.runtime.order_book import SharedOrderBook
 
 from hive.shm.ids import ORDER_ID_MAX, order_prefix
@@ -37,6 +38,7 @@ from hummingbot.runtime.books import BookSource, SharedBooks
 
 UNKNOWN_EXCHANGE_ID = "UNKNOWN"
 FIRST_VERSION_POLL_S = 0.05
+NO_SUCH_ORDER = -2011  # the venue's code
 BUYER_IS_MAKER = 1
 TRADE_EVENT = OrderBookEvent.TradeEvent
 ORDER_TYPES = {
@@ -253,9 +255,14 @@ class SharedExchange(ExchangePyBase):
         super().restore_tracking_states(saved_states)
         for order in list(self._order_tracker.active_orders.values()):
             if order.client_order_id.startswith(self._prefix):
-                self._orders.cancel(self.venue, order.trading_pair, order.client_order_id)
+                safe_ensure_future(self._end_restored(order))
             else:
                 self._order_tracker.stop_tracking_order(order.client_order_id)
+
+    async def _end_restored(self, order: InFlightOrder) -> None:
+        reply = await self._orders.cancel(self.venue, order.trading_pair, order.client_order_id)
+        if reply.kind is ReplyKind.CANCEL_FAILED and reply.code == NO_SUCH_ORDER:
+            self._update(order, reply, OrderState.CANCELED)  # the venue has forgotten it, or never knew it
 
     def tick(self, timestamp: float) -> None:
         """Do nothing: the gate polls for all."""

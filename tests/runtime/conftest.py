@@ -56,6 +56,7 @@ class Venue:
 
     link: Link
     hold: bool = False
+    forgets: bool = False
     refuse: str = ""
     orders: dict = field(default_factory=dict)
     placed: list = field(default_factory=list)
@@ -90,7 +91,9 @@ class Venue:
     def cancel(self, intent):
         self.cancelled.append(intent.client_order_id)
         order = self.orders.get(intent.client_order_id, intent)
-        if not self.hold:
+        if self.forgets:
+            self.say(order, ReplyKind.CANCEL_FAILED, code=-2011, text="Unknown order sent.")
+        elif not self.hold:
             self.say(order, ReplyKind.CANCELLED)
 
     def say(self, intent, kind, **values):

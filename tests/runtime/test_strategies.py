@@ -6,14 +6,16 @@ from decimal import Decimal
 import pytest
 from hummingbot.client.hummingbot_application import HummingbotApplication
 from hummingbot.connector.markets_recorder import MarketsRecorder
-from hummingbot.core.data_type.common import TradeType
+from hummingbot.core.data_type.common import OrderType, TradeType
+from hummingbot.core.data_type.in_flight_order import InFlightOrder
 from hummingbot.core.event.event_forwarder import SourceInfoEventForwarder
 from hummingbot.core.event.events import MarketEvent, OrderFilledEvent
 from hummingbot.core.rate_oracle.rate_oracle import RateOracle
 from hummingbot.model.trade_fill import TradeFill
 
 from hive.shm.ids import parse_order_id, strategy_tag
-from hive.shm.messages import OrderType, ReplyKind, Side
+from hive.shm.messages import OrderType as IntentOrderType
+from hive.shm.messages import ReplyKind, Side
 from hummingbot.runtime.connector import TRADE_EVENT
 from hummingbot.runtime.errors import StrategyConfigError, UnknownVenue
 
@@ -40,7 +42,7 @@ async def test_a_v1_strategy_places_through_its_real_starter_and_sees_its_fill(s
     await stage.tick(3)
     assert {(order.side, order.price) for order in stage.venue.placed} == {(Side.BUY, 99), (Side.SELL, 101)}
     bid = next(order for order in stage.venue.placed if order.side is Side.BUY)
-    assert bid.order_type is OrderType.LIMIT_MAKER
+    assert bid.order_type is IntentOrderType.LIMIT_MAKER
     assert bid.book_version >= 0
     stage.venue.fill(bid)
     await stage.settle()
@@ -133,6 +135,20 @@ async def test_an_unknown_fate_leaves_the_order_open_until_the_venue_ends_it(sta
     await stage.settle()
     assert [event.order_id for event in events(stage.cores["a"], OrderFilledEvent)] == [late.client_order_id]
     assert set(connector.in_flight_orders) == {stage.venue.placed[1].client_order_id}
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_orders_of_an_earlier_run_are_ended_before_the_strategy_trades(stage, known):
+    stage.venue.forgets = not known
+    await stage.start("again", "v1", "pure_market_making", PMM)
+    connector = stage.cores["again"].host_data.connectors["binance"]
+    name = f"{connector.client_order_id_prefix}left-open"
+    order = InFlightOrder(name, "BTC-USDT", OrderType.LIMIT, TradeType.BUY, Decimal(1), 1.0, Decimal(90))
+    stage.cores["again"].run(lambda: connector.restore_tracking_states({name: order.to_json()}))
+    assert name in connector.in_flight_orders
+    await stage.settle()
+    assert stage.venue.cancelled == [name]
+    assert name not in connector.in_flight_orders
 
 
 async def test_a_rejected_order_is_an_ordinary_order_failure(stage):
