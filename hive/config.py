@@ -22,6 +22,7 @@ from hive.gate.errors import EndpointRefused
 from hive.gate.venue import check_endpoint
 from hive.installation import Installation, sendable
 from hive.shm import ids
+from hive.sim.faults import Faults, parse_fault
 
 VENUE_KINDS = ("binance",)
 QUOTA_LATER = ("max_api_weight_per_minute", "priority_level", "weight")  # accepted, without effect yet
@@ -225,6 +226,11 @@ class _Loader:
         if kind not in VENUE_KINDS:
             self._problem(place, f"must be one of {', '.join(VENUE_KINDS)}: Hive speaks no other venue's protocol yet")
         if isinstance(venue, _Sim):
+            for number, text in enumerate(venue.faults):
+                try:
+                    Faults().add(*parse_fault(text), now_ns=0)
+                except ValueError as error:
+                    self._problem(f"{place}.faults.{number}", str(error))
             return values.SimVenue(
                 name, kind, venue.seed, venue.rate, venue.symbols, tuple(venue.faults), venue.recv_window_ms
             )

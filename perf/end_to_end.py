@@ -100,6 +100,7 @@ def measure(args: Args) -> Outcome:
         f"simulator, not counted: CPU {sim[0]['cpu_seconds']} s, PSS {sim[0]['pss_mb']} MB",
         f"order latency {report['order_latency_us']} us; book latency {report['book_latency_us']} us",
     ]
+    report["config_path"] = Path(report["config_path"]).name
     lines += [f"logged: {line}" for line in logs.splitlines() if " ERROR " in line]
     return Outcome(values, {"report": report}, lines)
 

@@ -18,6 +18,13 @@ from hive.shm.ids import parse_order_id, strategy_tag
 EXAMPLES = Path(__file__).parents[1] / "examples"
 HIVE = [str(Path(sys.executable).with_name("hive"))]
 PATIENCE_S = 60.0
+ENDS = {
+    "FILLED": "filled",
+    "BuyOrderCompleted": "filled",
+    "SellOrderCompleted": "filled",
+    "CANCELED": "cancelled",
+    "OrderCancelled": "cancelled",
+}
 
 
 def wait_until[T](condition: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
@@ -128,12 +135,25 @@ class FleetRun:
             by_tag.setdefault(parsed[1] if parsed else "?", []).append(order)
         return by_tag
 
+    def seen_orders(self, strategy: str) -> set[tuple[str, str, str]]:
+        """Return (client order id, exchange order id, end) of every order in a strategy's own database."""
+        rows = self._select(strategy, 'SELECT id, exchange_order_id, last_status FROM "Order"')
+        return {(order, exchange, ENDS.get(status, status)) for order, exchange, status in rows}
+
     def seen_fills(self, strategy: str) -> set[tuple[str, str]]:
         """Return (client order id, trade id) of every fill in a strategy's own database."""
+        rows = self._select(strategy, "SELECT order_id, exchange_trade_id FROM TradeFill")
+        return {(order, str(trade)) for order, trade in rows}
+
+    def _select(self, strategy: str, query: str) -> list[tuple]:
         database = self.folder / "state" / "hive" / self.name / "data" / f"{strategy}.sqlite"
         with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-            rows = connection.execute("SELECT order_id, exchange_trade_id FROM TradeFill").fetchall()
-        return {(order, str(trade)) for order, trade in rows}
+            return connection.execute(query).fetchall()
+
+
+def ends_of(orders: list[dict]) -> set[tuple[str, str, str]]:
+    """Return (client order id, exchange order id, end) of orders that the exchange recorded and has ended."""
+    return {(order["clientOrderId"], str(order["orderId"]), ENDS[order["status"]]) for order in orders}
 
 
 def fills_of(orders: list[dict]) -> set[tuple[str, str]]:

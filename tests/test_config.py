@@ -306,3 +306,9 @@ def test_another_root_can_be_named(root, tmp_path_factory):
     assert load_fleet(elsewhere, root=root).strategies[0].config["trading_pair"] == "ETH-USDT"
     with pytest.raises(ConfigError, match=r"there is no conf/scripts/quoter\.yml"):
         load_fleet(elsewhere)
+
+
+def test_a_fault_of_the_simulated_exchange_is_checked(root):
+    problems = problems_of(root, "venues: {binance: {mode: sim, faults: [nonsense]}}\n" + ONE)
+    assert len(problems) == 1
+    assert problems[0].startswith("fleet.yml: venues.binance.faults.0: fault must be one of drop, stall,")

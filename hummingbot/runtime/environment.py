@@ -49,6 +49,7 @@ def prepare(root: Path, data: Path, venues: list[str]) -> None:
     Raises:
         UnknownVenue: Hummingbot has no connector of that name.
     """
+    sys.dont_write_bytecode = True  # the root is the operator's: nothing is written there
     data.mkdir(parents=True, exist_ok=True)
     hummingbot.set_prefix_path(str(root))
     hummingbot.set_data_path(str(data))
