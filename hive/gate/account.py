@@ -84,6 +84,10 @@ class Account:
         order = self.ledger.get(intent.client_order_id)
         placing = intent.kind is IntentKind.PLACE
         if order is not None and intent.kind is IntentKind.CANCEL:
+            if worker_epoch > order.worker_epoch:  # a later life of its worker: it may have heard of none of the fills
+                order.worker_epoch = worker_epoch
+                for reply in self.ledger.replay(order)[:-1]:
+                    self._reply(tag, reply)
             self.cancel(order)
         elif order is not None:
             if placing:

@@ -40,19 +40,19 @@ async def close_out(
             cancel_at_ns = now + CANCEL_AGAIN_NS
             for order in account.ledger.open_orders():
                 account.cancel(order)
+        left = None
         unsettled = [order for order in account.ledger.open_orders() if cancel or order.state is not State.ACKED]
         if not unsettled:
             try:
                 left = await _ours(account, fleet_id)
             except VenueError as error:
                 log.warning("%s: the open orders could not be read: %s", account.venue.name, error)
-                left = None
             if left is not None and (not left or not cancel):
                 return len(left)
             for state in left or ():
                 _take_back(account, state, now_ns())
         if now_ns() >= deadline_ns:
-            return sum(1 for _ in account.ledger.open_orders())
+            return max(sum(1 for _ in account.ledger.open_orders()), len(left or ()))
         await asyncio.sleep(LOOK_S if unsettled else 10 * LOOK_S)
 
 

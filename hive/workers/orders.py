@@ -186,14 +186,16 @@ class OrderRouter:
         if self._link is None or self._wedged:
             return
         try:
-            while payloads := self._link.poll():
-                self._arrived.extend(payloads)
-                while self._arrived:  # what one reply raises must not lose those behind it
-                    self._on_reply(unpack(self._arrived.popleft()))
+            while self._arrived or self._poll():  # what one reply raises must not hold back those behind it
+                self._on_reply(unpack(self._arrived.popleft()))
         except QueueWedged:
             self._note_wedged()
             return
         self._flush()
+
+    def _poll(self) -> bool:
+        self._arrived.extend(self._link.poll())
+        return bool(self._arrived)
 
     def check_books(self) -> int:
         """Cancel what rests on books that are not live for too long; returns how many cancels that were."""

@@ -177,9 +177,9 @@ class Worker:
         while (message := await self._channel.recv()) is not None:
             try:
                 self._on_message(message)
-            except (ShmError, OSError, KeyError) as error:
+            except Exception as error:  # a worker that no longer listens could not even be stopped
                 text = f"message {message.get('type')}: {type(error).__name__}: {error}"
-                log.error("%s", text)
+                log.exception("%s", text)
                 self._channel.send({"type": "event", "level": "error", "text": f"worker {self._boot.index}: {text}"})
         self._end_orphaned()
 

@@ -29,6 +29,7 @@ from hummingbot.runtime.context import HummingbotContext
 from hummingbot.runtime.errors import StrategyConfigError, UnknownVenue
 
 CHECKPOINT_EVERY_S = 60.0
+CANCEL_AGAIN_S = 1.0
 IGNORED_CLIENT_KEYS = {"anonymized_metrics_mode", "send_error_logs", "mqtt_bridge", "instance_id"}
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class WorkerEngine:
             make_connector=self._make_connector,
             prepare_markets=self._prepare_markets,
             tick_interval_s=(spec.tick_interval_ms or self._services.tick_interval_ns * 1e-6) / 1000,
-            stop_requested=lambda: self._services.scheduler.pause(context, "the strategy asked to be stopped"),
+            stop_requested=lambda: self._stop_requested(context),
         )
         context.host_data = core
         context.on_reply = _on_reply
@@ -140,6 +141,13 @@ class WorkerEngine:
         await core.shutdown()
         if core.trade_fill_db is not None:
             core.trade_fill_db.engine.dispose()
+
+    def _stop_requested(self, context: StrategyContext) -> None:
+        services = self._services
+        services.scheduler.pause(context, "the strategy asked to be stopped")
+        services.orders.cancel_all(context)
+        # Orders whose tasks have not had their first step yet come after this.
+        services.loop.call_later(CANCEL_AGAIN_S, services.orders.cancel_all, context)
 
     def _make_connector(
         self, core: HummingbotContext, name: str, trading_pairs: list[str], trading_required: bool

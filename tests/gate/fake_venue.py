@@ -174,8 +174,8 @@ class AccountBench:
         )
         return order
 
-    def ask(self, kind: IntentKind, order: str) -> None:
-        self.account.handle(Intent(kind, 0, "BTC-USDT", order, created_ns=self.clock.now), TAG, 1)
+    def ask(self, kind: IntentKind, order: str, worker_epoch: int = 1) -> None:
+        self.account.handle(Intent(kind, 0, "BTC-USDT", order, created_ns=self.clock.now), TAG, worker_epoch)
 
     async def settle(self) -> None:
         """Let every task run that can."""

@@ -165,6 +165,21 @@ async def test_a_refused_cancel_of_an_order_that_ended_tells_its_end_alone(bench
     assert bench.kinds(order) == ["ACKED", "FILL", "FILLED"]
 
 
+async def test_a_later_life_of_a_worker_is_told_the_fills_that_it_may_have_missed_once(bench):
+    order = bench.place("1")
+    await bench.settle()
+    bench.venue.script["cancel"].append(Refused(-2011, "Unknown order sent."))
+    bench.venue.orders[order] = live(order, OrderStatus.FILLED, "1")
+    bench.venue.fills[bench.account.ledger.get(order).exchange_order_id] = [trade(3)]
+    bench.ask(IntentKind.CANCEL, order)
+    await bench.settle()
+    told = len(bench.kinds(order))
+    bench.ask(IntentKind.CANCEL, order, worker_epoch=2)
+    bench.ask(IntentKind.CANCEL, order, worker_epoch=2)
+    await bench.settle()
+    assert bench.kinds(order)[told:] == ["FILL", "FILLED", "FILLED"]
+
+
 async def test_orders_wait_while_the_venue_is_closed_and_keep_their_order(bench):
     bench.venue.wait_ns = SECOND
     orders = [bench.place(str(number)) for number in range(5)]
