@@ -152,14 +152,14 @@ async def test_orders_of_an_earlier_run_are_ended_before_the_strategy_trades(sta
 
 
 async def test_a_strategy_that_asks_to_be_stopped_leaves_no_order_behind(stage):
-    await stage.start("a", "v1", "pure_market_making", PMM)
+    await stage.start("quitter", "v1", "pure_market_making", PMM)
     await stage.tick(3)
-    context = stage.cores["a"]
+    context = stage.cores["quitter"]
     assert len(context.host_data.connectors["binance"].in_flight_orders) == 2
     context.run(lambda: HummingbotApplication.main_application().stop())
     await stage.settle()
     assert set(stage.venue.cancelled) == {order.client_order_id for order in stage.venue.placed}
-    assert stage.states[-1] == ("a", "paused", "the strategy asked to be stopped")
+    assert stage.states[-1] == ("quitter", "paused", "the strategy asked to be stopped")
 
 
 async def test_a_rejected_order_is_an_ordinary_order_failure(stage):
