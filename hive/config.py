@@ -61,6 +61,7 @@ class _RateLimiting(_Model):
     global_orders_per_second: float | None = Field(None, gt=0)
     per_strategy_orders_per_second: float | None = Field(None, gt=0)
     adaptive_throttling: bool = False
+    feed_share: float = Field(0.4, gt=0, lt=1)
 
 
 class _Monitoring(_Model):
@@ -70,14 +71,21 @@ class _Monitoring(_Model):
 
 
 class _Feed(_Model):
-    depth: int = Field(50, ge=1, le=1000)
+    depth: int = Field(50, ge=5, le=1000)
+    depths: dict[str, Annotated[int, Field(ge=5, le=1000)]] = {}
     versions: int = Field(8, ge=2, le=64)
     instruments: int = Field(64, ge=1, le=4096)
     trades: int = Field(8192, ge=64, le=1 << 20)
+    candles: int = Field(1000, ge=100, le=10_000)
+    audit_interval_s: float = Field(300.0, ge=0)
+    rules_interval_s: float = Field(600.0, ge=1)
+    linger_s: float = Field(10.0, ge=0)
+    lock_memory: Literal["auto", "on", "off"] = "auto"
+    huge_pages: Literal["auto", "on", "off"] = "auto"
 
 
 class _OnStale(_Model):
-    stale_after_ms: int = Field(1000, ge=50)
+    stale_after_ms: int = Field(80, ge=30)
     cancel_after_ms: int | None = Field(1000, ge=0)
     mode: Literal["cancel", "hold"] = "cancel"
 
@@ -90,6 +98,14 @@ class _Sim(_Model):
     symbols: int | None = Field(None, ge=1)
     faults: list[str] = []
     recv_window_ms: int = Field(5000, ge=1, le=60_000)
+    record: str | None = None
+
+
+class _Replay(_Model):
+    mode: Literal["replay"]
+    kind: str | None = None
+    file: str
+    speed: float = Field(1.0, ge=0)
 
 
 class _Live(_Model):
@@ -101,6 +117,7 @@ class _Live(_Model):
     api_key_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     api_secret_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     recv_window_ms: int = Field(5000, ge=1, le=60_000)
+    record: str | None = None
 
 
 class _Quota(_Model):
@@ -134,7 +151,7 @@ class _File(_Model):
     feed: _Feed = _Feed()
     on_stale: _OnStale = _OnStale()
     on_crash: Literal["cancel", "keep"] = "cancel"
-    venues: dict[str, Annotated[_Sim | _Live, Field(discriminator="mode")]] = {}
+    venues: dict[str, Annotated[_Sim | _Live | _Replay, Field(discriminator="mode")]] = {}
     strategies: list[_Entry] = []
 
 
@@ -220,7 +237,7 @@ class _Loader:
             self._problem("name", f"must be 1 to 32 of a-z, 0-9, '-' and '_', was {name!r}")
         return name
 
-    def _venue(self, name: str, venue: _Sim | _Live) -> values.SimVenue | values.LiveVenue:
+    def _venue(self, name: str, venue: _Sim | _Live | _Replay) -> values.Venue:
         place = f"{self._path.name}: venues.{name}"
         kind = venue.kind or name
         if kind not in VENUE_KINDS:
@@ -232,14 +249,30 @@ class _Loader:
                 except ValueError as error:
                     self._problem(f"{place}.faults.{number}", str(error))
             return values.SimVenue(
-                name, kind, venue.seed, venue.rate, venue.symbols, tuple(venue.faults), venue.recv_window_ms
+                name,
+                kind,
+                venue.seed,
+                venue.rate,
+                venue.symbols,
+                tuple(venue.faults),
+                venue.recv_window_ms,
+                record=self._recording(venue.record),
             )
+        if isinstance(venue, _Replay):
+            file = self._path.parent / venue.file
+            if not file.is_file():
+                self._problem(f"{place}.file", f"there is no {file}")
+            return values.ReplayVenue(name, kind, file.absolute(), venue.speed)
         for key in ("rest_url", "ws_url", "ws_api_url"):
             try:
                 check_endpoint(getattr(venue, key))
             except EndpointRefused as refused:
                 self._problem(f"{place}.{key}", str(refused))
-        return values.LiveVenue(name, kind, **venue.model_dump(exclude={"mode", "kind"}))
+        options = venue.model_dump(exclude={"mode", "kind", "record"})
+        return values.LiveVenue(name, kind, **options, record=self._recording(venue.record))
+
+    def _recording(self, file: str | None) -> Path | None:
+        return None if file is None else (self._path.parent / file).absolute()
 
     def _strategies(self, file: _File, installation: Installation) -> list[StrategyConfig]:
         made: list[StrategyConfig] = []
@@ -372,7 +405,7 @@ def _validated(raw: Mapping[str, Any], file: str) -> tuple[_File | None, list[st
 
 
 def _place(loc: tuple[str | int, ...]) -> str:
-    if loc[0] == "venues" and len(loc) > 2 and loc[2] in ("sim", "live"):
+    if loc[0] == "venues" and len(loc) > 2 and loc[2] in ("sim", "live", "replay"):
         loc = loc[:2] + loc[3:]  # pydantic's name of the chosen model
     return ".".join(map(str, loc))
 

@@ -28,11 +28,15 @@ class MultiplexerConfig:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitingConfig:
-    """Orders per second, None for the venue's own limits alone."""
+    """Orders per second, None for the venue's own limits alone.
+
+    `feed_share` is the part of a venue's request weight that is kept for the feed.
+    """
 
     global_orders_per_second: float | None = None
     per_strategy_orders_per_second: float | None = None
     adaptive_throttling: bool = False
+    feed_share: float = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,26 @@ class MonitoringConfig:
 
 @dataclass(frozen=True, slots=True)
 class FeedConfig:
-    """Books in shared memory: levels per side, versions kept, room for instruments and for trades per venue."""
+    """Market data in shared memory.
+
+    depth: levels per side; depths: where a pair has its own number. versions: books kept per instrument. instruments,
+    trades: room per venue. candles: kept per series. audit_interval_s: how often each book is compared with a fresh
+    snapshot, 0 never. rules_interval_s: how often the venue's rules are read again. linger_s: how long an instrument
+    stays subscribed after its last reader left. lock_memory, huge_pages: "auto" (if allowed), "on" (or do not start),
+    "off".
+    """
 
     depth: int = 50
+    depths: Mapping[str, int] = field(default_factory=dict)
     versions: int = 8
     instruments: int = 64
     trades: int = 8192
+    candles: int = 1000
+    audit_interval_s: float = 300.0
+    rules_interval_s: float = 600.0
+    linger_s: float = 10.0
+    lock_memory: str = "auto"
+    huge_pages: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +79,7 @@ class OnStale:
     `cancel_after_ms` None: resting orders are kept.
     """
 
-    stale_after_ms: int = 1000
+    stale_after_ms: int = 80
     cancel_after_ms: int | None = 1000
 
 
@@ -77,6 +95,7 @@ class SimVenue:
     faults: tuple[str, ...] = ()
     recv_window_ms: int = 5000
     mode: str = "sim"
+    record: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +111,22 @@ class LiveVenue:
     api_secret_env: str
     recv_window_ms: int = 5000
     mode: str = "live"
+    record: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayVenue:
+    """A venue played from a recording of its market data; it takes no orders. `speed` 0: as fast as possible."""
+
+    name: str
+    kind: str
+    file: Path
+    speed: float = 1.0
+    mode: str = "replay"
+    record: None = None
+
+
+type Venue = SimVenue | LiveVenue | ReplayVenue
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +175,6 @@ class FleetConfig:
     feed: FeedConfig
     on_stale: OnStale
     on_crash: str
-    venues: tuple[SimVenue | LiveVenue, ...]
+    venues: tuple[Venue, ...]
     strategies: tuple[StrategyConfig, ...]
     notices: tuple[str, ...] = ()

@@ -46,7 +46,7 @@ class WorkerBoot:
     venues: tuple[Mapping[str, Any], ...]
     tick_interval_ns: int = 100_000_000
     scheduler: str = "round_robin"
-    stale_after_ms: float = 1000
+    stale_after_ms: float = 80
     cancel_after_ms: float | None = 1000
     cpu: int | None = None
     slow_callback_ms: float = 250
