@@ -6,6 +6,7 @@ level), so a glob would give its modules the wrong names.
 Environment:
     HIVE_BUILD_ONLY  comma-separated prefixes of dotted names; builds those alone and skips sources that do not exist
     HIVE_CHECKED=1   turns Cython's run-time checks on, in a build folder of its own (build/checked)
+    HIVE_PURE_PYTHON=1  builds nothing: the tree will run on the twins in pure Python (hive/pure.py)
 """
 
 import os
@@ -101,7 +102,7 @@ class BuildExt(build_ext):
     """Builds the extensions, then records what they were built against in hive/_build_info.py."""
 
     def run(self) -> None:
-        if not self.extensions:
+        if not self.extensions and not PURE:
             return
         path = (ROOT if self.inplace else Path(self.build_lib)) / "hive" / "_build_info.py"
         if not os.environ.get("HIVE_BUILD_ONLY"):
@@ -115,6 +116,7 @@ class BuildExt(build_ext):
             f'CYTHON = "{Cython.__version__}"',
             f'NUMPY = "{numpy.__version__}"',
             f"CHECKED = {CHECKED}",
+            f"PURE = {PURE}",
         ]
         path.parent.mkdir(parents=True, exist_ok=True)
         written = path.with_suffix(f".{os.getpid()}")
@@ -123,6 +125,7 @@ class BuildExt(build_ext):
 
 
 CHECKED = os.environ.get("HIVE_CHECKED", "") not in ("", "0")
+PURE = os.environ.get("HIVE_PURE_PYTHON", "") not in ("", "0")
 BUILD_BASE = "build/checked" if CHECKED else "build/plain"
 DIRECTIVES = {
     "language_level": 3,
@@ -135,7 +138,7 @@ DIRECTIVES = {
 }
 
 os.chdir(ROOT)
-EXTENSIONS = selected()
+EXTENSIONS = [] if PURE else selected()
 require_hummingbot_sources(EXTENSIONS)
 setup(
     packages=PACKAGES,
