@@ -1,10 +1,16 @@
 """Binance spot's market data: URLs, subscriptions and the shapes of its messages.
 
     depthUpdate  {"e": "depthUpdate", "E": ms, "s": symbol, "U": first id, "u": last id, "b": [[p, q]...], "a": [...]}
+                 derivatives also have "pu", the last id of the message before
     trade        {"e": "trade", "E": ms, "s": symbol, "t": id, "p": price, "q": amount, "T": ms, "m": buyer is maker}
+    kline        {"e": "kline", "E": ms, "s": symbol, "k": {"t": open ms, "T": close ms, "i": interval, "o": price...}}
+    shutdown     {"e": "serverShutdown", "E": ms}: the connection closes within 10 minutes
     answer       {"result": null, "id": n}, {"error": {"code": c, "msg": text}, "id": n}
     GET depth    {"lastUpdateId": id, "bids": [[p, q]...], "asks": [...]}
+    GET klines   [[open ms, o, h, l, c, volume, close ms, quote volume, trades, taker base, taker quote, unused]...]
     refusal      {"code": -1121, "msg": "Invalid symbol."}
+
+In a combined stream each of the first four is the "data" of {"stream": name, "data": {...}}.
 
 Request weight of GET depth by levels: up to 100: 5, 500: 25, 1000: 50, 5000: 250. A book starts with the cheapest size
 that holds twice the published depth, so that a start with many instruments stays small; one whose market moves past its
@@ -13,26 +19,119 @@ snapshot asks for the next size, and soon stops asking.
 Source: Binance spot API documentation: WebSocket streams, general endpoints, market data endpoints.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
-from json import dumps
 from math import isfinite
-from typing import Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
-import ujson
+from msgspec import UNSET, DecodeError, Meta, Raw, Struct
+from msgspec.json import Decoder, encode
 
 from hive.feed.errors import MalformedMessage, VenueRefused
-from hive.feed.venue import Answer, DepthSnapshot, Diff, HttpAnswer, Request, TradeEvent
+from hive.feed.venue import Answer, CandleEvent, DepthSnapshot, Diff, Event, HttpAnswer, Notice, Request, TradeEvent
 from hive.shm.instruments import InstrumentRules
 
 DEPTH_WEIGHTS = {100: 5, 500: 25, 1_000: 50, 5_000: 250}
 RULES_WEIGHT = 20
+KLINES_WEIGHT = 2
+MOST_KLINES = 1_000
 SYMBOLS_PER_RULES_REQUEST = 100  # keeps the URL below 2 kB
 LONGEST_MESSAGE = 1 << 20  # a diff of 5,000 levels on both sides is about 300 kB
 MOST_INT = (1 << 63) - 1
 MOST_MS = MOST_INT // 1_000_000
+NS_PER_MS = 1_000_000
 PLAIN_EXPONENT = Decimal(1)
+INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
+KINDS = ("depthUpdate", "trade", "kline", "serverShutdown")
+
+Count = Annotated[int, Meta(ge=0, le=MOST_INT)]
+Ms = Annotated[int, Meta(ge=0, le=MOST_MS)]
+Shape = TypeVar("Shape")
+
+
+class _Depth(Struct, tag="depthUpdate", tag_field="e", gc=False):
+    E: Ms
+    s: str
+    U: Count
+    u: Count
+    b: Raw  # the book reads the levels
+    a: Raw
+    pu: Annotated[int, Meta(ge=-1, le=MOST_INT)] = -1
+
+
+class _Trade(Struct, tag="trade", tag_field="e", gc=False):
+    s: str
+    t: Count
+    p: str
+    q: str
+    T: Ms
+    m: bool
+
+
+class _Candle(Struct, gc=False):
+    t: Ms
+    T: Ms
+    i: str
+    o: str
+    c: str
+    h: str
+    l: str  # noqa: E741  the venue's name
+    v: str
+    n: Count
+    x: bool
+    q: str
+    V: str
+    Q: str
+
+
+class _Kline(Struct, tag="kline", tag_field="e", gc=False):
+    s: str
+    k: _Candle
+
+
+class _Shutdown(Struct, tag="serverShutdown", tag_field="e", gc=False):
+    pass
+
+
+Message = _Depth | _Trade | _Kline | _Shutdown
+
+
+class _Enveloped(Struct, gc=False):
+    stream: str
+    data: Message
+
+
+class _Other(Struct, gc=False):
+    """Everything else: an event of a kind that the feed does not use, or an answer."""
+
+    e: Any = UNSET
+    id: Any = UNSET
+    result: Any = UNSET
+    error: Any = UNSET
+    code: Any = UNSET
+    msg: Any = ""
+    stream: Any = UNSET
+    data: Any = UNSET
+
+
+class _Refusal(Struct, gc=False):
+    code: int = 0
+    msg: str = ""
+
+
+class _Snapshot(Struct):
+    lastUpdateId: Count  # noqa: N815  the venue's name
+    bids: Raw
+    asks: Raw
+
+
+class _Rules(Struct):
+    symbols: list[Any]
+
+
+# open ms, open, high, low, close, volume, close ms, quote volume, trades, taker base, taker quote, unused
+_History = tuple[Ms, str, str, str, str, str, Ms, str, Count, str, str, Any]
 
 
 class BinanceSpot:
@@ -42,50 +141,57 @@ class BinanceSpot:
     control_interval_s = 0.25  # 5 messages per second is the limit, pongs included
     request_weight_per_minute = 6_000
     weight_header = "X-MBX-USED-WEIGHT-1M"
+    intervals = INTERVALS
+    checksum_levels = 0
+    renewal_s: float | None = None  # market streams need no key
 
     def __init__(self, rest_url: str) -> None:
         self._api = rest_url.rstrip("/") + "/api/v3"
+        self._message: Callable[[bytes], Message] = Decoder(Message).decode
+        self._enveloped = Decoder(_Enveloped)
+        self._other = Decoder(_Other)
+        self._refusal = Decoder(_Refusal)
+        self._snapshot = Decoder(_Snapshot)
+        self._rules = Decoder(_Rules)
+        self._history = Decoder(list[_History])
 
     def symbol(self, pair: str) -> str:
         """Return the venue's symbol of "BTC-USDT"."""
         return pair.replace("-", "").upper()
 
-    def streams(self, symbol: str) -> Sequence[str]:
-        """Return the diff and trade streams of a symbol."""
+    def streams(self, symbol: str, kind: str = "") -> Sequence[str]:
+        """Return the streams of a symbol: kind "book", "trades", "candles:1m"; "" for book and trades."""
         name = symbol.lower()
-        return (f"{name}@depth@100ms", f"{name}@trade")
+        if kind == "book":
+            return (f"{name}@depth@100ms",)
+        if kind == "trades":
+            return (f"{name}@trade",)
+        if kind == "":
+            return (f"{name}@depth@100ms", f"{name}@trade")
+        family, _, interval = kind.partition(":")
+        if family == "candles" and interval in self.intervals:
+            return (f"{name}@kline_{interval}",)
+        raise ValueError(f"a kind must be book, trades or candles: with {', '.join(self.intervals)}, was {kind!r}")
 
     def subscribe(self, request_id: int, streams: Sequence[str]) -> str:
         """Return a SUBSCRIBE message."""
-        return dumps({"method": "SUBSCRIBE", "params": list(streams), "id": request_id})
+        return encode({"method": "SUBSCRIBE", "params": list(streams), "id": request_id}).decode()
 
     def unsubscribe(self, request_id: int, streams: Sequence[str]) -> str:
         """Return an UNSUBSCRIBE message."""
-        return dumps({"method": "UNSUBSCRIBE", "params": list(streams), "id": request_id})
+        return encode({"method": "UNSUBSCRIBE", "params": list(streams), "id": request_id}).decode()
 
-    def parse(self, raw: str | bytes) -> Diff | TradeEvent | Answer | None:
+    def parse(self, raw: bytes) -> Event | None:
         """Return the event in a market message, or None for a kind that the feed does not use.
 
         Raises MalformedMessage for anything that breaks the documented shape.
         """
-        message = _json(raw)
-        if type(message) is not dict:
-            raise MalformedMessage(f"a market message must be a JSON object, was {type(message).__name__}")
-        if type(message.get("data")) is dict and "stream" in message:
-            message = message["data"]
-        kind = message.get("e")
+        if len(raw) > LONGEST_MESSAGE:
+            raise MalformedMessage(f"a market message must be at most {LONGEST_MESSAGE} bytes, was {len(raw)}")
         try:
-            if kind == "depthUpdate":
-                return _diff(message)
-            if kind == "trade":
-                return _trade(message)
-            if kind is None and ("result" in message or "error" in message or "code" in message):
-                return _answer(message)
-        except KeyError as missing:
-            raise MalformedMessage(f"{kind or 'answer'}: {missing} is missing") from None
-        if type(kind) is str:
-            return None
-        raise MalformedMessage(f"a market message must have an event type, was {raw[:60]!r}")
+            return _event(self._message(raw))
+        except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return self._unusual(raw, error)
 
     def snapshot_limits(self, depth: int) -> Sequence[int]:
         """Return the sizes to ask for: the first holds twice `depth`, the others are for busier markets."""
@@ -97,17 +203,29 @@ class BinanceSpot:
 
     def snapshot(self, answer: HttpAnswer, limit: int) -> DepthSnapshot:
         """Return the book in an answer. Raises VenueRefused or MalformedMessage."""
-        body = _body(answer)
-        try:
-            return DepthSnapshot(_int(body, "lastUpdateId"), limit, _levels(body, "bids"), _levels(body, "asks"))
-        except KeyError as missing:
-            raise MalformedMessage(f"depth: {missing} is missing") from None
+        body = self._granted(answer, self._snapshot)
+        return DepthSnapshot(body.lastUpdateId, limit, body.bids, body.asks)
+
+    def klines_request(self, symbol: str, interval: str, limit: int, end_ms: int | None = None) -> Request:
+        """Return the request of the newest `limit` candles (1..1000), or of those that open at `end_ms` or before."""
+        if interval not in self.intervals or not 1 <= limit <= MOST_KLINES:
+            raise ValueError(
+                f"candles must be 1..{MOST_KLINES} of {', '.join(self.intervals)}, was {limit} of {interval!r}"
+            )
+        end = "" if end_ms is None else f"&endTime={end_ms}"
+        url = f"{self._api}/klines?symbol={quote(symbol)}&interval={interval}&limit={limit}{end}"
+        return Request(url, KLINES_WEIGHT)
+
+    def klines(self, answer: HttpAnswer) -> list[CandleEvent]:
+        """Return the candles in an answer, oldest first; the newest may not be over yet. Raises as snapshot()."""
+        rows = self._granted(answer, self._history)
+        return [_past(row, closed=row is not rows[-1]) for row in rows]
 
     def rules_requests(self, symbols: Sequence[str]) -> Sequence[Request]:
         """Return exchangeInfo requests of up to 100 symbols each."""
         requests = []
         for start in range(0, len(symbols), SYMBOLS_PER_RULES_REQUEST):
-            names = dumps(list(symbols[start : start + SYMBOLS_PER_RULES_REQUEST]), separators=(",", ":"))
+            names = encode(list(symbols[start : start + SYMBOLS_PER_RULES_REQUEST])).decode()
             requests.append(Request(f"{self._api}/exchangeInfo?symbols={quote(names)}", RULES_WEIGHT))
         return requests
 
@@ -120,12 +238,8 @@ class BinanceSpot:
 
         An entry that cannot be read is left out, as if the venue did not list it.
         """
-        body = _body(answer)
-        entries = body.get("symbols")
-        if type(entries) is not list:
-            raise MalformedMessage("exchangeInfo: symbols must be a list")
         found = {}
-        for entry in entries:
+        for entry in self._granted(answer, self._rules).symbols:
             try:
                 rules = _rules(entry)
             except (KeyError, TypeError, ValueError, InvalidOperation):
@@ -133,99 +247,132 @@ class BinanceSpot:
             found[rules.symbol] = rules
         return found
 
+    def checksum(self, rules: InstrumentRules, bids: Sequence, asks: Sequence) -> int:
+        """Binance sends no checksum; never called."""
+        raise NotImplementedError("binance has no checksum")
 
-def _json(raw: str | bytes) -> Any:
-    if len(raw) > LONGEST_MESSAGE:
-        raise MalformedMessage(f"a market message must be at most {LONGEST_MESSAGE} bytes, was {len(raw)}")
-    try:
-        return ujson.loads(raw)
-    except (ValueError, OverflowError) as error:
-        raise MalformedMessage(f"a market message must be JSON: {error}") from None
+    def renewal_request(self) -> Request:
+        """Binance's market streams need no renewal; never called."""
+        raise NotImplementedError("binance has nothing to renew")
+
+    def renewed(self, answer: HttpAnswer) -> str | None:
+        """The address never changes."""
+        return None
+
+    def _unusual(self, raw: bytes, error: Exception) -> Event | None:
+        """Return what an answer, a combined stream's message or one of another kind says.
+
+        Raises MalformedMessage, because of `error`, when it is none of them.
+        """
+        try:
+            other = self._other.decode(raw)
+            kind = other.e
+            if kind is UNSET and other.stream is not UNSET and type(other.data) is dict:
+                kind = other.data.get("e")
+                if kind in KINDS:
+                    return _event(self._enveloped.decode(raw).data)
+        except (DecodeError, UnicodeDecodeError, RecursionError) as worse:
+            raise MalformedMessage(f"a market message: {worse}, was {raw[:60]!r}") from None
+        if kind is UNSET and (other.result is not UNSET or other.error is not UNSET or other.code is not UNSET):
+            return _answer(other)
+        if type(kind) is str and kind not in KINDS:
+            return None
+        raise MalformedMessage(f"{kind if type(kind) is str else 'a market message'}: {error}, was {raw[:60]!r}")
+
+    def _granted(self, answer: HttpAnswer, shape: "Decoder[Shape]") -> Shape:
+        """Return the decoded body of a granted request."""
+        if answer.status != 200:
+            try:
+                refusal = self._refusal.decode(answer.body)
+            except (DecodeError, UnicodeDecodeError, RecursionError):
+                refusal = _Refusal()
+            text = refusal.msg or answer.body[:80].decode("ascii", "replace")
+            raise VenueRefused(f"HTTP {answer.status}: {text}", answer.status, refusal.code, answer.retry_after_s)
+        try:
+            return shape.decode(answer.body)
+        except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise MalformedMessage(f"an answer: {error}, was {answer.body[:60]!r}") from None
 
 
-def _body(answer: HttpAnswer) -> dict[str, Any]:
-    """Return the JSON object of a granted request."""
-    try:
-        body = ujson.loads(answer.body)
-    except (ValueError, OverflowError):
-        body = None
-    if answer.status != 200:
-        refusal = body if type(body) is dict else {}
-        code = refusal.get("code")
-        text = refusal.get("msg") or answer.body[:80].decode("ascii", "replace")
-        raise VenueRefused(
-            f"HTTP {answer.status}: {text}", answer.status, code if type(code) is int else 0, answer.retry_after_s
-        )
-    if type(body) is not dict:
-        raise MalformedMessage(f"an answer must be a JSON object, was {answer.body[:60]!r}")
-    return body
+def _event(message: Message) -> Event:
+    kind = type(message)
+    if kind is _Depth:
+        if message.u < message.U:
+            raise MalformedMessage(f"depthUpdate: U must not be above u, were {message.U} and {message.u}")
+        return Diff(message.s, message.U, message.u, message.pu, message.E * NS_PER_MS, message.b, message.a)
+    if kind is _Trade:
+        price = _positive("p", message.p)
+        quantity = _positive("q", message.q)
+        return TradeEvent(message.s, message.t, message.T * NS_PER_MS, price, quantity, message.m)
+    return _candle(message) if kind is _Kline else Notice("shutdown", "serverShutdown")
 
 
-def _int(message: dict[str, Any], key: str) -> int:
-    value = message[key]
-    if type(value) is not int or not 0 <= value <= MOST_INT:
-        raise MalformedMessage(f"{key} must be an integer of 0..2^63-1, was {value!r:.40}")
+def _positive(name: str, text: str) -> float:
+    value = _number(name, text)
+    if value <= 0.0:
+        raise MalformedMessage(f"{name} must be a number > 0, was {text!r:.40}")
     return value
 
 
-def _ns(message: dict[str, Any], key: str) -> int:
-    value = message[key]
-    if type(value) is not int or not 0 <= value <= MOST_MS:
-        raise MalformedMessage(f"{key} must be a time in ms, was {value!r:.40}")
-    return value * 1_000_000
-
-
-def _text(message: dict[str, Any], key: str) -> str:
-    value = message[key]
-    if type(value) is not str:
-        raise MalformedMessage(f"{key} must be a string, was {value!r:.40}")
-    return value
-
-
-def _levels(message: dict[str, Any], key: str) -> list[list[str]]:
-    value = message[key]
-    if type(value) is not list:
-        raise MalformedMessage(f"{key} must be a list of levels, was {value!r:.40}")
-    return value
-
-
-def _positive(message: dict[str, Any], key: str) -> float:
+def _number(name: str, text: str) -> float:
+    """Return a finite number >= 0."""
     try:
-        value = float(_text(message, key))
+        value = float(text)
     except ValueError:
         value = -1.0
-    if not isfinite(value) or value <= 0.0:
-        raise MalformedMessage(f"{key} must be a number > 0, was {message[key]!r:.40}")
+    if not isfinite(value) or value < 0.0:
+        raise MalformedMessage(f"{name} must be a number >= 0, was {text!r:.40}")
     return value
 
 
-def _diff(message: dict[str, Any]) -> Diff:
-    first_id = _int(message, "U")
-    last_id = _int(message, "u")
-    if first_id > last_id:
-        raise MalformedMessage(f"depthUpdate: U must not be above u, were {first_id} and {last_id}")
-    return Diff(_text(message, "s"), first_id, last_id, _ns(message, "E"), _levels(message, "b"), _levels(message, "a"))
-
-
-def _trade(message: dict[str, Any]) -> TradeEvent:
-    return TradeEvent(
-        _text(message, "s"),
-        _int(message, "t"),
-        _ns(message, "T"),
-        _positive(message, "p"),
-        _positive(message, "q"),
-        message["m"] is True,
+def _candle(message: _Kline) -> CandleEvent:
+    candle = message.k
+    return CandleEvent(
+        symbol=message.s,
+        interval=candle.i,
+        open_ms=candle.t,
+        open=_positive("o", candle.o),
+        high=_positive("h", candle.h),
+        low=_positive("l", candle.l),
+        close=_positive("c", candle.c),
+        volume=_number("v", candle.v),
+        close_ms=candle.T,
+        quote_volume=_number("q", candle.q),
+        trades=candle.n,
+        taker_base=_number("V", candle.V),
+        taker_quote=_number("Q", candle.Q),
+        closed=candle.x,
     )
 
 
-def _answer(message: dict[str, Any]) -> Answer | None:
-    request_id = message.get("id")
-    refusal = message.get("error", message if "code" in message else None)
+def _past(row: _History, *, closed: bool) -> CandleEvent:
+    return CandleEvent(
+        symbol="",
+        interval="",
+        open_ms=row[0],
+        open=_positive("open", row[1]),
+        high=_positive("high", row[2]),
+        low=_positive("low", row[3]),
+        close=_positive("close", row[4]),
+        volume=_number("volume", row[5]),
+        close_ms=row[6],
+        quote_volume=_number("quote volume", row[7]),
+        trades=row[8],
+        taker_base=_number("taker base", row[9]),
+        taker_quote=_number("taker quote", row[10]),
+        closed=closed,
+    )
+
+
+def _answer(message: _Other) -> Answer:
+    refusal = message.error
+    if refusal is UNSET and message.code is not UNSET:
+        refusal = {"msg": message.msg}
     error = ""
-    if refusal is not None:
+    if refusal is not UNSET and refusal is not None:
         error = str(refusal.get("msg", refusal)) if type(refusal) is dict else str(refusal)
         error = error[:200] or "refused"
-    return Answer(request_id if type(request_id) is int else -1, error)
+    return Answer(message.id if type(message.id) is int else -1, error)
 
 
 def _rules(entry: dict[str, Any]) -> InstrumentRules:
@@ -248,6 +395,13 @@ def _rules(entry: dict[str, Any]) -> InstrumentRules:
         trading=entry["status"] == "TRADING",
         max_notional=_decimal(notional["maxNotional"]) if "maxNotional" in notional else None,
     )
+
+
+def _text(entry: dict[str, Any], key: str) -> str:
+    value = entry[key]
+    if type(value) is not str:
+        raise ValueError(f"{key} must be a string, was {value!r:.40}")
+    return value
 
 
 def _decimal(text: str) -> Decimal:

@@ -26,5 +26,4 @@ cdef class PriceLevelBook:
     cdef readonly Py_ssize_t n_bids  # levels in the top rows
     cdef readonly Py_ssize_t n_asks
 
-    cdef int _read(self, Levels *into, list levels) except -1
     cdef void _fill_top(self) noexcept nogil

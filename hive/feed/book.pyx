@@ -10,16 +10,23 @@ Horizon: a snapshot of N levels says nothing about what lies behind the N-th. Le
 kept, but there may be unknown ones between them, so only levels up to the horizon are handed out.
 
 Prices and quantities arrive as the venue's decimal strings and are the nearest float64 to them, exactly as `float()`.
+The levels of a message are either its undecoded JSON, read here without an object per level, or lists of strings:
+
+    [["64231.01000000", "0.00420000"], ["64230.99000000", "0"]]   fields after the second are passed over
 """
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memmove, strlen
+from libc.string cimport memcpy, memmove, strlen
 
 from hive.shm.book cimport BookWriter
+
+from msgspec import Raw
 
 from hive.feed.errors import MalformedMessage
 
@@ -30,8 +37,17 @@ cdef extern from "Python.h":
 cdef enum:
     FIRST_LEVELS = 256
     MOST_LEVELS = 20000  # of a side; what lies behind is dropped and the horizon moves in
-    EXACT_DIGITS = 15  # a decimal of so many digits over a power of ten up to 10**22 is rounded once, hence correctly
+    MOST_DIGITS = 19  # fit into 64 bits
+    LONGEST_NUMBER = 400  # characters; no float64 needs more
 
+cdef enum Scanned:
+    DONE
+    NO_LEVELS  # not [[...], ...]
+    NO_NUMBER  # a price or quantity that is no finite number >= 0 in a string, or a price of 0
+    NO_MEMORY
+
+# A mantissa of up to 2**53 and a power of ten up to 10**22 are float64s, so their quotient is rounded once: correctly.
+cdef uint64_t LARGEST_EXACT = 1 << 53
 cdef double[23] POWERS_OF_TEN
 for _power in range(23):
     POWERS_OF_TEN[_power] = float(10**_power)
@@ -137,27 +153,142 @@ cdef Py_ssize_t _complete(const Side *side) noexcept nogil:
 
 
 cdef double _decimal(const char *text, Py_ssize_t size) noexcept nogil:
-    """Return a short plain decimal as float64, or -1 when it is not one."""
+    """Return a plain decimal as float64, or -1 when it is not one or takes more care."""
     cdef uint64_t mantissa = 0
     cdef Py_ssize_t digits = 0
-    cdef Py_ssize_t fraction = -1
+    cdef Py_ssize_t point = -1
+    cdef Py_ssize_t fraction
+    cdef unsigned int digit
     cdef Py_ssize_t i
     for i in range(size):
-        if c"0" <= text[i] <= c"9":
-            mantissa = mantissa * 10 + <uint64_t>(text[i] - c"0")
-            if mantissa:
-                digits += 1
-            if digits > EXACT_DIGITS:
-                return -1.0
-            if fraction >= 0:
-                fraction += 1
-        elif text[i] == c"." and fraction < 0:
-            fraction = 0
+        digit = <unsigned int>(<unsigned char>text[i]) - c"0"
+        if digit <= 9:
+            mantissa = mantissa * 10 + digit
+            digits += mantissa != 0
+        elif text[i] == c"." and point < 0:
+            point = i
         else:
             return -1.0
-    if size < 1 or fraction > 22 or size == (fraction >= 0):
+    if digits > MOST_DIGITS or size <= (point >= 0):
         return -1.0
-    return <double>mantissa / POWERS_OF_TEN[fraction if fraction > 0 else 0]
+    fraction = size - 1 - point if point >= 0 else 0
+    while mantissa > LARGEST_EXACT and fraction > 0 and mantissa % 10 == 0:
+        mantissa //= 10
+        fraction -= 1
+    if mantissa > LARGEST_EXACT or fraction > 22:
+        return -1.0
+    return <double>mantissa / POWERS_OF_TEN[fraction]
+
+
+cdef double _any_decimal(const char *text, Py_ssize_t size) except? -1.0:
+    """Return what float() makes of a text, -1 when that is no finite number >= 0."""
+    cdef char[LONGEST_NUMBER + 1] copied
+    cdef double value
+    if size > LONGEST_NUMBER:
+        return -1.0
+    memcpy(copied, text, size)
+    copied[size] = 0
+    if strlen(copied) != <size_t>size:
+        return -1.0
+    try:
+        value = PyOS_string_to_double(copied, NULL, NULL)
+    except ValueError:
+        return -1.0
+    return value if isfinite(value) and value >= 0.0 else -1.0
+
+
+cdef inline const char *_past_space(const char *at, const char *end) noexcept nogil:
+    while at < end and (at[0] == c" " or at[0] == c"\n" or at[0] == c"\t" or at[0] == c"\r"):
+        at += 1
+    return at
+
+
+cdef const char *_past_string(const char *at, const char *end) noexcept nogil:
+    """Return what follows a string whose opening quote is behind `at`; NULL when it does not end."""
+    while at < end:
+        if at[0] == c"\\":
+            at += 1
+        elif at[0] == c'"':
+            return at + 1
+        at += 1
+    return NULL
+
+
+cdef const char *_past_level(const char *at, const char *end) noexcept nogil:
+    """Return what follows the bracket that closes a level, whatever fields it has; NULL when there is none."""
+    cdef Py_ssize_t inside = 0
+    cdef char sign
+    while at != NULL and at < end:
+        sign = at[0]
+        at += 1
+        if sign == c'"':
+            at = _past_string(at, end)
+        elif sign == c"[" or sign == c"{":
+            inside += 1
+        elif sign == c"]" and inside == 0:
+            return at
+        elif sign == c"]" or sign == c"}":
+            inside -= 1
+    return NULL
+
+
+cdef const char *_scan_number(const char *at, const char *end, double *into) except? NULL:
+    """Read a number in quotes; return what follows it, or NULL (and no exception) when there is none."""
+    cdef const char *closing
+    at = _past_space(at, end)
+    if at == end or at[0] != c'"':
+        return NULL
+    at += 1
+    closing = at
+    while closing < end and closing[0] != c'"':
+        closing += 1
+    if closing == end:
+        return NULL
+    into[0] = _decimal(at, closing - at)
+    if into[0] < 0.0:
+        into[0] = _any_decimal(at, closing - at)
+        if into[0] < 0.0:
+            return NULL
+    return _past_space(closing + 1, end)
+
+
+cdef Scanned _scan(Levels *into, const char *at, const char *end) except *:
+    """Read [["price", "quantity", ...], ...]."""
+    cdef Py_ssize_t count = 0
+    at = _past_space(at, end)
+    if at == end or at[0] != c"[":
+        return NO_LEVELS
+    at = _past_space(at + 1, end)
+    if at < end and at[0] == c"]":
+        into.count = 0
+        return DONE if _past_space(at + 1, end) == end else NO_LEVELS
+    while True:
+        if at == end or at[0] != c"[":
+            return NO_LEVELS
+        if count == into.capacity and not _grow(&into.px, &into.qty, &into.capacity):
+            return NO_MEMORY
+        at = _scan_number(at + 1, end, &into.px[count])
+        if at == NULL or into.px[count] == 0.0:
+            return NO_NUMBER
+        if at == end or at[0] != c",":
+            return NO_LEVELS
+        at = _scan_number(at + 1, end, &into.qty[count])
+        if at == NULL:
+            return NO_NUMBER
+        if at == end or (at[0] != c"]" and at[0] != c","):
+            return NO_LEVELS
+        at = at + 1 if at[0] == c"]" else _past_level(at, end)
+        if at == NULL:
+            return NO_LEVELS
+        count += 1
+        at = _past_space(at, end)
+        if at < end and at[0] == c",":
+            at = _past_space(at + 1, end)
+        elif at < end and at[0] == c"]" and _past_space(at + 1, end) == end:
+            into.count = count
+            return DONE
+        else:
+            return NO_LEVELS
 
 
 cdef int _number(object text, double *into) except -1:
@@ -172,13 +303,58 @@ cdef int _number(object text, double *into) except -1:
         raise MalformedMessage(f"a price or quantity must be a number, was {text!r:.40}") from None
     into[0] = _decimal(characters, size)
     if into[0] < 0.0:
-        try:
-            into[0] = PyOS_string_to_double(characters, NULL, NULL) if strlen(characters) == <size_t>size else -1.0
-        except ValueError:
-            into[0] = -1.0
-        if not isfinite(into[0]) or into[0] < 0.0:
+        into[0] = _any_decimal(characters, size)
+        if into[0] < 0.0:
             raise MalformedMessage(f"a price or quantity must be a finite number >= 0, was {text!r:.40}")
     return 0
+
+
+cdef int _read_json(Levels *into, object levels) except -1:
+    """Read undecoded JSON."""
+    cdef Py_buffer view
+    cdef Scanned scanned
+    PyObject_GetBuffer(levels, &view, PyBUF_SIMPLE)
+    try:
+        scanned = _scan(into, <const char *>view.buf, <const char *>view.buf + view.len)
+    finally:
+        PyBuffer_Release(&view)
+    if scanned == NO_MEMORY:
+        raise MemoryError
+    if scanned != DONE:
+        rule = "levels must be [[price, quantity], ...]"
+        if scanned == NO_NUMBER:
+            rule = "a price must be a number > 0 and a quantity one >= 0, both in strings"
+        raise MalformedMessage(f"{rule}, was {bytes(levels)[:80]!r}")
+    return 0
+
+
+cdef int _read_list(Levels *into, list levels) except -1:
+    """Read lists of strings."""
+    cdef Py_ssize_t count = PyList_GET_SIZE(levels)
+    cdef object level
+    cdef Py_ssize_t i
+    while into.capacity < count:
+        if not _grow(&into.px, &into.qty, &into.capacity):
+            raise MemoryError
+    for i in range(count):
+        level = <object>PyList_GET_ITEM(levels, i)
+        if type(level) is not list or PyList_GET_SIZE(level) < 2:
+            raise MalformedMessage(f"a level must be [price, quantity], was {level!r:.60}")
+        _number(<object>PyList_GET_ITEM(level, 0), &into.px[i])
+        _number(<object>PyList_GET_ITEM(level, 1), &into.qty[i])
+        if into.px[i] <= 0.0:
+            raise MalformedMessage(f"a price must be > 0, was {level!r:.60}")
+    into.count = count
+    return 0
+
+
+cdef int _read(Levels *into, object levels) except -1:
+    """Check and convert a message's levels before any of them is applied."""
+    if type(levels) is list:
+        return _read_list(into, levels)
+    if type(levels) is Raw or type(levels) is bytes:
+        return _read_json(into, levels)
+    raise MalformedMessage(f"levels must be a list or undecoded JSON, was {levels!r:.60}")
 
 
 cdef class PriceLevelBook:
@@ -205,23 +381,26 @@ cdef class PriceLevelBook:
         PyMem_RawFree(self._new_asks.qty)
         PyMem_RawFree(self._top)
 
-    def replace(self, list bids, list asks, Py_ssize_t limit):
+    def replace(self, bids, asks, Py_ssize_t limit):
         """Become a snapshot.
 
-        bids, asks: [[price, quantity, ...], ...] as strings. limit: how many levels per side were asked for; a side of
+        bids, asks: undecoded JSON or lists of strings. limit: how many levels per side were asked for; a side of
         so many ends at its horizon, a shorter one is the whole side. Raises MalformedMessage and changes nothing.
         """
-        self._read(&self._new_bids, bids)
-        self._read(&self._new_asks, asks)
+        _read(&self._new_bids, bids)
+        _read(&self._new_asks, asks)
         if not _refill(&self._bids, &self._new_bids, 1.0, limit) or not _refill(
             &self._asks, &self._new_asks, -1.0, limit
         ):
             raise MemoryError
 
-    def apply(self, list bids, list asks):
-        """Apply a diff of absolute quantities. Raises MalformedMessage and changes nothing."""
-        self._read(&self._new_bids, bids)
-        self._read(&self._new_asks, asks)
+    def apply(self, bids, asks):
+        """Apply a diff of absolute quantities, bids and asks as replace() takes them.
+
+        Raises MalformedMessage and changes nothing.
+        """
+        _read(&self._new_bids, bids)
+        _read(&self._new_asks, asks)
         if not _update(&self._bids, &self._new_bids, 1.0) or not _update(&self._asks, &self._new_asks, -1.0):
             raise MemoryError
 
@@ -277,26 +456,6 @@ cdef class PriceLevelBook:
             {self._bids.key[i]: self._bids.qty[i] for i in range(self._bids.count)},
             {-self._asks.key[i]: self._asks.qty[i] for i in range(self._asks.count)},
         )
-
-    cdef int _read(self, Levels *into, list levels) except -1:
-        """Check and convert a message's levels before any of them is applied."""
-        cdef Py_ssize_t count = PyList_GET_SIZE(levels)
-        cdef object level
-        cdef Py_ssize_t i
-        while into.capacity < count:
-            if not _grow(&into.px, &into.qty, &into.capacity):
-                raise MemoryError
-        into.count = 0
-        for i in range(count):
-            level = <object>PyList_GET_ITEM(levels, i)
-            if type(level) is not list or PyList_GET_SIZE(level) < 2:
-                raise MalformedMessage(f"a level must be [price, quantity], was {level!r:.60}")
-            _number(<object>PyList_GET_ITEM(level, 0), &into.px[i])
-            _number(<object>PyList_GET_ITEM(level, 1), &into.qty[i])
-            if into.px[i] <= 0.0:
-                raise MalformedMessage(f"a price must be > 0, was {level!r:.60}")
-        into.count = count
-        return 0
 
     cdef void _fill_top(self) noexcept nogil:
         cdef Py_ssize_t last = self._bids.count - 1

@@ -48,7 +48,7 @@ class Bench:
         self.instrument.on_snapshot(ticket, snapshot, 0)
 
     def diff(self, first, last, bids=(), asks=()):
-        self.instrument.on_diff(Diff("BTCUSDT", first, last, 7, list(bids), list(asks)), 0)
+        self.instrument.on_diff(Diff("BTCUSDT", first, last, -1, 7, list(bids), list(asks)), 0)
 
 
 @pytest.fixture

@@ -1,0 +1,266 @@
+"""A market WebSocket: whole messages in by callback, text and pings out.
+
+    connect(url, on_message, on_closed) -> DNS -> TCP -> TLS -> HTTP upgrade -> MarketSocket
+
+on_message is called in the loop iteration in which the bytes were read, without a task in between. Pings of the venue
+are answered at once. Whatever ends the connection, on_closed is called once with the reason; not after close().
+"""
+
+import asyncio
+import socket
+import ssl as tls
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from picows import (
+    WSCloseCode,
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSParsedURL,
+    WSTransport,
+    ws_connect,
+)
+
+from hive.feed.errors import FeedError
+
+LARGEST_MESSAGE = 16 << 20
+ADDRESS_WITHIN_S = 3.0  # then the next address of the host is tried
+
+OnMessage = Callable[[bytes, int], None]
+
+
+class SocketError(FeedError):
+    """A connection that could not be opened.
+
+    `stage` is how far it came: "url", "dns", "tcp", "tls", "http"; `status` the HTTP status, 0 when there was none.
+    """
+
+    def __init__(self, message: str, stage: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.status = status
+
+
+async def connect(
+    url: str,
+    on_message: OnMessage,
+    on_closed: Callable[[str], None],
+    *,
+    on_pong: Callable[[bytes], None] | None = None,
+    within_s: float = 10.0,
+    ssl: tls.SSLContext | None = None,
+    woke_ns: Callable[[], int] = time.monotonic_ns,
+) -> "MarketSocket":
+    """Open a WebSocket.
+
+    Args:
+        on_message: gets a whole text or binary message (fragments joined) and when the loop woke up for it (monotonic).
+        on_closed: gets the reason, once, unless close() was called.
+        on_pong: gets a pong's payload.
+        within_s: for everything from the name's resolution to the venue's upgrade.
+        ssl: for wss://; None verifies against the system's authorities.
+        woke_ns: tells when the loop woke up; asked once for all messages that were read together.
+
+    Raises SocketError naming the stage that failed, or TimeoutError.
+    """
+    opened: list[socket.socket] = []
+
+    async def open_socket(parsed: WSParsedURL) -> socket.socket:
+        opened.append(await _open_socket(parsed.host, parsed.port))
+        return opened[0]
+
+    market = MarketSocket(on_message, on_closed, on_pong, woke_ns)
+    host = urlsplit(url).netloc
+    listener = None
+    try:
+        async with asyncio.timeout(within_s):
+            _, listener = await ws_connect(
+                lambda: market._listener,
+                url,
+                ssl_context=ssl,
+                websocket_handshake_timeout=None,
+                logger_name="hive",
+                max_frame_size=LARGEST_MESSAGE,
+                max_redirects=0,
+                socket_factory=open_socket,
+            )
+    except WSHandshakeError as error:
+        status = int(error.response.status) if error.response is not None else 0
+        said = f"HTTP {status}" if status else str(error)
+        raise SocketError(f"{host} did not upgrade to a WebSocket: {said}", "http", status) from None
+    except WSError as error:
+        raise SocketError(str(error), "url") from None
+    except tls.SSLError as error:
+        raise SocketError(f"TLS with {host}: {error.reason or error}", "tls") from None
+    except OSError as error:
+        if isinstance(error, TimeoutError):
+            raise TimeoutError(f"{host} was not connected within {within_s:g} s") from None
+        raise SocketError(f"{host}: {error}", "tcp") from None
+    finally:
+        if listener is None and opened:
+            _end(opened[0])
+    if listener is None:
+        raise SocketError(f"{host} closed the connection instead of upgrading it", "http")
+    return market
+
+
+class MarketSocket:
+    """An open WebSocket; from connect()."""
+
+    def __init__(
+        self,
+        on_message: OnMessage,
+        on_closed: Callable[[str], None],
+        on_pong: Callable[[bytes], None] | None,
+        woke_ns: Callable[[], int],
+    ) -> None:
+        self._on_closed = on_closed
+        self._listener = _Listener(self, on_message, on_pong, woke_ns)
+        self._transport: WSTransport | None = None
+        self._ended: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def send(self, text: str) -> None:
+        """Send a text message; dropped when the connection is over."""
+        self._transport.send(WSMsgType.TEXT, text)
+
+    def ping(self, payload: bytes) -> None:
+        """Send a ping of up to 125 bytes."""
+        self._transport.send_ping(payload)
+
+    def close(self) -> None:
+        """End the connection without waiting for the venue's goodbye; no callback is called any more."""
+        if not self._closed:
+            self._closed = True
+            self._listener.over = True
+            self._transport.send_close(WSCloseCode.OK)
+            self._transport.disconnect(graceful=False)
+
+    def _connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        self._ended = asyncio.ensure_future(transport.wait_disconnected())
+        self._ended.add_done_callback(self._report)
+
+    def _report(self, ended: asyncio.Future[None]) -> None:
+        error = None if ended.cancelled() else ended.exception()
+        if error is not None and not isinstance(error, WSError):
+            context = {"message": "a market message's handler failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+        if self._closed or ended.cancelled():
+            return
+        self._closed = True
+        self._listener.over = True
+        self._on_closed(_reason(self._transport, error))
+
+
+class _Listener(WSListener):
+    """Joins frames to messages; after `over` it hears nothing any more."""
+
+    def __init__(
+        self,
+        market: MarketSocket,
+        on_message: OnMessage,
+        on_pong: Callable[[bytes], None] | None,
+        woke_ns: Callable[[], int],
+    ) -> None:
+        self.over = False
+        self._market = market
+        self._on_message = on_message
+        self._on_pong = on_pong
+        self._woke_ns = woke_ns
+        self._read_ns = 0
+        self._begins = True  # the next frame is the first of a read
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._market._connected(transport)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if self._begins:
+            self._read_ns = self._woke_ns()
+        self._begins = frame.last_in_buffer
+        if self.over:
+            return
+        kind = frame.msg_type
+        if frame.fin and not frame.rsv1 and not self._parts and kind in (WSMsgType.TEXT, WSMsgType.BINARY):
+            self._on_message(frame.get_payload_as_bytes(), self._read_ns)
+        elif kind is WSMsgType.PONG:
+            if self._on_pong is not None:
+                self._on_pong(frame.get_payload_as_bytes())
+        elif kind is WSMsgType.CLOSE:
+            self.over = True
+            transport.send_close(frame.get_close_code())
+            transport.disconnect(graceful=False)
+        else:
+            self._part(transport, frame)
+
+    def _part(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take one of several frames of a message, or give up what breaks the protocol."""
+        follows = frame.msg_type is WSMsgType.CONTINUATION
+        self._parts_bytes += frame.payload_size
+        if frame.rsv1 or frame.rsv2 or frame.rsv3 or follows != bool(self._parts):
+            self._give_up(transport, WSCloseCode.PROTOCOL_ERROR, "a frame that breaks the protocol")
+        elif self._parts_bytes > LARGEST_MESSAGE:
+            said = f"a message must be at most {LARGEST_MESSAGE} bytes, was more than {self._parts_bytes - 1}"
+            self._give_up(transport, WSCloseCode.MESSAGE_TOO_BIG, said)
+        else:
+            self._parts.append(frame.get_payload_as_bytes())
+            if frame.fin:
+                message = b"".join(self._parts)
+                self._parts.clear()
+                self._parts_bytes = 0
+                self._on_message(message, self._read_ns)
+
+    def _give_up(self, transport: WSTransport, code: WSCloseCode, why: str) -> None:
+        self.over = True
+        transport.send_close(code, why)
+        transport.disconnect(graceful=False)
+
+
+def _reason(transport: WSTransport, error: BaseException | None) -> str:
+    """Return why a connection is over."""
+    if error is not None:
+        return f"given up: {error}" if isinstance(error, WSError) else f"{type(error).__name__}: {error}"
+    handshake = transport.close_handshake
+    if handshake is None:
+        return "lost without a goodbye"
+    said = handshake.recv if handshake.recv is not None else handshake.sent
+    by = "closed by the venue" if handshake.recv is not None else "given up"
+    return f"{by}: code {int(said.code)} {said.reason or ''}".rstrip()
+
+
+async def _open_socket(host: str, port: int) -> socket.socket:
+    """Return a connected socket of the first of the host's addresses that takes the connection."""
+    loop = asyncio.get_running_loop()
+    try:
+        addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        raise SocketError(f"{host} was not found: {error.strerror}", "dns") from None
+    failure = ""
+    for family, kind, protocol, _, address in addresses:
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            async with asyncio.timeout(ADDRESS_WITHIN_S):
+                await loop.sock_connect(sock, address)
+            return sock
+        except OSError as error:
+            failure = f"{address[0]} port {port}: {error.strerror or 'no answer'}"
+            sock.close()
+        except BaseException:
+            sock.close()
+            raise
+    raise SocketError(failure or f"{host} has no address", "tcp")
+
+
+def _end(sock: socket.socket) -> None:
+    """End a connection that failed half-way; its transport, which nobody can name, sees that and frees it."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it is closed already
