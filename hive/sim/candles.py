@@ -3,12 +3,16 @@
 A client that wants 150 one-minute candles cannot wait 150 minutes, so the time before the exchange began has a
 made-up price: the starting price times a sum of slow waves with phases from the seed, a pure function of
 (seed, symbol, time) that meets the starting price when the exchange begins.
+
+Trades are kept by the second and by the minute; every longer candle is made of those, for the klines endpoint and for
+the stream alike, so both tell the same numbers. Weeks begin on Monday and months on their first day, in UTC.
 """
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hive.sim.flow import mix
 from hive.sim.orders import Trade
@@ -17,14 +21,36 @@ from hive.sim.symbols import Symbol
 SECOND_MS = 1000
 MINUTE_MS = 60_000
 _DAY_MS = 86_400_000
+_FIRST_MONDAY_MS = 4 * _DAY_MS  # 5 January 1970
 INTERVALS_MS = {
     "1s": SECOND_MS, "1m": MINUTE_MS, "3m": 3 * MINUTE_MS, "5m": 5 * MINUTE_MS, "15m": 15 * MINUTE_MS,
     "30m": 30 * MINUTE_MS, "1h": 60 * MINUTE_MS, "2h": 120 * MINUTE_MS, "4h": 240 * MINUTE_MS,
     "6h": 360 * MINUTE_MS, "8h": 480 * MINUTE_MS, "12h": 720 * MINUTE_MS, "1d": _DAY_MS, "3d": 3 * _DAY_MS,
     "1w": 7 * _DAY_MS, "1M": 30 * _DAY_MS,
 }
+_MONTH = "1M"  # its length above is a typical one
 _KEEP = {SECOND_MS: 3600, MINUTE_MS: 2880}
 _WAVES = ((17 * MINUTE_MS, 0.0006), (97 * MINUTE_MS, 0.002), (9 * 60 * MINUTE_MS, 0.006), (5 * _DAY_MS, 0.03))
+
+
+def open_of(interval: str, at_ms: int) -> int:
+    """Return when the candle of `interval` that holds the wall time `at_ms` opened."""
+    if interval == _MONTH:
+        first = datetime.fromtimestamp(at_ms / 1000, UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return int(first.timestamp()) * 1000
+    length_ms = INTERVALS_MS[interval]
+    return at_ms - (at_ms - (_FIRST_MONDAY_MS if interval == "1w" else 0)) % length_ms
+
+
+def next_open(interval: str, open_ms: int) -> int:
+    """Return when the candle after the one that opened at `open_ms` opens."""
+    if interval == _MONTH:
+        return open_of(interval, open_ms + 32 * _DAY_MS)
+    return open_ms + INTERVALS_MS[interval]
+
+
+def _part_ms(interval: str) -> int:
+    return SECOND_MS if interval == "1s" else MINUTE_MS
 
 
 @dataclass(slots=True)
@@ -89,7 +115,7 @@ class SymbolCandles:
         self._began_ms = began_ms
         self._at_start = self._waves(began_ms)
         self._recorded: dict[int, OrderedDict[int, Candle]] = {SECOND_MS: OrderedDict(), MINUTE_MS: OrderedDict()}
-        self._last_price = symbol.start_price
+        self._oldest_ms: dict[int, int] = {}  # of recorded candles, once some were forgotten
 
     def on_trade(self, trade: Trade) -> None:
         """Record a trade."""
@@ -98,37 +124,45 @@ class SymbolCandles:
             open_ms = trade.time_ms - trade.time_ms % interval_ms
             candle = recorded.get(open_ms)
             if candle is None:
-                before = self._last_price
-                candle = recorded[open_ms] = Candle(open_ms, before, before, before, before)
+                candle = recorded[open_ms] = Candle(open_ms, price, price, price, price)
                 if len(recorded) > _KEEP[interval_ms]:
                     recorded.popitem(last=False)
+                    self._oldest_ms[interval_ms] = next(iter(recorded))
             candle.add(price, trade.quantity, trade.quote, buyer_took, trade.trade_id)
-        self._last_price = price
 
     def range(self, interval: str, start_ms: int | None, end_ms: int | None, limit: int, now_ms: int) -> list[Candle]:
         """Return up to `limit` candles of an interval that opened within [start, end], oldest first.
 
-        Without a start the latest ones, without an end up to now. Raises KeyError for an unknown interval.
+        Without a start the latest ones, without an end up to now. What was traded too long ago to be kept ends the
+        answer. Raises KeyError for an unknown interval.
         """
-        interval_ms = INTERVALS_MS[interval]
-        last = min(now_ms, end_ms if end_ms is not None else now_ms)
-        last -= last % interval_ms
+        last = open_of(interval, min(now_ms, end_ms if end_ms is not None else now_ms))
+        opens: list[int] = []
         if start_ms is not None:
-            first = -(-start_ms // interval_ms) * interval_ms
-            last = min(last, first + (limit - 1) * interval_ms)
+            open_ms = open_of(interval, max(start_ms, self._oldest_ms.get(_part_ms(interval), 0)))
+            if open_ms < start_ms:
+                open_ms = next_open(interval, open_ms)
+            while open_ms <= last and len(opens) < limit:
+                opens.append(open_ms)
+                open_ms = next_open(interval, open_ms)
         else:
-            first = last - (limit - 1) * interval_ms
-        return [self.candle(interval, open_ms) for open_ms in range(first, last + 1, interval_ms)]
+            open_ms, oldest_ms = last, self._oldest_ms.get(_part_ms(interval), 0)
+            while open_ms >= oldest_ms and len(opens) < limit:
+                opens.append(open_ms)
+                open_ms = open_of(interval, open_ms - 1)
+            opens.reverse()
+        return [self.candle(interval, open_ms) for open_ms in opens]
 
     def candle(self, interval: str, open_ms: int) -> Candle:
         """Return the candle of an interval that opened at open_ms: recorded, made up, or of both."""
-        interval_ms = INTERVALS_MS[interval]
-        part_ms = SECOND_MS if interval_ms < MINUTE_MS else MINUTE_MS
-        end_ms = open_ms + interval_ms
+        part_ms = _part_ms(interval)
+        end_ms = next_open(interval, open_ms)
         result = self._past(open_ms, min(end_ms, self._began_ms)) if open_ms < self._began_ms else None
-        if end_ms > self._began_ms:
-            recorded = self._recorded[part_ms]
-            for at_ms in range(max(open_ms, self._began_ms - self._began_ms % part_ms), end_ms, part_ms):
+        recorded = self._recorded[part_ms]
+        if recorded and end_ms > self._began_ms:
+            first_ms = max(open_ms, next(iter(recorded)))
+            end_ms = min(end_ms, next(reversed(recorded)) + part_ms)
+            for at_ms in range(first_ms, end_ms, part_ms):
                 part = recorded.get(at_ms)
                 if part is None:
                     continue

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from hive.sim.book import Book
-from hive.sim.candles import INTERVALS_MS, Candle
+from hive.sim.candles import Candle, next_open
 from hive.sim.decimals import UNIT, format_units
 from hive.sim.orders import Trade
 
@@ -61,8 +61,8 @@ def book_ticker(name: str, update_id: int, bid: tuple[int, int], ask: tuple[int,
 
 
 def kline_event(name: str, interval: str, candle: Candle, now_ms: int) -> bytes:
-    """Return a kline event."""
-    close_ms = candle.open_ms + INTERVALS_MS[interval] - 1
+    """Return a kline event; one whose time is over says that it is closed."""
+    close_ms = next_open(interval, candle.open_ms) - 1
     return (
         f'{{"e":"kline","E":{now_ms},"s":"{name}","k":{{"t":{candle.open_ms},"T":{close_ms},"s":"{name}",'
         f'"i":"{interval}","f":{candle.first_id},"L":{candle.last_id},"o":"{format_units(candle.open)}",'

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from hive.sim.accounts import Account
-from hive.sim.candles import INTERVALS_MS, Candle
+from hive.sim.candles import Candle, next_open
 from hive.sim.decimals import UNIT, format_units
 from hive.sim.engine import Commission
 from hive.sim.orders import BUY, CANCELED, LIMIT_MAKER, MARKET, NEW, TRADE, Fill, Order, Trade
@@ -316,7 +316,7 @@ def kline_row(candle: Candle, interval: str) -> list[Any]:
         format_units(candle.low),
         format_units(candle.close),
         format_units(candle.volume),
-        candle.open_ms + INTERVALS_MS[interval] - 1,
+        next_open(interval, candle.open_ms) - 1,
         format_units(candle.quote),
         candle.trades,
         format_units(candle.taker_volume),

@@ -16,7 +16,6 @@ from hive.sim.ws_market import MarketEndpoint
 HOST = "127.0.0.1"
 _DIFF_SECONDS = 0.1
 _SLOW_TURNS = 10  # diffs of 1000 ms go out with every tenth turn of 100 ms
-_KLINE_TURNS = 20
 _SHORTEST_STEP_SECONDS = 0.01
 _LONGEST_BACKLOG_SECONDS = 0.5  # a flow that is later than this skips steps instead of bursting
 
@@ -106,10 +105,9 @@ class Server:
             exchange.turn_faults()
             now_ms = exchange.clock.wall_ms()
             exchange.streams.publish_diffs(now_ms)
+            exchange.streams.publish_klines(now_ms)
             if turn % _SLOW_TURNS == 0:
                 exchange.streams.publish_slow_diffs(now_ms)
                 now_ns = time.monotonic_ns()
                 for connection in list(exchange.connections):
                     connection.keep_alive(now_ns)
-            if turn % _KLINE_TURNS == 0:
-                exchange.streams.publish_klines(now_ms)

@@ -2,7 +2,9 @@
 
 Depth diffs go out every 100 ms (`@depth@100ms`) and every 1000 ms (`@depth`) for each symbol that changed: U is the
 id after the last event's u, so ids are continuous whether anybody listens or not. Trades go out at once,
-aggregated trades and book tickers with the next `publish`. An event is encoded once for all its receivers.
+aggregated trades and book tickers with the next `publish`. Candles go out every 1000 ms (`@kline_1s`) or 2000 ms when
+they changed, and once more, closed, when their time is over, whether anybody traded or not. An event is encoded once
+for all its receivers.
 """
 from __future__ import annotations
 
@@ -11,13 +13,14 @@ import time
 
 from hive.sim import market_messages
 from hive.sim.book import Side
-from hive.sim.candles import INTERVALS_MS, SymbolCandles
+from hive.sim.candles import INTERVALS_MS, Candle, SymbolCandles, next_open, open_of
 from hive.sim.connection import Connection
 from hive.sim.engine import Engine
 from hive.sim.faults import Faults
 from hive.sim.orders import Trade
 
 MOST_STREAMS = 1024
+MOST_CLOSED = 100  # candles that one stream closes at once
 _STREAM = re.compile(r"([a-z0-9_.-]{1,50})@(trade|aggTrade|bookTicker|depth|depth@100ms|kline_[0-9]{1,2}[smhdwM])")
 
 
@@ -32,6 +35,20 @@ class _Diffs:
         self.asks: dict[int, int] = {}
 
 
+class _Kline:
+    """What a candle stream sent last."""
+
+    __slots__ = ("due_ms", "interval", "name", "open_ms", "pause_ms", "trades")
+
+    def __init__(self, name: str, interval: str) -> None:
+        self.name = name
+        self.interval = interval
+        self.pause_ms = 1000 if interval == "1s" else 2000
+        self.due_ms = 0
+        self.open_ms = -1
+        self.trades = 0
+
+
 class MarketStreams:
     """Subscriptions of all market connections, and the events that they receive."""
 
@@ -42,14 +59,13 @@ class MarketStreams:
         self._names = {name.lower(): name for name in engine.symbols}
         self._receivers: dict[str, set[Connection]] = {}
         self._ticker_streams: set[str] = set()
-        self._kline_streams: set[str] = set()
+        self._klines: dict[str, _Kline] = {}
         self._fast_ids = dict.fromkeys(engine.symbols, 0)
         self._slow: dict[str, _Diffs] = {}
         self._pending: dict[str, list[Trade]] = {}
         self._aggregate_ids = dict.fromkeys(engine.symbols, 0)
         self._tickers: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {}
         self._held: dict[str, list[bytes]] = {}
-        self._traded: set[str] = set()
         self.published = 0
 
     # --- subscriptions
@@ -68,8 +84,8 @@ class MarketStreams:
             self._receivers.setdefault(stream, set()).add(connection)
             if stream.endswith("@bookTicker"):
                 self._ticker_streams.add(stream)
-            elif interval:
-                self._kline_streams.add(stream)
+            elif interval and (name := self._names.get(stream.partition("@")[0])):
+                self._klines.setdefault(stream, _Kline(name, interval))
         return True
 
     def unsubscribe(self, connection: Connection, stream: str) -> None:
@@ -81,7 +97,7 @@ class MarketStreams:
             if not receivers:
                 del self._receivers[stream]
                 self._ticker_streams.discard(stream)
-                self._kline_streams.discard(stream)
+                self._klines.pop(stream, None)
                 self._tickers.pop(stream, None)
 
     def forget(self, connection: Connection) -> None:
@@ -94,7 +110,6 @@ class MarketStreams:
     def on_trade(self, trade: Trade, now_ms: int) -> None:
         """Send a trade and keep it for its aggregate."""
         name = trade.symbol.name
-        self._traded.add(name)
         stream = f"{name.lower()}@trade"
         if stream in self._receivers:
             self._send(stream, market_messages.trade_event(trade, now_ms))
@@ -154,14 +169,25 @@ class MarketStreams:
         self._slow.clear()
 
     def publish_klines(self, now_ms: int) -> None:
-        """Send the current candle of every kline stream whose symbol traded since the last call."""
-        traded, self._traded = self._traded, set()
-        for stream in self._kline_streams:
-            lower, _, interval = stream.partition("@kline_")
-            name = self._names.get(lower)
-            if name in traded:
-                candle = self._candles[name].candle(interval, now_ms - now_ms % INTERVALS_MS[interval])
-                self._send(stream, market_messages.kline_event(name, interval, candle, now_ms))
+        """Send the candles that are over, closed, and the current ones that are due and changed."""
+        for stream, kline in self._klines.items():
+            open_ms = open_of(kline.interval, now_ms)
+            if open_ms - kline.open_ms > MOST_CLOSED * INTERVALS_MS[kline.interval]:
+                kline.open_ms = -1  # new, or the clock was set: what lies between is history
+            while 0 <= kline.open_ms < open_ms:
+                self._send_kline(stream, kline, self._candles[kline.name].candle(kline.interval, kline.open_ms), now_ms)
+                kline.open_ms = next_open(kline.interval, kline.open_ms)
+                kline.trades = 0
+            kline.open_ms = open_ms
+            if now_ms >= kline.due_ms:
+                candle = self._candles[kline.name].candle(kline.interval, open_ms)
+                if candle.trades > kline.trades:
+                    kline.trades = candle.trades
+                    kline.due_ms = now_ms - now_ms % kline.pause_ms + kline.pause_ms
+                    self._send_kline(stream, kline, candle, now_ms)
+
+    def _send_kline(self, stream: str, kline: _Kline, candle: Candle, now_ms: int) -> None:
+        self._send(stream, market_messages.kline_event(kline.name, kline.interval, candle, now_ms))
 
     def _send_aggregate(self, name: str, trades: list[Trade], now_ms: int) -> None:
         self._aggregate_ids[name] += 1

@@ -137,6 +137,32 @@ async def test_book_tickers_follow_the_top(busy: Client):
             last = ticker["u"]
 
 
+ROW = ["t", "o", "h", "l", "c", "v", "T", "q", "n", "V", "Q"]
+
+
+async def test_closed_candles_are_the_rows_of_their_history(busy: Client):
+    async with busy.market() as socket:
+        await subscribe(socket, "btcusdt@kline_1s", "xrpusdt@kline_1s")
+        closed: dict[str, list[dict[str, Any]]] = {"BTCUSDT": [], "XRPUSDT": []}
+        before: dict[str, int] = {}
+        while min(map(len, closed.values())) < 4:
+            event = (await collect(socket, 1, "kline"))[0]
+            kline = event["k"]
+            assert kline["t"] + 999 == kline["T"]
+            assert kline["t"] > before.get(event["s"], 0), "a candle went on after it was closed"
+            if kline["x"]:
+                assert event["E"] > kline["T"]
+                before[event["s"]] = kline["t"]
+                closed[event["s"]].append(kline)
+        for symbol, klines in closed.items():
+            first, last = klines[0]["t"], klines[-1]["t"]
+            assert [kline["t"] for kline in klines] == list(range(first, last + 1, 1000))
+            _, rows = await busy.get("klines", symbol=symbol, interval="1s", startTime=first, endTime=last)
+            assert [[kline[key] for key in ROW] for kline in klines] == [row[:11] for row in rows]
+        assert {kline["n"] for kline in closed["XRPUSDT"]} == {0}
+        assert min(kline["n"] for kline in closed["BTCUSDT"]) > 0
+
+
 async def test_klines_of_the_current_minute_are_sent(busy: Client):
     async with busy.market() as socket:
         await subscribe(socket, "btcusdt@kline_1m")
