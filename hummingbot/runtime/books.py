@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
-from hive.shm.book import BookReader
 from hummingbot.core.data_type.order_book import OrderBook
 
+from hive.shm.book import BookReader
 from hive.workers.errors import BookMissing
 from hive.workers.host import WorkerServices
 

@@ -25,7 +25,6 @@ from hummingbot.core.data_type.trade_fee import DeductedFromReturnsTradeFee, Tok
 from hummingbot.core.event.events import OrderBookEvent, OrderBookTradeEvent
 from hummingbot.core.network_iterator import NetworkStatus
 from hummingbot.core.utils.async_utils import safe_ensure_future
-from hummingbot.runtime.order_book import SharedOrderBook
 
 from hive.shm.ids import ORDER_ID_MAX, order_prefix
 from hive.shm.instruments import InstrumentRules
@@ -35,6 +34,7 @@ from hive.workers.context import StrategyContext, current
 from hive.workers.errors import BookMissing
 from hive.workers.host import WorkerServices
 from hummingbot.runtime.books import BookSource, SharedBooks
+from hummingbot.runtime.order_book import SharedOrderBook
 
 UNKNOWN_EXCHANGE_ID = "UNKNOWN"
 FIRST_VERSION_POLL_S = 0.05

@@ -18,12 +18,12 @@ from hummingbot.client.settings import SCRIPT_STRATEGIES_MODULE, SCRIPT_STRATEGI
 from hummingbot.core.connector_manager import ConnectorManager
 from hummingbot.core.trading_core import TradingCore
 from hummingbot.model.sql_connection_manager import SQLConnectionManager, SQLConnectionType
-from hummingbot.runtime.clock import ContextClock
 from hummingbot.strategy.strategy_v2_base import StrategyV2Base, StrategyV2ConfigBase
 from pydantic import ValidationError
 
 from hive.workers.context import StrategyContext
 from hive.workers.host import StrategySpec
+from hummingbot.runtime.clock import ContextClock
 from hummingbot.runtime.config_maps import ConfigLoader, private_starter
 from hummingbot.runtime.connector import SharedExchange
 from hummingbot.runtime.errors import StrategyConfigError, StrategyStartError

@@ -11,14 +11,14 @@ from math import isclose
 from types import SimpleNamespace
 
 import numpy as np
-from hive.shm.book import BookDirectory, BookTable, books_size
-from hive.workers.clock import CallbackCounter
-from hummingbot.runtime.order_book import SharedOrderBook
 
 from hive._build_info import HUMMINGBOT_RELEASE
+from hive.shm.book import BookDirectory, BookTable, books_size
 from hive.shm.instruments import InstrumentRules
 from hive.shm.segment import Segment, segment_name
+from hive.workers.clock import CallbackCounter
 from hummingbot.runtime.errors import ReleaseMismatch
+from hummingbot.runtime.order_book import SharedOrderBook
 
 ADVICE = "run ./compile in Hive's folder"
 KNOWN = InstrumentRules(

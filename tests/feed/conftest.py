@@ -3,11 +3,11 @@
 import os
 
 import pytest
+
+from hive.feed.metrics import METRICS_PER_VENUE, VenueMetrics
 from hive.shm.book import BookDirectory, BookTable, books_size
 from hive.shm.broadcast import BroadcastReader, BroadcastWriter, broadcast_size
 from hive.shm.counters import Counters, counters_size
-
-from hive.feed.metrics import METRICS_PER_VENUE, VenueMetrics
 from hive.shm.segment import Segment, segment_name
 
 CAPACITY, DEPTH, VERSIONS, TRADES = 8, 5, 4, 64

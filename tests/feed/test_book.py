@@ -4,8 +4,8 @@ import random
 from decimal import Decimal
 
 import pytest
-from hive.feed.book import PriceLevelBook
 
+from hive.feed.book import PriceLevelBook
 from hive.feed.errors import MalformedMessage
 from hive.shm.instruments import InstrumentRules
 

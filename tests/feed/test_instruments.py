@@ -3,10 +3,10 @@
 from decimal import Decimal
 
 import pytest
-from hive.shm.book import EMPTY, HALTED, LIVE, RESYNCING, STALE
 
 from hive.feed.instruments import Instrument
 from hive.feed.venue import DepthSnapshot, Diff, TradeEvent
+from hive.shm.book import EMPTY, HALTED, LIVE, RESYNCING, STALE
 from hive.shm.instruments import InstrumentRules
 
 MS = 1_000_000

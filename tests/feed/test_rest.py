@@ -6,7 +6,6 @@ from decimal import Decimal
 import aiohttp
 import pytest
 from aiohttp import web
-from hive.shm.book import LIVE
 
 from hive.feed.binance import BinanceSpot
 from hive.feed.budget import MINUTE_NS, WeightBudget
@@ -15,6 +14,7 @@ from hive.feed.instruments import Instrument
 from hive.feed.rest import RestClient
 from hive.feed.snapshots import AT_A_TIME, SnapshotQueue
 from hive.feed.venue import Request
+from hive.shm.book import LIVE
 from hive.shm.instruments import InstrumentRules
 
 DEADLINE_S = 10.0

@@ -15,11 +15,10 @@ from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hive.shm.counters import CountersReader
-
 from hive import keys
 from hive.gate.signing import Signer
 from hive.shm.channel import Channel
+from hive.shm.counters import CountersReader
 from hive.shm.ids import order_prefix, strategy_tag
 from hive.shm.link import Link
 from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, OrderType, Reply, ReplyKind, Side, TimeInForce, unpack

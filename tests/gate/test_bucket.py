@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from hive.gate.bucket import AlignedWindow, TokenBucket
 
 SECOND = 1_000_000_000

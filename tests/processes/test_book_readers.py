@@ -9,10 +9,10 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hive.shm.book import BookDirectory, BookReader, BookTable, BookWriter, books_size
-from hive.shm.broadcast import BroadcastReader, BroadcastWriter, broadcast_size
 
 import forks
+from hive.shm.book import BookDirectory, BookReader, BookTable, BookWriter, books_size
+from hive.shm.broadcast import BroadcastReader, BroadcastWriter, broadcast_size
 from hive.shm.instruments import BookSnapshot, InstrumentRules, Trade
 from hive.shm.segment import Segment, segment_name
 

@@ -9,11 +9,11 @@ import time
 import urllib.request
 
 import pytest
+
 from hive.shm.book import EMPTY, HALTED, LIVE, RESYNCING, STALE, BookDirectory
 from hive.shm.broadcast import BroadcastReader
-from hive.shm.counters import CountersReader
-
 from hive.shm.channel import Channel
+from hive.shm.counters import CountersReader
 from hive.shm.segment import Segment, list_segments, sweep
 
 DEADLINE_S = 20.0

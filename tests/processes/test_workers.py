@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hive.shm.counters import CountersReader
 
 from hive.shm.channel import Channel
+from hive.shm.counters import CountersReader
 from hive.shm.ids import fleet_id, strategy_tag
 from hive.shm.messages import MAYBE_SENT, IntentKind, ReplyKind
 from hive.shm.segment import Segment

@@ -4,8 +4,8 @@ import sys
 import time
 
 import numpy as np
-from hive.shm.book import LIVE, BookTable, books_size
 
+from hive.shm.book import LIVE, BookTable, books_size
 from hive.shm.segment import Segment
 from hummingbot.runtime.selftest import KNOWN
 

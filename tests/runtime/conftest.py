@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from hive.shm.book import LIVE, BookTable, books_size
 from hive.shm.broadcast import BroadcastWriter, broadcast_size
 from hive.shm.counters import Counters, counters_size
-from hive.workers.clock import CallbackCounter, MultiStrategyClock
-
 from hive.shm.ids import fleet_id, strategy_tag
 from hive.shm.link import Link
 from hive.shm.messages import IntentKind, Reply, ReplyKind, Side, unpack
 from hive.shm.order_queue import OrderQueue
 from hive.shm.segment import Segment, segment_name
+from hive.workers.clock import CallbackCounter, MultiStrategyClock
 from hive.workers.context import StrategyContext, StrategyCounters
 from hive.workers.host import StrategySpec, WorkerServices
 from hive.workers.market import MarketData

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hive.shm.book import BookDirectory, BookTable, books_size
-from hive.workers.clock import CallbackCounter
 from hummingbot.core.data_type.order_book import OrderBook
 from hummingbot.core.data_type.order_book_row import OrderBookRow
-from hummingbot.runtime.order_book import SharedOrderBook
 
+from hive.shm.book import BookDirectory, BookTable, books_size
 from hive.shm.segment import Segment, segment_name
+from hive.workers.clock import CallbackCounter
+from hummingbot.runtime.order_book import SharedOrderBook
 from hummingbot.runtime.selftest import KNOWN
 from tests.runtime.book_writer import DEPTH, mid_of
 

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hive.shm.counters import Counter, Counters, CountersReader, counters_size
 
+from hive.shm.counters import Counter, Counters, CountersReader, counters_size
 from hive.shm.errors import LayoutMismatch, NotRepresentable, ShmError, TableFull
 from hive.shm.segment import Segment
 from hive.shm.snapshots import HistogramSnapshot, bucket_bounds

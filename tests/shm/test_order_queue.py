@@ -5,9 +5,9 @@ import random
 import signal
 
 import pytest
-from hive.shm.atomics import OwnerWord
 
 import forks
+from hive.shm.atomics import OwnerWord
 from hive.shm.errors import LayoutMismatch, MessageTooLarge, QueueWedged, SegmentMissing, ShmError
 from hive.shm.order_queue import (
     _OWNER,

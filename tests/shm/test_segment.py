@@ -6,9 +6,9 @@ import resource
 import signal
 
 import pytest
-from hive.shm.atomics import monotonic_ns
 
 import forks
+from hive.shm.atomics import monotonic_ns
 from hive.shm.errors import LayoutMismatch, SegmentExists, SegmentMissing, ShmFull
 from hive.shm.layout import MAGIC
 from hive.shm.segment import (

@@ -6,11 +6,11 @@ import secrets
 from pathlib import Path
 
 import pytest
-from hive.shm.counters import Counters, counters_size
-from hive.workers.clock import CallbackCounter
 
+from hive.shm.counters import Counters, counters_size
 from hive.shm.ids import strategy_tag
 from hive.shm.segment import Segment, segment_name
+from hive.workers.clock import CallbackCounter
 from hive.workers.context import StrategyContext, StrategyCounters
 
 

@@ -4,8 +4,8 @@ import random
 from itertools import pairwise
 
 import pytest
-from hive.workers.clock import CallbackCounter, MultiStrategyClock
 
+from hive.workers.clock import CallbackCounter, MultiStrategyClock
 from hive.workers.scheduler import phase_ns
 
 MS = 1_000_000

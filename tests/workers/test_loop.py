@@ -5,8 +5,8 @@ import logging
 from itertools import pairwise
 
 import pytest
-from hive.workers.clock import CallbackCounter
 
+from hive.workers.clock import CallbackCounter
 from hive.workers.context import current
 from hive.workers.log import StrategyFilter
 from hive.workers.loop import new_loop, run_until_done

@@ -5,8 +5,8 @@ import contextvars
 from itertools import pairwise
 
 import pytest
-from hive.workers.clock import MultiStrategyClock
 
+from hive.workers.clock import MultiStrategyClock
 from hive.workers.context import CURRENT
 from hive.workers.scheduler import State, StrategyScheduler, read_anchor
 

@@ -4,9 +4,9 @@ import time
 from decimal import Decimal
 
 import numpy as np
+
 from hive.shm.book import LIVE, STALE, BookTable, books_size
 from hive.shm.broadcast import BroadcastWriter, broadcast_size
-
 from hive.shm.instruments import InstrumentRules
 from hive.shm.link import Link
 from hive.shm.messages import Reply, unpack
