@@ -54,7 +54,7 @@ def _cancel(request: Request) -> dict[str, Any]:
         raise _neither_id()
     if order_id is not None:
         order = account.open_orders.get(order_id)
-        if order is not None and (order.symbol is not symbol or client_id not in (None, order.client_id)):
+        if order is not None and (order.symbol.name != symbol.name or client_id not in (None, order.client_id)):
             order = None
     else:
         order = account.open_by_client_id.get((symbol.name, client_id))
@@ -72,7 +72,7 @@ def _cancel(request: Request) -> dict[str, Any]:
 
 def _cancel_all(request: Request) -> list[dict[str, Any]]:
     symbol = symbol_of(request.params, request.exchange.symbols)
-    orders = [order for order in request.account.open_orders.values() if order.symbol is symbol]
+    orders = [order for order in request.account.open_orders.values() if order.symbol.name == symbol.name]
     if not orders:
         raise VenueError(errors.CANCEL_REJECTED, "Unknown order sent.")
     for order in orders:
@@ -88,7 +88,7 @@ def _status(request: Request) -> dict[str, Any]:
         raise _neither_id()
     if order_id is not None:
         order = request.account.orders.get(order_id)
-        if order is not None and (order.symbol is not symbol or client_id not in (None, order.client_id)):
+        if order is not None and (order.symbol.name != symbol.name or client_id not in (None, order.client_id)):
             order = None
     else:
         order = request.account.last_by_client_id.get((symbol.name, client_id))
@@ -101,7 +101,7 @@ def _open_orders(request: Request) -> list[dict[str, Any]]:
     orders = list(request.account.open_orders.values())
     if "symbol" in request.params:
         symbol = symbol_of(request.params, request.exchange.symbols)
-        orders = [order for order in orders if order.symbol is symbol]
+        orders = [order for order in orders if order.symbol.name == symbol.name]
     return [messages.order_status(order) for order in orders]
 
 
@@ -111,7 +111,7 @@ def _all_orders(request: Request) -> list[dict[str, Any]]:
     order_id, start_ms, end_ms = (integer(params, name) for name in ("orderId", "startTime", "endTime"))
     orders = [
         order for order in request.account.orders.values()
-        if order.symbol is symbol and (order_id is None or order.order_id >= order_id)
+        if order.symbol.name == symbol.name and (order_id is None or order.order_id >= order_id)
         and (start_ms is None or order.created_ms >= start_ms) and (end_ms is None or order.created_ms <= end_ms)
     ]
     return [messages.order_status(order) for order in _page(orders, request, order_id is None and start_ms is None)]

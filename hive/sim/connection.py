@@ -34,6 +34,7 @@ class Connection:
         self.number = number
         self.users = 0
         self.opened_wall_ms = time.time_ns() // 1_000_000
+        self.opened_ns = time.monotonic_ns()
         self.sent = 0
         self.received = 0
         self.subscriptions: set[str] = set()
@@ -46,11 +47,11 @@ class Connection:
         self._aborted = False
         self._ping_ns = self._pong_ns = time.monotonic_ns()
 
-    def send(self, data: bytes, channel: str | None = None) -> None:
+    def send(self, data: bytes, channel: str | None = None, *, binary: bool = False) -> None:
         """Queue a text frame; `channel` says what it carries when that differs from the connection's (user events)."""
         if self._closing or self._faults.until_ns("mute", time.monotonic_ns(), channel or self.channel):
             return
-        self._put(data, WSMsgType.TEXT)
+        self._put(data, WSMsgType.BINARY if binary else WSMsgType.TEXT)
 
     def on_control(self, kind: WSMsgType, data: bytes) -> None:
         """Answer a ping frame, note a pong frame."""

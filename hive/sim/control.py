@@ -6,6 +6,12 @@
     GET  /sim/state        clock, flow, faults, counts of requests, refusals and events, CPU seconds
     GET  /sim/connections  {"market": [...], "ws_api": [...], "user": [...], "opened": {...}}
     GET  /sim/ledger       every order of every account with its fills, and all balances
+    GET  /sim/book?symbol= the whole book of this instant: symbol, status, update_id, ns (monotonic), wall_ms,
+                           bids, asks ([[price, quantity], ...], best first)
+    POST /sim/tops         {"symbols": [NAME, ...] or "*", "levels": 20, "keep": 100000} -> keeps what the books
+                           were, see `hive.sim.tops`; keep 0 ends it
+    GET  /sim/tops?after=  {"next", "missed", "ns", "wall_ms", "records"}: what came since; or
+        ?symbol=&update_id={"record": that moment, or null}
 """
 from __future__ import annotations
 
@@ -39,6 +45,9 @@ class ControlEndpoint:
             web.get("/sim/state", self._state),
             web.get("/sim/connections", self._connections),
             web.get("/sim/ledger", self._ledger),
+            web.get("/sim/book", self._book),
+            web.get("/sim/tops", self._tops),
+            web.post("/sim/tops", self._watch),
         ]
 
     async def _fault(self, http: web.Request) -> web.Response:
@@ -109,6 +118,47 @@ class ControlEndpoint:
             if connection.users:
                 shown[USER].append(described)
         return web.json_response(shown)
+
+    async def _book(self, http: web.Request) -> web.Response:
+        exchange = self._exchange
+        name = http.query.get("symbol", "").upper().replace("-", "")
+        book = exchange.engine.books.get(name)
+        if book is None:
+            return _refusal(ValueError(f"symbol must be a listed one, was {name}"))
+        sides = {
+            side: [[format_units(price), format_units(quantity)] for price, quantity in levels.top(len(levels.keys))]
+            for side, levels in (("bids", book.bids), ("asks", book.asks))
+        }
+        return web.json_response({
+            "symbol": name, "status": exchange.engine.status[name], "update_id": book.update_id,
+            "ns": time.monotonic_ns(), "wall_ms": exchange.clock.wall_ms(), **sides,
+        })
+
+    async def _tops(self, http: web.Request) -> web.Response:
+        exchange = self._exchange
+        try:
+            if "symbol" in http.query:
+                record = exchange.tops.at(http.query["symbol"], int(http.query.get("update_id", "")))
+                return web.json_response({"record": record})
+            found = exchange.tops.since(int(http.query.get("after", "0")))
+        except ValueError as error:
+            return _refusal(error)
+        return web.json_response({"ns": time.monotonic_ns(), "wall_ms": exchange.clock.wall_ms(), **found})
+
+    async def _watch(self, http: web.Request) -> web.Response:
+        exchange = self._exchange
+        try:
+            wanted = await _body(http)
+            names = wanted.get("symbols", "*")
+            names = list(exchange.engine.books) if names == "*" else names
+            if not isinstance(names, list) or not all(name in exchange.engine.books for name in names):
+                raise ValueError(f"symbols must be a list of listed ones, was {names}")
+            exchange.tops.watch(names, int(wanted.get("levels", 20)), int(wanted.get("keep", 100_000)))
+        except (ValueError, TypeError) as error:
+            return _refusal(error)
+        for name in names:
+            exchange.tops.note(name, exchange.engine.books[name], published=False)
+        return web.json_response({"symbols": names})
 
     async def _ledger(self, http: web.Request) -> web.Response:
         accounts = [_account(account) for account in self._exchange.accounts.users()]

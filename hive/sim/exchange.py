@@ -5,17 +5,20 @@ Events of a request leave before its answer does, as can happen on the venue too
 """
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hive.sim import messages
 from hive.sim.accounts import Account, Accounts
 from hive.sim.candles import SymbolCandles
 from hive.sim.clock import ExchangeClock
-from hive.sim.connection import USER, Connection
+from hive.sim.connection import USER, WS_API, Connection
+from hive.sim.decimals import parse_units
 from hive.sim.engine import Commission, Engine
 from hive.sim.faults import Fault, Faults
 from hive.sim.flow import Flow
@@ -23,8 +26,10 @@ from hive.sim.limits import Limits, LimitSettings
 from hive.sim.orders import TRADE, Fill, Order, Trade
 from hive.sim.streams import MarketStreams
 from hive.sim.symbols import MOST_SYMBOLS, Symbol, list_symbols
+from hive.sim.tops import TopHistory
 
 RECENT_TRADES = 1000
+_KEPT_LEVELS = 5000  # the most that a depth request may ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,8 @@ class Exchange:
         self.recent_trades: dict[str, deque[Trade]] = {
             name: deque(maxlen=RECENT_TRADES) for name in self.symbols
         }
-        self.streams = MarketStreams(self.engine, self.candles, self.faults)
+        self.tops = TopHistory()
+        self.streams = MarketStreams(self.engine, self.candles, self.faults, self.tops)
         self.flow = Flow(self.engine, settings.seed, list(self.symbols)[: settings.active])
         self.connections: set[Connection] = set()
         self.opened: Counter[str] = Counter()
@@ -162,20 +168,41 @@ class Exchange:
         symbol = arguments.get("symbol", "*").upper().replace("-", "")
         if symbol != "*" and symbol not in self.symbols:
             raise ValueError(f"{name}: symbol must be a listed one, was {symbol}")
+        if name in ("delist", "filters") and symbol == "*":
+            raise ValueError(f"{name}: symbol must be one, was *")
+        if name == "filters":
+            self._with_filters(symbol, arguments)
         fault = self.faults.add(name, arguments, time.monotonic_ns())
         self.turn_faults()
         return fault
 
     def turn_faults(self) -> None:
         """Begin and end the faults whose time has come."""
-        begun, ended = self.faults.turn(time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        for fault in self.faults.of("lifetime", now_ns):
+            for connection in self._reached(fault):
+                if now_ns - connection.opened_ns >= fault.age * 1e9:
+                    fault.struck += 1
+                    connection.close()
+        begun, ended = self.faults.turn(now_ns)
         for fault in begun:
             if fault.name == "drop":
                 self.faults.remove(fault)
                 fault.struck += 1
                 self._drop(fault)
+            elif fault.name == "shutdown":
+                self.faults.remove(fault)
+                fault.struck += 1
+                self._shut_down(fault)
             elif fault.name == "halt":
                 self._halt(fault, True)
+            elif fault.name == "delist":
+                self._delist(fault)
+            elif fault.name == "filters":
+                fault.before[fault.symbol] = self.symbols[fault.symbol]
+                self._list_as(self._with_filters(fault.symbol, fault.texts))
+            elif fault.name == "lag":
+                self._keep_books(fault)
             elif fault.name == "skew":
                 self.clock.skew_ms = fault.ms
         self._undo(ended)
@@ -190,6 +217,10 @@ class Exchange:
         for fault in faults:
             if fault.name == "halt":
                 self._halt(fault, False)
+            elif fault.name in ("delist", "filters"):
+                for symbol in fault.before.values():
+                    self._list_as(symbol)
+                    self.engine.set_halted(symbol.name, False)
             elif fault.name == "skew":
                 self.clock.skew_ms = 0
 
@@ -198,7 +229,58 @@ class Exchange:
             self.engine.set_halted(name, halted)
 
     def _drop(self, fault: Fault) -> None:
-        for connection in list(self.connections):
-            if fault.matches(connection.channel, None, None) or (
-                    connection.users and fault.matches(USER, None, None)):
-                connection.close(fault.abort)
+        for connection in self._reached(fault):
+            connection.close(fault.abort)
+
+    def _shut_down(self, fault: Fault) -> None:
+        event = f'{{"e":"serverShutdown","E":{self.clock.wall_ms()}}}'
+        for connection in self._reached(fault):
+            if connection.channel == WS_API:
+                text = f'{{"event":{event}}}'
+            else:
+                text = f'{{"stream":"serverShutdown","data":{event}}}' if connection.combined else event
+            connection.send(text.encode())
+            asyncio.get_running_loop().call_later(fault.ms / 1000, connection.close)
+
+    def _reached(self, fault: Fault) -> list[Connection]:
+        """Return the connections that a fault is meant for."""
+        return [
+            connection for connection in self.connections
+            if fault.matches(connection.channel, None, None) or (connection.users and fault.matches(USER, None, None))
+        ]
+
+    def _keep_books(self, fault: Fault) -> None:
+        """Keep the books as they are, for the snapshots that lag."""
+        for name in self.symbols if fault.symbol == "*" else (fault.symbol,):
+            book = self.engine.books[name]
+            fault.before[name] = (book.update_id, book.bids.top(_KEPT_LEVELS), book.asks.top(_KEPT_LEVELS))
+            self.tops.note(name, book, published=False)
+
+    def _delist(self, fault: Fault) -> None:
+        name, now_ms = fault.symbol, self.clock.wall_ms()
+        if name not in self.symbols:
+            return
+        self.engine.set_halted(name, True)
+        for account in self.accounts.users():
+            for order in [order for order in account.open_orders.values() if order.symbol.name == name]:
+                self.engine.cancel(order, now_ms)
+        fault.before[name] = self.symbols.pop(name)
+
+    def _list_as(self, symbol: Symbol) -> None:
+        """List a symbol with these filters from now on; the flow quotes by them."""
+        name = symbol.name
+        self.symbols[name] = symbol
+        self.flow.list_as(symbol)
+        for key in [key for key in self._symbol_texts if key.startswith(f"{name} ")]:
+            del self._symbol_texts[key]
+
+    def _with_filters(self, name: str, texts: Mapping[str, str]) -> Symbol:
+        """Return a symbol with the filters that are given. Raises ValueError when they do not fit together."""
+        symbol = self.symbols[name]
+        given = {key: parse_units(texts[key]) for key in ("tick", "step", "min_notional") if texts.get(key, "0") != "0"}
+        tick, step = given.get("tick", symbol.tick), given.get("step", symbol.step)
+        start_price = max(tick, symbol.start_price // tick * tick)
+        return replace(
+            symbol, tick=tick, step=step, min_notional=given.get("min_notional", symbol.min_notional),
+            min_price=tick, min_quantity=step, start_price=start_price,
+        )

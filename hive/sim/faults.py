@@ -3,28 +3,57 @@
 A fault is written NAME or NAME:KEY=VALUE,KEY=VALUE. Every fault takes `after` (seconds until it begins, 0),
 `seconds` (how long it lasts) and `count` (how often it strikes); without either it lasts until it is cleared.
 
-    drop       close connections at once: channel=market|user|ws_api|all, abort=0|1 (1: without a closing frame)
-    stall      connections and requests are accepted, nothing is answered: channel=market|user|ws_api|rest|all,
-               seconds=5; what was held is sent when it ends
-    mute       connected and answering pings, but no data and no events: channel=market|user|ws_api|all
-    gap        leave out a depth diff: symbol=*, count=1
-    duplicate  send a depth diff twice: symbol=*, count=1
-    reorder    send a depth diff after the next one: symbol=*, count=1
-    http_5xx   answer 503 (outcome unknown) after executing: operation=place|cancel|query|any, executed=1, count=1
-    http_429   answer 429 with Retry-After without executing: channel=rest|ws_api|all, retry_after=5, count=1
-    halt       stop trading of a symbol: symbol=NAME
-    skew       move the exchange's clock: ms=N
-    reject     refuse new orders with -2010: symbol=*
-    delay      hold back answers: channel=rest|ws_api|all, operation=place|cancel|query|any, ms=N
+Connections and requests
+    drop         close connections at once: channel=market|user|ws_api|all, abort=0|1 (1: without a closing frame)
+    stall        connections and requests are accepted, nothing is answered: channel=market|user|ws_api|rest|all,
+                 seconds=5; what was held is sent when it ends
+    mute         connected and answering pings, but no data and no events: channel=market|user|ws_api|all
+    shutdown     say serverShutdown, and close after ms=1000: channel=market|ws_api|all
+    lifetime     close connections (the venue: after 24 hours) that are age=N seconds old: channel=market|ws_api|all
+    maintenance  answer 503 to new connections and requests; what is open stays: channel=market|ws_api|rest|all,
+                 seconds=5
+    ban          answer 418 with Retry-After, as to a banned IP: channel=rest|ws_api|market|all, seconds=5
+    http_5xx     answer status=503 (outcome unknown) after executing: operation, executed=1, count=1; `any` means any
+                 signed one, snapshots and the like are hit only when named
+    http_429     answer 429 with Retry-After without executing: channel=rest|ws_api|all, operation, retry_after=5,
+                 count=1
+    delay        hold back answers: channel=rest|ws_api|all, operation, ms=N
+
+    operation is place, cancel, query (signed), snapshot (GET depth), rules (exchangeInfo), klines, or any.
+
+Market data
+    gap          leave out a depth diff: symbol=*, count=1
+    duplicate    send a depth diff twice: symbol=*, count=1
+    reorder      send a depth diff after the next one: symbol=*, count=1
+    crossed      add a bid above the best ask to a depth diff: symbol=*, count=1
+    omit         leave one level out of a depth diff whose ids are right, which only an audit can notice: symbol=*,
+                 count=1
+    garbage      send something else beside a depth diff, or with instead=1 in its place: kind=truncated|text|empty|
+                 binary|types|keys|nan|levels|event|symbol|deep|huge (see `hive.sim.garbage`), bytes=1000000 (of huge),
+                 symbol=*, count=1
+    lag          answer snapshots with the book as it was when the fault began: symbol=*, count=1
+
+Trading
+    halt         stop trading of a symbol: symbol=NAME
+    delist       take a symbol off the listing; its users' orders are cancelled: symbol=NAME
+    filters      list a symbol with other filters: symbol=NAME, tick=, step=, min_notional= (decimals; those that are
+                 given)
+    reject       refuse new orders with -2010: symbol=*
+    skew         move the exchange's clock: ms=N
+
+What ended is as before: a halted, delisted or changed symbol trades again, a clock is right again.
 """
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+from hive.sim.garbage import KINDS
 
 CHANNELS = ("market", "user", "ws_api", "rest", "all")
-OPERATIONS = ("place", "cancel", "query", "any")
+OPERATIONS = ("place", "cancel", "query", "snapshot", "rules", "klines", "any")
 _COMMON = {"after", "seconds", "count"}
 _TAKES: dict[str, dict[str, str]] = {
     "drop": {"channel": "all", "abort": "0", "count": "1"},
@@ -33,9 +62,19 @@ _TAKES: dict[str, dict[str, str]] = {
     "gap": {"symbol": "*", "count": "1"},
     "duplicate": {"symbol": "*", "count": "1"},
     "reorder": {"symbol": "*", "count": "1"},
-    "http_5xx": {"operation": "any", "executed": "1", "count": "1"},
-    "http_429": {"channel": "all", "retry_after": "5", "count": "1"},
+    "shutdown": {"channel": "market", "ms": "1000", "count": "1"},
+    "lifetime": {"channel": "market", "age": ""},
+    "maintenance": {"channel": "all", "seconds": "5"},
+    "ban": {"channel": "all", "seconds": "5"},
+    "crossed": {"symbol": "*", "count": "1"},
+    "omit": {"symbol": "*", "count": "1"},
+    "garbage": {"symbol": "*", "kind": "", "instead": "0", "bytes": "1000000", "count": "1"},
+    "lag": {"symbol": "*", "count": "1"},
+    "http_5xx": {"operation": "any", "status": "503", "executed": "1", "count": "1"},
+    "http_429": {"channel": "all", "operation": "any", "retry_after": "5", "count": "1"},
     "halt": {"symbol": ""},
+    "delist": {"symbol": ""},
+    "filters": {"symbol": "", "tick": "0", "step": "0", "min_notional": "0"},
     "skew": {"ms": ""},
     "reject": {"symbol": "*"},
     "delay": {"channel": "all", "operation": "any", "ms": ""},
@@ -55,13 +94,20 @@ class Fault:
     operation: str
     abort: bool
     executed: bool
+    instead: bool
+    kind: str
     ms: int
+    age: float
+    status: int
+    bytes: int
     retry_after: int
     count: int | None
     from_ns: int
     until_ns: float
     begun: bool = False
     struck: int = 0
+    texts: Mapping[str, str] = field(default_factory=dict)  # every argument as it was written
+    before: dict[str, Any] = field(default_factory=dict)  # what it must restore, or serve: by symbol
 
     def matches(self, channel: str | None, symbol: str | None, operation: str | None) -> bool:
         """Tell whether the fault is meant for this; None matches all."""
@@ -75,7 +121,7 @@ class Fault:
         """Return the fault as the control endpoint shows it."""
         return {
             "id": self.id, "name": self.name, "channel": self.channel, "symbol": self.symbol,
-            "operation": self.operation, "ms": self.ms, "count": self.count, "struck": self.struck,
+            "operation": self.operation, "kind": self.kind, "ms": self.ms, "count": self.count, "struck": self.struck,
             "begun": self.begun,
         }
 
@@ -106,6 +152,11 @@ class Faults:
             raise ValueError(f"{name}: channel must be one of {', '.join(CHANNELS)}, was {channel!r}")
         if operation not in OPERATIONS:
             raise ValueError(f"{name}: operation must be one of {', '.join(OPERATIONS)}, was {operation!r}")
+        kind, status = values.get("kind", ""), round(_number(name, values, "status", 503.0))
+        if kind and kind not in KINDS:
+            raise ValueError(f"{name}: kind must be one of {', '.join(KINDS)}, was {kind!r}")
+        if not 500 <= status <= 599:
+            raise ValueError(f"{name}: status must be from 500 to 599, was {status}")
         from_ns = now_ns + round(_number(name, values, "after", 0.0) * 1e9)
         seconds = _number(name, values, "seconds", _NEVER)
         fault = Fault(
@@ -114,13 +165,19 @@ class Faults:
             channel=channel,
             symbol=values.get("symbol", "*").upper().replace("-", ""),
             operation=operation,
-            abort=values.get("abort", "0") not in ("0", "false", "False"),
-            executed=values.get("executed", "1") not in ("0", "false", "False"),
+            abort=_is_set(values, "abort", "0"),
+            executed=_is_set(values, "executed", "1"),
+            instead=_is_set(values, "instead", "0"),
+            kind=kind,
             ms=round(_number(name, values, "ms", 0.0)),
+            age=_number(name, values, "age", 0.0),
+            status=status,
+            bytes=round(_number(name, values, "bytes", 0.0)),
             retry_after=round(_number(name, values, "retry_after", 5.0)),
             count=round(_number(name, values, "count", 1.0)) if "count" in values else None,
             from_ns=from_ns,
             until_ns=from_ns + seconds * 1e9,
+            texts=values,
         )
         self._next_id += 1
         self._faults.append(fault)
@@ -140,6 +197,10 @@ class Faults:
                     self._faults.remove(fault)
                 return fault
         return None
+
+    def of(self, name: str, now_ns: int) -> list[Fault]:
+        """Return the faults of this name that are in force, without counting a strike."""
+        return [fault for fault in self._faults if fault.name == name and fault.from_ns <= now_ns < fault.until_ns]
 
     def until_ns(self, name: str, now_ns: int, channel: str) -> float:
         """Return when the latest fault of this name on a channel ends; 0 when there is none, maybe infinite."""
@@ -187,6 +248,10 @@ def parse_fault(text: str) -> tuple[str, dict[str, str]]:
             raise ValueError(f"fault arguments must be KEY=VALUE,KEY=VALUE, was {rest!r}")
         arguments[key] = value
     return name, arguments
+
+
+def _is_set(values: Mapping[str, str], key: str, default: str) -> bool:
+    return values.get(key, default) not in ("0", "false", "False")
 
 
 def _number(name: str, values: Mapping[str, str], key: str, default: float) -> float:

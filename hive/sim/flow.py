@@ -53,15 +53,20 @@ class SymbolFlow:
         self._symbol = symbol
         self._random = random.Random(f"{seed}/{symbol.name}")
         self._hash = mix(seed ^ int.from_bytes(symbol.name.encode()[:16].ljust(16), "big"))
+        self._bids: dict[int, Order] = {}
+        self._asks: dict[int, Order] = {}
+        self._count = 0
+        self.mid = float(symbol.start_price)
+        self.list_as(symbol)
+
+    def list_as(self, symbol: Symbol) -> None:
+        """Quote by a symbol's filters from now on."""
+        self._symbol = symbol
         tick, start = symbol.tick, symbol.start_price
         self._spacing = max(tick, round(start * _SPACING / tick) * tick)
         self._half = max(tick / 2, start * _HALF_SPREAD)
         self._size = _LEVEL_NOTIONAL.get(symbol.quote, _LEVEL_NOTIONAL_DEFAULT) * UNIT * UNIT / start
         self._smallest = -(-symbol.min_notional * UNIT // start // symbol.step) * symbol.step + symbol.step
-        self._bids: dict[int, Order] = {}
-        self._asks: dict[int, Order] = {}
-        self._count = 0
-        self.mid = float(start)
 
     def open(self, now_ms: int) -> None:
         """Quote the whole ladder."""
@@ -169,6 +174,11 @@ class Flow:
         """Fill every active book before the first step."""
         for flow in self._order:
             flow.open(now_ms)
+
+    def list_as(self, symbol: Symbol) -> None:
+        """Trade a symbol by its new filters, if it is traded at all."""
+        if symbol.name in self.symbols:
+            self.symbols[symbol.name].list_as(symbol)
 
     def step(self, now_ms: int) -> None:
         """Do the next step, whichever symbol it falls to."""

@@ -1,7 +1,6 @@
 """Market stream events as encoded text, built once however many connections receive them."""
 from __future__ import annotations
 
-from hive.sim.book import Book
 from hive.sim.candles import Candle, next_open
 from hive.sim.decimals import UNIT, format_units
 from hive.sim.orders import Trade
@@ -24,11 +23,10 @@ def depth_update(name: str, first_id: int, last_id: int, bids: list[tuple[int, i
     ).encode()
 
 
-def depth_snapshot(book: Book, limit: int) -> bytes:
-    """Return the answer to a depth request: up to `limit` levels of each side."""
+def depth_levels(update_id: int, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> bytes:
+    """Return the answer to a depth request: (price, quantity) of each side, best first."""
     return (
-        f'{{"lastUpdateId":{book.update_id},"bids":[{levels_text(book.bids.top(limit))}],'
-        f'"asks":[{levels_text(book.asks.top(limit))}]}}'
+        f'{{"lastUpdateId":{update_id},"bids":[{levels_text(bids)}],"asks":[{levels_text(asks)}]}}'
     ).encode()
 
 

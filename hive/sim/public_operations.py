@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,8 +42,16 @@ def _exchange_info(request: Request) -> bytes:
 
 
 def _depth(request: Request) -> bytes:
-    symbol = symbol_of(request.params, request.exchange.symbols)
-    return market_messages.depth_snapshot(request.exchange.engine.books[symbol.name], _limit(request, 100, 5000))
+    exchange = request.exchange
+    name = symbol_of(request.params, exchange.symbols).name
+    limit = _limit(request, 100, 5000)
+    lag = exchange.faults.take("lag", time.monotonic_ns(), symbol=name)
+    if lag is not None and name in lag.before:
+        update_id, bids, asks = lag.before[name]
+        return market_messages.depth_levels(update_id, bids[:limit], asks[:limit])
+    book = exchange.engine.books[name]
+    exchange.tops.note(name, book, published=False)
+    return market_messages.depth_levels(book.update_id, book.bids.top(limit), book.asks.top(limit))
 
 
 def _trades(request: Request) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from hive.sim import errors
 from hive.sim.accounts import Account
 from hive.sim.errors import VenueError, missing
 from hive.sim.exchange import Exchange
+from hive.sim.faults import Fault
 from hive.sim.filters import integer
 
 PLACE = "place"
@@ -26,6 +28,8 @@ QUERY = "query"
 PUBLIC = "public"
 REST = "rest"
 SIGNED_PARAMETERS = frozenset({"timestamp", "recvWindow", "signature"})
+_TARGETS = {"depth": "snapshot", "exchangeInfo": "rules", "klines": "klines"}
+_BAN_MS = 120_000  # told to a client whose ban has no end
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _DEFAULT_WINDOW_MS = 5000
 _LONGEST_WINDOW_MS = 60_000
@@ -63,6 +67,11 @@ class Operation:
         """Tell whether the operation needs a key and a signature."""
         return self.kind != PUBLIC
 
+    @property
+    def target(self) -> str:
+        """Return what faults call this operation."""
+        return _TARGETS.get(self.name, self.kind)
+
 
 def execute(operation: Operation, request: Request) -> bytes:
     """Execute an operation and return its result as JSON. Raises VenueError with what the venue would answer."""
@@ -71,7 +80,8 @@ def execute(operation: Operation, request: Request) -> bytes:
     weight = operation.weight if isinstance(operation.weight, int) else operation.weight(params)
     exchange.limits.charge(request.peer, weight, now_ms)
     now_ns = time.monotonic_ns()
-    fault = exchange.faults.take("http_429", now_ns, channel=request.channel)
+    check_ban(exchange, request.channel, now_ms)
+    fault = exchange.faults.take("http_429", now_ns, channel=request.channel, operation=operation.target)
     if fault is not None:
         raise VenueError(
             errors.TOO_MANY_WEIGHT,
@@ -82,18 +92,38 @@ def execute(operation: Operation, request: Request) -> bytes:
     if operation.is_signed:
         request.account = _authenticate(request)
     _check_all_read(operation, request)
-    fault = None
-    if operation.is_signed:
-        fault = exchange.faults.take("http_5xx", now_ns, operation=operation.kind)
-        if fault is not None and not fault.executed:
-            raise VenueError(errors.UNKNOWN, errors.UNKNOWN_OUTCOME, errors.SERVICE_UNAVAILABLE)
+    fault = _server_error(exchange, operation, now_ns)
+    if fault is not None and not fault.executed:
+        raise VenueError(errors.UNKNOWN, errors.UNKNOWN_OUTCOME, fault.status)
     result = operation.handler(request)
     if operation.kind == PLACE:
         exchange.limits.refund(request.peer, weight, now_ms)
     exchange.streams.publish(now_ms)
     if fault is not None:
-        raise VenueError(errors.UNKNOWN, errors.UNKNOWN_OUTCOME, errors.SERVICE_UNAVAILABLE)
+        raise VenueError(errors.UNKNOWN, errors.UNKNOWN_OUTCOME, fault.status)
     return result if isinstance(result, bytes) else json.dumps(result, separators=(",", ":")).encode()
+
+
+def check_ban(exchange: Exchange, channel: str, now_ms: int) -> None:
+    """Raise VenueError 418 while a `ban` is in force on a channel."""
+    now_ns = time.monotonic_ns()
+    until_ns = exchange.faults.until_ns("ban", now_ns, channel)
+    if until_ns:
+        left_ms = _BAN_MS if math.isinf(until_ns) else round((until_ns - now_ns) / 1e6)
+        raise VenueError(
+            errors.TOO_MANY_WEIGHT,
+            f"Way too much request weight used; IP banned until {now_ms + left_ms}. "
+            "Please use WebSocket Streams for live updates to avoid bans.",
+            errors.BANNED, now_ms + left_ms,
+        )
+
+
+def _server_error(exchange: Exchange, operation: Operation, now_ns: int) -> Fault | None:
+    """Return the http_5xx that strikes; `any` spares what needs no key."""
+    faults = exchange.faults
+    if not operation.is_signed and all(fault.operation == "any" for fault in faults.of("http_5xx", now_ns)):
+        return None
+    return faults.take("http_5xx", now_ns, operation=operation.target)
 
 
 def _authenticate(request: Request) -> Account:

@@ -66,6 +66,9 @@ class RestApi:
         if operation is None:
             return web.Response(status=404, text="Not Found")
         exchange = self._exchange
+        if exchange.faults.until_ns("maintenance", time.monotonic_ns(), REST):
+            exchange.count_refusal(errors.SERVICE_UNAVAILABLE)
+            return web.Response(status=errors.SERVICE_UNAVAILABLE, text="Service Unavailable")
         query = http.raw_path.partition("?")[2].encode()
         body = await http.read() if http.can_read_body else b""
         now_ms = exchange.clock.wall_ms()
@@ -102,7 +105,7 @@ class RestApi:
 
     async def _hold(self, operation: Operation) -> None:
         faults = self._exchange.faults
-        delay = faults.take("delay", time.monotonic_ns(), channel=REST, operation=operation.kind)
+        delay = faults.take("delay", time.monotonic_ns(), channel=REST, operation=operation.target)
         if delay is not None:
             await asyncio.sleep(delay.ms / 1000)
         while faults.until_ns("stall", time.monotonic_ns(), REST):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from aiohttp import WSMsgType, web
@@ -18,6 +19,11 @@ async def serve(http: web.Request, exchange: Exchange, channel: str,
     on_open is called once it is accepted, on_frame for every frame with its text (empty for control frames).
     """
     peer = http.remote or ""
+    now_ns = time.monotonic_ns()
+    for fault, status, text in (("maintenance", 503, "Service Unavailable"), ("ban", 418, "I'm a teapot")):
+        if exchange.faults.until_ns(fault, now_ns, channel):
+            exchange.count_refusal(status)
+            return web.Response(status=status, text=text)
     if not exchange.limits.connect(peer, exchange.clock.wall_ms()):
         exchange.count_refusal(429)
         return web.Response(status=429, text="Too many connections")

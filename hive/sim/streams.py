@@ -12,14 +12,17 @@ import re
 import time
 
 from hive.sim import market_messages
-from hive.sim.book import Side
+from hive.sim.book import Book, Side
 from hive.sim.candles import INTERVALS_MS, Candle, SymbolCandles, next_open, open_of
 from hive.sim.connection import Connection
 from hive.sim.engine import Engine
 from hive.sim.faults import Faults
+from hive.sim.garbage import UNFRAMED, garble
 from hive.sim.orders import Trade
+from hive.sim.tops import TopHistory
 
 MOST_STREAMS = 1024
+_Levels = list[tuple[int, int]]
 MOST_CLOSED = 100  # candles that one stream closes at once
 _STREAM = re.compile(r"([a-z0-9_.-]{1,50})@(trade|aggTrade|bookTicker|depth|depth@100ms|kline_[0-9]{1,2}[smhdwM])")
 
@@ -52,8 +55,11 @@ class _Kline:
 class MarketStreams:
     """Subscriptions of all market connections, and the events that they receive."""
 
-    def __init__(self, engine: Engine, candles: dict[str, SymbolCandles], faults: Faults) -> None:
+    def __init__(
+        self, engine: Engine, candles: dict[str, SymbolCandles], faults: Faults, tops: TopHistory
+    ) -> None:
         self._engine = engine
+        self._tops = tops
         self._candles = candles
         self._faults = faults
         self._names = {name.lower(): name for name in engine.symbols}
@@ -146,6 +152,7 @@ class MarketStreams:
                 continue
             bids, asks = book.bids.take_changed(), book.asks.take_changed()
             self._fast_ids[name] = book.update_id
+            self._tops.note(name, book, published=True)
             slow = self._slow.get(name)
             if slow is None:
                 slow = self._slow[name] = _Diffs(last_id)
@@ -153,6 +160,7 @@ class MarketStreams:
             slow.asks.update(asks)
             stream = f"{name.lower()}@depth@100ms"
             if stream in self._receivers:
+                bids, asks = self._falsified(name, book, bids, asks)
                 data = market_messages.depth_update(name, last_id + 1, book.update_id, bids, asks, now_ms)
                 self._send_diff(name, stream, data)
 
@@ -195,10 +203,26 @@ class MarketStreams:
         if stream in self._receivers:
             self._send(stream, market_messages.aggregate_trade(name, self._aggregate_ids[name], trades, now_ms))
 
+    def _falsified(self, name: str, book: Book, bids: _Levels, asks: _Levels) -> tuple[_Levels, _Levels]:
+        """Return the levels of a diff as faults want them."""
+        now_ns = time.monotonic_ns()
+        symbol = self._engine.symbols.get(name)  # None: it is delisted
+        if symbol and book.asks.keys and self._faults.take("crossed", now_ns, symbol=name):
+            bids = [(book.asks.best_price() + symbol.tick, symbol.step), *bids]
+        if (bids or asks) and self._faults.take("omit", now_ns, symbol=name):
+            bids, asks = (bids[1:], asks) if bids else (bids, asks[1:])
+        return bids, asks
+
     def _send_diff(self, name: str, stream: str, data: bytes) -> None:
         now_ns = time.monotonic_ns()
         if self._faults.take("gap", now_ns, symbol=name):
             return
+        garbage = self._faults.take("garbage", now_ns, symbol=name)
+        if garbage:
+            bad = garble(garbage.kind, data, garbage.bytes)
+            self._send(stream, bad, framed=garbage.kind not in UNFRAMED, binary=garbage.kind == "binary")
+            if garbage.instead:
+                return
         held = self._held.pop(stream, None)
         if held is None and self._faults.take("reorder", now_ns, symbol=name):
             self._held[stream] = [data]
@@ -209,11 +233,13 @@ class MarketStreams:
         for late in held or ():
             self._send(stream, late)
 
-    def _send(self, stream: str, data: bytes) -> None:
+    def _send(self, stream: str, data: bytes, *, framed: bool = True, binary: bool = False) -> None:
         wrapped = None
         self.published += 1
         for connection in self._receivers[stream]:
-            if connection.combined:
+            if not framed:
+                connection.send(data, binary=binary)
+            elif connection.combined:
                 if wrapped is None:
                     wrapped = b'{"stream":"%b","data":%b}' % (stream.encode(), data)
                 connection.send(wrapped)

@@ -97,7 +97,7 @@ class WsApiEndpoint:
             described.append(exchange.limits.weight_status(connection.peer, now_ms))
             limits = f',"rateLimits":{json.dumps(described, separators=(",", ":"))}'
         data = f'{{"id":{json.dumps(request_id)},"status":{status},"{key}":{value}{limits}}}'.encode()
-        kind = operation.kind if operation else QUERY
+        kind = operation.target if operation else QUERY
         delay = exchange.faults.take("delay", time.monotonic_ns(), channel=WS_API, operation=kind)
         if delay is None:
             connection.send(data)
