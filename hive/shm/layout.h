@@ -149,6 +149,28 @@ typedef struct {
 } queue_header;
 
 typedef struct {
+    /* line 0: the gate writes */
+    uint64_t limit; /* request weight per minute; stored last (release): 0 means not initialised */
+    uint64_t feed_millionths; /* of the limit that are the feed's */
+    int64_t offset_ns; /* the venue's wall clock minus this host's */
+    uint64_t unproven; /* 1 + the window that counts as spent until the venue tells its count; 0: none */
+    uint64_t spare0[4];
+    /* line 1: the gate writes; words are {window 22 bits, carry 21, weight 21} */
+    uint64_t gate_used;
+    uint64_t gate_foreign; /* counted by the venue beyond both parties, what the feed brought included */
+    uint64_t gate_settled; /* the venue's own count */
+    uint64_t gate_closed_ns; /* the venue's wall clock until which nothing may be sent */
+    uint64_t spare1[4];
+    /* line 2: the feed writes */
+    uint64_t feed_used;
+    uint64_t feed_foreign;
+    uint64_t feed_settled;
+    uint64_t feed_closed_ns;
+    uint64_t feed_brought; /* charged to another budget first */
+    uint64_t spare2[3];
+} budget_record;
+
+typedef struct {
     const char *record;
     const char *field;
     size_t offset;
@@ -199,6 +221,12 @@ static const layout_field LAYOUT_FIELDS[] = {
     WHOLE(queue_header),
     FIELD(queue_header, capacity_bytes), FIELD(queue_header, object_offset), FIELD(queue_header, object_bytes),
     FIELD(queue_header, buffer_offset), FIELD(queue_header, owner),
+    WHOLE(budget_record),
+    FIELD(budget_record, limit), FIELD(budget_record, feed_millionths), FIELD(budget_record, offset_ns),
+    FIELD(budget_record, unproven), FIELD(budget_record, gate_used), FIELD(budget_record, gate_foreign),
+    FIELD(budget_record, gate_settled), FIELD(budget_record, gate_closed_ns), FIELD(budget_record, feed_used),
+    FIELD(budget_record, feed_foreign), FIELD(budget_record, feed_settled), FIELD(budget_record, feed_closed_ns),
+    FIELD(budget_record, feed_brought),
     {NULL, NULL, 0, 0},
 };
 

@@ -108,6 +108,12 @@ QUEUE_HEADER = _layout(
     """capacity_bytes:u64 object_offset:u64 object_bytes:u64 buffer_offset:u64 spare0:u64*4
     owner:u64 spare1:u64*7""",
 )
+BUDGET_RECORD = _layout(
+    "budget_record",
+    """limit:u64 feed_millionths:u64 offset_ns:i64 unproven:u64 spare0:u64*4
+    gate_used:u64 gate_foreign:u64 gate_settled:u64 gate_closed_ns:u64 spare1:u64*4
+    feed_used:u64 feed_foreign:u64 feed_settled:u64 feed_closed_ns:u64 feed_brought:u64 spare2:u64*3""",
+)
 
 LAYOUTS = (
     SEGMENT_HEADER,
@@ -121,6 +127,7 @@ LAYOUTS = (
     COUNTER_RECORD,
     HISTOGRAM_CELL,
     QUEUE_HEADER,
+    BUDGET_RECORD,
 )
 
 
