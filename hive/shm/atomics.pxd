@@ -24,6 +24,7 @@ cdef extern from "atomics.h" nogil:
     void copy_words(uint64_t *to, const uint64_t *from_, size_t n) noexcept
     void cpu_relax() noexcept
     int64_t monotonic_clock_ns() noexcept
+    int64_t c_boottime_ns() noexcept
 
 
 cdef class Memory:

@@ -95,6 +95,11 @@ def monotonic_ns() -> int:
     return monotonic_clock_ns()
 
 
+def boottime_ns() -> int:
+    """Return CLOCK_BOOTTIME in nanoseconds: as monotonic_ns(), but it also counts while the machine is suspended."""
+    return c_boottime_ns()
+
+
 def compiled_layout() -> dict:
     """Return {struct: {field: (offset, size)}} as the C compiler laid it out; the field "" is the whole struct."""
     cdef Py_ssize_t i = 0

@@ -15,25 +15,27 @@ from hive.shm.atomics cimport (
     cpu_relax,
     fence_acquire,
     load_acquire,
-    load_acquire_u32,
     load_relaxed,
     load_relaxed_f64,
     load_relaxed_i64,
 )
 from hive.shm.layout cimport book_version
 
-from hive.shm.instruments import BookSnapshot
+from hive.shm.instruments import BookSnapshot, Borrowed, Top
 
 # A try fails only when the writer laps all versions during one copy, or died there: then more tries do not help.
 cdef enum:
     READ_TRIES = 64
+    REMOVED = 5  # as in book.pyx
+    WRITER_DEAD = 6
 
 
 cdef class BookCopy:
     """A private copy of one version of a book, allocated once for `depth` levels per side.
 
-    C fields: version, update_id, exchange_ns, recv_ns, local_ns, bid, best_bid_qty, ask, best_ask_qty, n_bids, n_asks,
-    and the arrays bid_px, bid_qty, ask_px, ask_qty, of which the first n_bids and n_asks values are set.
+    C fields: version, state, epoch, update_id, exchange_ns, recv_ns, local_ns, bid, best_bid_qty, ask, best_ask_qty,
+    n_bids, n_asks, and the arrays bid_px, bid_qty, ask_px, ask_qty, of which the first n_bids and n_asks values are
+    set. `state` is the book's as it was published with this version, whether its writer lives or not.
     """
 
     def __cinit__(self, uint32_t depth):
@@ -57,6 +59,7 @@ cdef class BookCopy:
             self.version, self.update_id, self.exchange_ns, self.recv_ns, self.local_ns,
             _array(self.bid_px, self.n_bids), _array(self.bid_qty, self.n_bids),
             _array(self.ask_px, self.n_asks), _array(self.ask_qty, self.n_asks),
+            self.state, self.epoch,
         )
 
 
@@ -65,112 +68,247 @@ cdef _array(const double *values, uint32_t n):
     return array("d", [values[i] for i in range(n)])
 
 
+cdef inline const book_version *_newest(BookReader self, uint64_t *head, int *status) noexcept nogil:
+    """Return the cell of the newest version, finished when it was looked at; NULL with the reason in `status`."""
+    cdef const book_version *cell
+    cdef uint64_t word
+    cdef uint64_t n
+    # pairs with store_release(&head) in c_publish(), set_state(), add() and remove()
+    word = load_acquire(&self._book.head)
+    head[0] = word
+    # After the head: a head of this place's next instrument comes with that one's generation (store_release in add()).
+    if load_relaxed(&self._book.generation) != self.generation:
+        status[0] = GONE
+        return NULL
+    n = word >> 8
+    if n <= self._base:
+        status[0] = NOTHING_YET
+        return NULL
+    cell = <const book_version *>(self._cells + (n & self._mask) * self._cell_bytes)
+    if load_acquire(&cell.seq) != 2 * n + 2:  # pairs with store_release(&cell.seq) in c_publish()
+        status[0] = NOT_WHOLE
+        return NULL
+    status[0] = OK
+    return cell
+
+
+cdef inline bint _still(const book_version *cell, uint64_t n) noexcept nogil:
+    """Return whether all that was read from the cell until now is of version n."""
+    fence_acquire()  # pairs with fence_release() in c_publish()
+    return load_relaxed(&cell.seq) == 2 * n + 2
+
+
 cdef class BookReader:
-    """Reads one instrument's book; from BookDirectory.reader(). Any number of these, in any process."""
+    """Reads one instrument's book; from BookDirectory.reader(). Any number of these, in any process.
+
+    Attributes:
+        pair, slot, generation, epoch: whose book it is; depth: levels per side.
+        silent_after_ns: age of the writer's heartbeat (CLOCK_BOOTTIME) from which on the book is WRITER_DEAD.
+    """
 
     def __init__(self):
         raise TypeError("a BookReader comes from BookDirectory.reader()")
 
-    cdef const book_version *_version(self, uint64_t n) noexcept nogil:
-        return <const book_version *>(self._versions_base + (n % self._versions) * self._version_bytes)
-
     cdef int64_t c_latest(self) noexcept nogil:
-        """Return the number of the newest version, -1 when there is none yet."""
-        cdef uint64_t n = load_acquire(&self._book.latest)
-        return <int64_t>n if n else -1
+        """Return the number of the newest version, -1 when there is none yet or the instrument was removed."""
+        cdef uint64_t n = load_acquire(&self._book.head) >> 8  # pairs with store_release(&head) in c_publish()
+        if n <= self._base or load_relaxed(&self._book.generation) != self.generation:
+            return -1
+        return <int64_t>n
 
     cdef int c_top(self, BookTop *into) noexcept nogil:
-        """Copy line 0 of the newest version. Returns 1, 0 nothing yet, -1 no consistent version in bounded tries."""
+        """Copy line 0 of the newest version, and the state. Returns OK, NOTHING_YET, NOT_WHOLE or GONE."""
         cdef const book_version *cell
-        cdef uint64_t n
+        cdef uint64_t head
+        cdef int status
         for _ in range(READ_TRIES):
-            n = load_acquire(&self._book.latest)  # pairs with store_release(&latest) in c_publish()
-            if n == 0:
-                return 0
-            cell = self._version(n)
-            if load_acquire(&cell.seq) == 2 * n + 2:  # pairs with store_release(&seq) in c_publish()
+            cell = _newest(self, &head, &status)
+            if cell is not NULL:
                 copy_words(<uint64_t *>&into.update_id, <const uint64_t *>&cell.update_id, 7)
-                fence_acquire()  # pairs with fence_release() in c_publish()
-                if load_relaxed(&cell.seq) == 2 * n + 2:
-                    into.version = n
-                    return 1
+                if _still(cell, head >> 8):
+                    into.version = head >> 8
+                    into.state = head & 0xFF
+                    return OK
+            elif status != NOT_WHOLE:
+                return status
             cpu_relax()
-        return -1
+        return NOT_WHOLE
 
     cdef int c_copy(self, BookCopy into) noexcept nogil:
-        """Copy the newest version with the levels that are there.
-
-        Returns 1, 0 nothing yet, -1 no consistent version in bounded tries, -2 when `into` is not as deep as the book.
-        """
+        """Copy the newest version with the levels that are there. Returns any of the five."""
         cdef const book_version *cell
         cdef const double *levels
-        cdef book_version head
-        cdef uint64_t n
+        cdef book_version top
+        cdef uint64_t head
+        cdef uint64_t room = self.room
         cdef uint32_t depth = self.depth
+        cdef int status
         if into.depth < depth:
-            return -2
+            return TOO_SHALLOW
         for _ in range(READ_TRIES):
-            n = load_acquire(&self._book.latest)  # pairs with store_release(&latest) in c_publish()
-            if n == 0:
-                return 0
-            cell = self._version(n)
-            if load_acquire(&cell.seq) == 2 * n + 2:  # pairs with store_release(&seq) in c_publish()
-                copy_words(&head.seq + 1, &cell.seq + 1, 11)
-                if head.n_bids <= depth and head.n_asks <= depth:  # a torn count must not lead outside
-                    levels = <const double *>(<const char *>cell + sizeof(book_version))
-                    copy_bytes(into.bid_px, levels, head.n_bids * sizeof(double))
-                    copy_bytes(into.bid_qty, levels + depth, head.n_bids * sizeof(double))
-                    copy_bytes(into.ask_px, levels + 2 * depth, head.n_asks * sizeof(double))
-                    copy_bytes(into.ask_qty, levels + 3 * depth, head.n_asks * sizeof(double))
-                    fence_acquire()  # pairs with fence_release() in c_publish()
-                    if load_relaxed(&cell.seq) == 2 * n + 2:
-                        into.version = n
-                        into.update_id = head.update_id
-                        into.exchange_ns = head.exchange_ns
-                        into.recv_ns = head.recv_ns
-                        into.local_ns = head.local_ns
-                        into.bid = head.bid
-                        into.best_bid_qty = head.bid_qty
-                        into.ask = head.ask
-                        into.best_ask_qty = head.ask_qty
-                        into.n_bids = head.n_bids
-                        into.n_asks = head.n_asks
-                        return 1
+            cell = _newest(self, &head, &status)
+            if cell is NULL:
+                if status != NOT_WHOLE:
+                    return status
+                cpu_relax()
+                continue
+            copy_words(&top.seq + 1, &cell.seq + 1, 11)
+            if top.n_bids <= depth and top.n_asks <= depth:  # a torn count must not lead outside
+                levels = <const double *>(<const char *>cell + sizeof(book_version))
+                copy_bytes(into.bid_px, levels, top.n_bids * sizeof(double))
+                copy_bytes(into.bid_qty, levels + room, top.n_bids * sizeof(double))
+                copy_bytes(into.ask_px, levels + 2 * room, top.n_asks * sizeof(double))
+                copy_bytes(into.ask_qty, levels + 3 * room, top.n_asks * sizeof(double))
+                if _still(cell, head >> 8):
+                    into.version = head >> 8
+                    into.state = head & 0xFF
+                    into.epoch = top.epoch
+                    into.update_id = top.update_id
+                    into.exchange_ns = top.exchange_ns
+                    into.recv_ns = top.recv_ns
+                    into.local_ns = top.local_ns
+                    into.bid = top.bid
+                    into.best_bid_qty = top.bid_qty
+                    into.ask = top.ask
+                    into.best_ask_qty = top.ask_qty
+                    into.n_bids = top.n_bids
+                    into.n_asks = top.n_asks
+                    return OK
             cpu_relax()
-        return -1
+        return NOT_WHOLE
+
+    cdef int c_borrow(self, BookBorrow *into) noexcept nogil:
+        """Point `into` at the newest version. Returns OK, NOTHING_YET, NOT_WHOLE or GONE; c_valid() must follow."""
+        cdef const book_version *cell
+        cdef uint64_t head
+        cdef uint64_t room = self.room
+        cdef int status
+        for _ in range(READ_TRIES):
+            cell = _newest(self, &head, &status)
+            if cell is not NULL:
+                into.version = head >> 8
+                into.state = head & 0xFF
+                into.cell = cell
+                into.bid_px = <const double *>(<const char *>cell + sizeof(book_version))
+                into.bid_qty = into.bid_px + room
+                into.ask_px = into.bid_qty + room
+                into.ask_qty = into.ask_px + room
+                into.n_bids = cell.n_bids
+                into.n_asks = cell.n_asks
+                if into.n_bids <= self.depth and into.n_asks <= self.depth:  # a torn count must not lead outside
+                    return OK
+            elif status != NOT_WHOLE:
+                return status
+            cpu_relax()
+        return NOT_WHOLE
+
+    cdef bint c_valid(self, const BookBorrow *borrowed) noexcept nogil:
+        """Return whether everything read from the borrowed version until now was of that version."""
+        return _still(borrowed.cell, borrowed.version)
 
     cdef uint32_t c_state(self) noexcept nogil:
-        return load_acquire_u32(&self._record.state)  # pairs with store_release_u32 in set_state()
+        """Return the stored state, REMOVED when the place is another's or nobody's."""
+        cdef uint64_t head = load_acquire(&self._book.head)  # pairs with store_release(&head) in set_state()
+        return <uint32_t>(head & 0xFF) if load_relaxed(&self._book.generation) == self.generation else <uint32_t>REMOVED
+
+    cdef uint32_t c_state_at(self, int64_t now_boot_ns) noexcept nogil:
+        """Return the stored state, REMOVED, or WRITER_DEAD when the heartbeat is too old at `now_boot_ns`."""
+        return self._judged(self.c_state(), now_boot_ns)
+
+    cdef uint32_t _judged(self, uint32_t state, int64_t now_boot_ns) noexcept nogil:
+        if state != REMOVED and now_boot_ns - self.c_heartbeat_boot_ns() > self.silent_after_ns:
+            return WRITER_DEAD
+        return state
 
     cdef int64_t c_state_ns(self) noexcept nogil:
-        return load_relaxed_i64(&self._record.state_ns)
+        return load_relaxed_i64(&self._book.state_ns)
 
     cdef double c_last_trade(self) noexcept nogil:
-        return load_relaxed_f64(&self._record.last_trade)
+        cdef double price = load_relaxed_f64(&self._record.last_trade)
+        fence_acquire()  # pairs with fence_release() in BookTable.add(): another's trade comes with its generation
+        return price if load_relaxed(&self._record.generation) == self.generation else 0.0
 
     cdef int64_t c_heartbeat_ns(self) noexcept nogil:
         return load_relaxed_i64(&self._segment.heartbeat_ns)
 
+    cdef int64_t c_heartbeat_boot_ns(self) noexcept nogil:
+        return load_relaxed_i64(&self._segment.heartbeat_boot_ns)
+
+    cdef int64_t c_age_ns(self, int64_t local_ns, int64_t now_boot_ns) noexcept nogil:
+        """Return how long before `now_boot_ns` the moment `local_ns` (monotonic, the writer's) was."""
+        return now_boot_ns - local_ns - load_relaxed_i64(&self._segment.boot_offset_ns)
+
+    def read_top(self, int64_t now_boot_ns):
+        """Return the Top of the newest version with state and age at `now_boot_ns` (CLOCK_BOOTTIME).
+
+        None when there is no version yet, the instrument was removed, or none could be read whole (state_at() tells).
+        """
+        cdef const book_version *cell
+        cdef book_version top
+        cdef uint64_t head
+        cdef int status
+        for _ in range(READ_TRIES):
+            cell = _newest(self, &head, &status)
+            if cell is not NULL:
+                copy_words(&top.seq + 1, &cell.seq + 1, 11)
+                if _still(cell, head >> 8):
+                    return Top(
+                        self._judged(head & 0xFF, now_boot_ns), top.epoch, head >> 8,
+                        top.bid, top.bid_qty, top.ask, top.ask_qty,
+                        top.update_id, top.exchange_ns, top.recv_ns, top.local_ns,
+                        self.c_age_ns(top.local_ns, now_boot_ns),
+                    )
+            elif status != NOT_WHOLE:
+                return None
+            cpu_relax()
+        return None
+
+    def state_at(self, int64_t now_boot_ns) -> int:
+        """Return what the book's state is worth at `now_boot_ns` (CLOCK_BOOTTIME).
+
+        REMOVED when the instrument is gone, else WRITER_DEAD when the writer's heartbeat is older than
+        `silent_after_ns` (or never came), else the stored state.
+        """
+        return self.c_state_at(now_boot_ns)
+
+    def borrow(self):
+        """Return where the newest version lies (Borrowed), None when there is none to read.
+
+        What is read there counts only if still_valid(version) says so afterwards.
+        """
+        cdef BookBorrow into
+        if self.c_borrow(&into) != OK:
+            return None
+        offset = <const char *>into.bid_px - self._memory.base
+        return Borrowed(into.version, into.state, offset, self.room, into.n_bids, into.n_asks)
+
+    def still_valid(self, uint64_t version) -> bool:
+        """Return whether everything that was read until now from a borrowed version was of that version."""
+        return bool(_still(<const book_version *>(self._cells + (version & self._mask) * self._cell_bytes), version))
+
     def top(self):
         """Return (bid, bid_qty, ask, ask_qty, update_id), None when there is no book yet; an empty side is nan, 0."""
         cdef BookTop top
-        if self.c_top(&top) != 1:
+        if self.c_top(&top) != OK:
             return None
         return top.bid, top.bid_qty, top.ask, top.ask_qty, top.update_id
 
     def copy(self):
         """Return the newest version as a BookSnapshot, None when there is none yet or none could be read whole."""
         cdef BookCopy into = BookCopy(self.depth)
-        return into.snapshot() if self.c_copy(into) == 1 else None
+        return into.snapshot() if self.c_copy(into) == OK else None
 
     def copy_into(self, BookCopy into not None) -> int:
-        """Copy the newest version into `into`; return 1, 0 nothing yet, -1 none whole, -2 `into` is too shallow."""
+        """Copy the newest version into `into`.
+
+        Returns 1, 0 nothing yet, -1 none whole, -2 `into` is too shallow, -3 the instrument was removed.
+        """
         return self.c_copy(into)
 
     def age_ns(self, int64_t now_ns) -> int:
         """Return how long before `now_ns` (monotonic) the newest version was published, -1 when there is none."""
         cdef BookTop top
-        return now_ns - top.local_ns if self.c_top(&top) == 1 else -1
+        return now_ns - top.local_ns if self.c_top(&top) == OK else -1
 
     @property
     def version(self) -> int:
@@ -179,7 +317,7 @@ cdef class BookReader:
 
     @property
     def state(self) -> int:
-        """EMPTY, LIVE, STALE, RESYNCING or HALTED."""
+        """EMPTY, LIVE, STALE, RESYNCING or HALTED as the writer set it, REMOVED once the instrument is gone."""
         return self.c_state()
 
     @property
@@ -196,3 +334,8 @@ cdef class BookReader:
     def heartbeat_ns(self) -> int:
         """When the writer of the segment last beat (monotonic)."""
         return self.c_heartbeat_ns()
+
+    @property
+    def heartbeat_boot_ns(self) -> int:
+        """When the writer of the segment last beat (CLOCK_BOOTTIME)."""
+        return self.c_heartbeat_boot_ns()

@@ -10,13 +10,14 @@ cdef class BookWriter:
     cdef Memory _memory
     cdef instrument_record *_record
     cdef book_header *_book
-    cdef char *_versions_base
-    cdef uint64_t _version_bytes
-    cdef uint64_t _n
+    cdef char *_cells
+    cdef uint64_t _cell_bytes
+    cdef uint64_t _mask
     cdef uint64_t _epoch
-    cdef uint32_t _versions
+    cdef uint32_t _room
     cdef readonly uint32_t depth
     cdef readonly uint32_t slot
+    cdef readonly uint64_t generation
 
     cdef void c_publish(
         self, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, int64_t now_ns,

@@ -10,12 +10,15 @@ from hive.shm.atomics cimport (
     copy_bytes,
     copy_words,
     fence_release,
+    load_relaxed,
     store_relaxed,
     store_relaxed_f64,
     store_relaxed_i64,
     store_release,
 )
 from hive.shm.layout cimport book_version
+
+from hive.shm.errors import ShmError
 
 
 cdef class BookWriter:
@@ -29,12 +32,19 @@ cdef class BookWriter:
         const double *bid_px, const double *bid_qty, uint32_t n_bids,
         const double *ask_px, const double *ask_qty, uint32_t n_asks,
     ) noexcept nogil:
-        """Publish the best `depth` levels of each side as the next version; prices best first, times in ns."""
-        cdef uint64_t n = self._n + 1
-        cdef book_version *cell = <book_version *>(self._versions_base + (n % self._versions) * self._version_bytes)
+        """Publish the best `depth` levels of each side as the next version; prices best first, times in ns.
+
+        The book's state stays what it is. Nothing happens once the instrument was removed.
+        """
+        cdef uint64_t head_word = load_relaxed(&self._book.head)
+        cdef uint64_t n = (head_word >> 8) + 1
+        cdef uint64_t room = self._room
+        cdef book_version *cell = <book_version *>(self._cells + (n & self._mask) * self._cell_bytes)
         cdef double *levels = <double *>(<char *>cell + sizeof(book_version))
         cdef uint32_t depth = self.depth
         cdef book_version head
+        if load_relaxed(&self._book.generation) != self.generation:
+            return
         if n_bids > depth:
             n_bids = depth
         if n_asks > depth:
@@ -57,15 +67,16 @@ cdef class BookWriter:
         fence_release()  # pairs with fence_acquire() in the reader: who saw a byte of what follows sees this seq
         copy_words(&cell.seq + 1, &head.seq + 1, 11)
         copy_bytes(levels, bid_px, n_bids * sizeof(double))
-        copy_bytes(levels + depth, bid_qty, n_bids * sizeof(double))
-        copy_bytes(levels + 2 * depth, ask_px, n_asks * sizeof(double))
-        copy_bytes(levels + 3 * depth, ask_qty, n_asks * sizeof(double))
+        copy_bytes(levels + room, bid_qty, n_bids * sizeof(double))
+        copy_bytes(levels + 2 * room, ask_px, n_asks * sizeof(double))
+        copy_bytes(levels + 3 * room, ask_qty, n_asks * sizeof(double))
         store_release(&cell.seq, 2 * n + 2)  # pairs with load_acquire(&cell.seq) in the reader
-        store_release(&self._book.latest, n)  # pairs with load_acquire(&latest) in the reader
-        self._n = n
+        store_release(&self._book.head, n << 8 | head_word & 0xFF)  # pairs with load_acquire(&head) in the reader
 
     cdef void c_set_last_trade(self, double price, int64_t now_ns) noexcept nogil:
         # Two independent words: a reader may see the price of one trade with the time of the next.
+        if load_relaxed(&self._book.generation) != self.generation:
+            return
         store_relaxed_f64(&self._record.last_trade, price)
         store_relaxed_i64(&self._record.last_trade_ns, now_ns)
 
@@ -79,7 +90,13 @@ cdef class BookWriter:
             update_id: the venue's; exchange_ns: its clock.
             recv_ns, now_ns: when the message was read, and now (monotonic).
             bid_px, bid_qty, ask_px, ask_qty: contiguous float64, best first, up to `depth` each side.
+
+        Raises:
+            ShmError: the instrument was removed.
+            ValueError: a side's columns differ in length, or are too long.
         """
+        if load_relaxed(&self._book.generation) != self.generation:
+            raise ShmError(f"the instrument of slot {self.slot} was removed: its writer publishes nothing more")
         for side, px, qty in (("bid", bid_px, bid_qty), ("ask", ask_px, ask_qty)):
             if px.shape[0] != qty.shape[0] or px.shape[0] > self.depth:
                 raise ValueError(

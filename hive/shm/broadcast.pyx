@@ -75,7 +75,7 @@ cdef class BroadcastWriter:
         record.recv_ns = recv_ns
         record.price = price
         record.qty = qty
-        record.spare = 0
+        record.generation = 0
         store_relaxed(&cell.seq, 2 * n + 1)
         fence_release()  # pairs with fence_acquire() in c_next(): who saw a byte of what follows sees this seq
         copy_words(&cell.seq + 1, &record.seq + 1, 7)

@@ -36,7 +36,10 @@ class InstrumentRules:
 
 @dataclass(frozen=True, slots=True)
 class BookSnapshot:
-    """One version of a book, copied. Prices best first; times are monotonic but `exchange_ns`, which is the venue's."""
+    """One version of a book, copied. Prices best first; times are monotonic but `exchange_ns`, which is the venue's.
+
+    state is the book's when the version was read, without regard to whether the feed lives; epoch is the feed's.
+    """
 
     version: int
     update_id: int
@@ -47,10 +50,16 @@ class BookSnapshot:
     bid_qty: array
     ask_px: array
     ask_qty: array
+    state: int = 0
+    epoch: int = 0
 
 
 class Trade(NamedTuple):
-    """A trade of the venue; slot is the instrument's in the book directory, flags bit 0: the buyer was the maker."""
+    """A trade of the venue; slot is the instrument's in the book directory, flags bit 0: the buyer was the maker.
+
+    generation is the instrument's (BookReader.generation), 0 when the writer did not say: by it a trade of the
+    instrument that had the slot before is told from one of its present owner.
+    """
 
     slot: int
     flags: int
@@ -59,10 +68,66 @@ class Trade(NamedTuple):
     recv_ns: int
     price: float
     qty: float
+    generation: int = 0
 
 
-def pack_rules(rules: InstrumentRules, depth: int, versions: int, offset: int) -> bytes:
-    """Return the first RULES_BYTES of an instrument record (layout.INSTRUMENT_RECORD)."""
+class TopEvent(NamedTuple):
+    """A change of an instrument's best price or quantity; an empty side is nan, 0. local_ns is monotonic.
+
+    generation is the low 32 bits of the instrument's (BookReader.generation).
+    """
+
+    slot: int
+    generation: int
+    update_id: int
+    local_ns: int
+    bid: float
+    bid_qty: float
+    ask: float
+    ask_qty: float
+
+
+class Top(NamedTuple):
+    """The top of a book and how far it can be trusted, from one read; an empty side is nan, 0.
+
+    state is one of hive.shm.book's, WRITER_DEAD included, and belongs to this version; epoch the feed's. exchange_ns is
+    the venue's clock, recv_ns and local_ns (read, published) are monotonic; age_ns is how long ago it was published,
+    time in which the machine was suspended included.
+    """
+
+    state: int
+    epoch: int
+    version: int
+    bid: float
+    bid_qty: float
+    ask: float
+    ask_qty: float
+    update_id: int
+    exchange_ns: int
+    recv_ns: int
+    local_ns: int
+    age_ns: int
+
+
+class Borrowed(NamedTuple):
+    """Where a version of a book lies in its segment, to be looked at without a copy; BookReader.borrow().
+
+    offset is that of its first column in bytes; the columns bid_px, bid_qty, ask_px, ask_qty follow each other, `room`
+    doubles each, of which the first n_bids or n_asks count.
+    """
+
+    version: int
+    state: int
+    offset: int
+    room: int
+    n_bids: int
+    n_asks: int
+
+
+def pack_rules(
+    rules: InstrumentRules, depth: int, versions: int, offset: int, generation: int = 1, room: int | None = None
+) -> bytes:
+    """Return the first RULES_BYTES of an instrument record (layout.INSTRUMENT_RECORD); `room` None is the depth."""
     flags = 0
     mantissas = []
     exponents = []
@@ -79,10 +144,10 @@ def pack_rules(rules: InstrumentRules, depth: int, versions: int, offset: int) -
         _ascii("base", rules.base, 12),
         _ascii("quote", rules.quote, 12),
     ]
-    spare = (0, 0)
-    changing = (0, 0, 0, 0, 0.0, 0, 0, 0, 0, 0)
+    place = (generation, depth if room is None else room, 0)
+    changing = (0, 0.0, 0, *(0,) * 6)
     return _RECORD.pack(
-        *texts, depth, versions, offset, *mantissas, *exponents, rules.trading, flags, *spare, *changing
+        *texts, depth, versions, offset, *mantissas, *exponents, rules.trading, flags, *place, *changing
     )[:RULES_BYTES]
 
 

@@ -24,26 +24,30 @@ typedef struct {
     int64_t created_wall_ns;
     uint64_t spare1[5];
     /* line 2: the only line of the header that changes */
-    int64_t heartbeat_ns;
-    uint64_t spare2[7];
+    int64_t heartbeat_ns;      /* CLOCK_MONOTONIC, when the writer last beat */
+    int64_t heartbeat_boot_ns; /* the same moment in CLOCK_BOOTTIME: by it readers judge freshness */
+    int64_t boot_offset_ns;    /* CLOCK_BOOTTIME minus CLOCK_MONOTONIC; grows while the machine is suspended */
+    uint64_t spare2[5];
     /* line 3 */
     uint64_t spare3[8];
 } segment_header;
 
 typedef struct {
-    uint32_t capacity; /* stored last (release): 0 means not initialised */
-    uint32_t depth;
-    uint32_t versions;
-    uint32_t count; /* records that are filled; stored (release) after the record */
+    /* line 0 */
+    uint32_t capacity; /* instruments; stored last (release): 0 means not initialised */
+    uint32_t depth;    /* levels per side of an instrument without a number of its own */
+    uint32_t versions; /* cells of every book, a power of two */
+    uint32_t count;    /* records that were ever filled; stored (release) after the record */
     uint64_t directory_offset;
-    uint64_t books_offset;
-    uint64_t book_bytes;
-    uint64_t version_bytes;
-    uint64_t spare[2];
+    uint64_t arena_offset; /* from here on lie the books */
+    uint64_t arena_bytes;
+    uint64_t changes; /* instruments added and removed and rules changed so far; stored (release) after the record */
+    uint64_t spare0[2];
+    uint64_t spare1[8];
 } book_table_header;
 
 typedef struct {
-    /* lines 0-2: rules, under rules_seq (odd while they are written) */
+    /* lines 0-2: rules and place, under rules_seq (odd while they are written) */
     char pair[24];
     char symbol[24];
     char base[12];
@@ -55,20 +59,25 @@ typedef struct {
     int32_t exponent[6];
     uint32_t trading; /* 1: the venue says TRADING */
     uint32_t rule_flags; /* bit i: value i of mantissa/exponent is given */
-    uint64_t spare0[2];
+    uint64_t generation; /* of the instrument, from 1, never the same twice in a segment; 0: this slot is free */
+    uint32_t room; /* levels per side that the book's place has, >= depth: the stride of its columns */
+    uint32_t spare0;
     uint64_t rules_seq;
     /* line 3: changes with the market */
-    uint32_t state;
-    uint32_t spare1;
-    int64_t state_ns;
     double last_trade; /* 0: none yet */
     int64_t last_trade_ns;
-    uint64_t spare2[4];
+    uint64_t spare1[6];
 } instrument_record;
 
 typedef struct {
-    uint64_t latest; /* number of the newest complete version; 0 means none yet */
-    uint64_t spare[7];
+    /* line 0: what a reader looks at first */
+    uint64_t head; /* number of the newest complete version << 8 | state; one word, so that both are of one moment */
+    uint64_t generation; /* of the instrument that has this place; 0: free */
+    uint64_t base; /* the place's newest version when it was given to this instrument: that and older are another's */
+    int64_t state_ns; /* when the state was last set (monotonic) */
+    uint64_t spare0[4];
+    /* line 1: nothing, so that the pair of lines that a prefetcher pulls holds no cell */
+    uint64_t spare1[8];
 } book_header;
 
 typedef struct {
@@ -89,7 +98,7 @@ typedef struct {
     uint64_t epoch;
     int64_t recv_ns;
     uint64_t spare[4];
-    /* then double bid_px[depth], bid_qty[depth], ask_px[depth], ask_qty[depth], rounded up to a line */
+    /* then double bid_px[room], bid_qty[room], ask_px[room], ask_qty[room], rounded up to two lines */
 } book_version;
 
 typedef struct {
@@ -108,8 +117,20 @@ typedef struct {
     int64_t recv_ns;
     double price;
     double qty;
-    uint64_t spare;
+    uint64_t generation; /* of the instrument, 0: not said */
 } trade_record;
+
+typedef struct {
+    uint64_t seq; /* as in trade_record */
+    uint32_t instrument;
+    uint32_t generation; /* its low half */
+    int64_t update_id;
+    int64_t local_ns;
+    double bid;
+    double bid_qty;
+    double ask;
+    double ask_qty;
+} top_record;
 
 typedef struct {
     uint32_t capacity; /* stored last (release): 0 means not initialised */
@@ -171,6 +192,40 @@ typedef struct {
 } budget_record;
 
 typedef struct {
+    /* line 0: which candles these are */
+    char pair[24];
+    char interval[8];
+    int64_t interval_ms; /* of a typical candle: months differ */
+    uint32_t capacity; /* candles that a reader gets at most; stored last (release): 0 means not initialised */
+    uint32_t lives; /* cells of the newest candle, a power of two */
+    uint64_t spare0[2];
+    /* line 1: what a reader looks at first */
+    uint64_t head; /* number of the newest complete revision, from 1, << 8 | state: one word, of one moment */
+    int64_t state_ns; /* when the state was last set (monotonic) */
+    uint64_t spare1[6];
+} candle_series_header;
+
+typedef struct {
+    /* lines 0-1: a candle; the newest one is written again and again, in another cell each time */
+    uint64_t seq; /* 2n+1 while candle or revision n is written, 2n+2 when it is done */
+    uint64_t index; /* of the candle in its series, from 0 */
+    uint64_t first; /* of the newest candle: index of the oldest one that is still part of the series */
+    uint64_t closed; /* 1: it will not change any more */
+    int64_t open_ms; /* wall clock of the venue */
+    int64_t close_ms; /* its last ms */
+    int64_t trades;
+    double open;
+    double high;
+    double low;
+    double close;
+    double volume;
+    double quote_volume;
+    double taker_base;
+    double taker_quote;
+    int64_t local_ns; /* when it was written (monotonic) */
+} candle_record;
+
+typedef struct {
     const char *record;
     const char *field;
     size_t offset;
@@ -186,19 +241,21 @@ static const layout_field LAYOUT_FIELDS[] = {
     FIELD(segment_header, layout_hash), FIELD(segment_header, size), FIELD(segment_header, epoch),
     FIELD(segment_header, kind), FIELD(segment_header, creator_pid), FIELD(segment_header, creator_start),
     FIELD(segment_header, created_wall_ns), FIELD(segment_header, heartbeat_ns),
+    FIELD(segment_header, heartbeat_boot_ns), FIELD(segment_header, boot_offset_ns),
     WHOLE(book_table_header),
     FIELD(book_table_header, capacity), FIELD(book_table_header, depth), FIELD(book_table_header, versions),
     FIELD(book_table_header, count), FIELD(book_table_header, directory_offset),
-    FIELD(book_table_header, books_offset), FIELD(book_table_header, book_bytes),
-    FIELD(book_table_header, version_bytes),
+    FIELD(book_table_header, arena_offset), FIELD(book_table_header, arena_bytes),
+    FIELD(book_table_header, changes),
     WHOLE(instrument_record),
     FIELD(instrument_record, pair), FIELD(instrument_record, symbol), FIELD(instrument_record, base),
     FIELD(instrument_record, quote), FIELD(instrument_record, depth), FIELD(instrument_record, versions),
     FIELD(instrument_record, offset), FIELD(instrument_record, mantissa), FIELD(instrument_record, exponent),
-    FIELD(instrument_record, trading), FIELD(instrument_record, rule_flags), FIELD(instrument_record, rules_seq),
-    FIELD(instrument_record, state), FIELD(instrument_record, state_ns), FIELD(instrument_record, last_trade),
+    FIELD(instrument_record, trading), FIELD(instrument_record, rule_flags), FIELD(instrument_record, generation),
+    FIELD(instrument_record, room), FIELD(instrument_record, rules_seq), FIELD(instrument_record, last_trade),
     FIELD(instrument_record, last_trade_ns),
-    WHOLE(book_header), FIELD(book_header, latest),
+    WHOLE(book_header), FIELD(book_header, head), FIELD(book_header, generation), FIELD(book_header, base),
+    FIELD(book_header, state_ns),
     WHOLE(book_version),
     FIELD(book_version, seq), FIELD(book_version, update_id), FIELD(book_version, exchange_ns),
     FIELD(book_version, local_ns), FIELD(book_version, bid), FIELD(book_version, bid_qty), FIELD(book_version, ask),
@@ -209,7 +266,11 @@ static const layout_field LAYOUT_FIELDS[] = {
     WHOLE(trade_record),
     FIELD(trade_record, seq), FIELD(trade_record, instrument), FIELD(trade_record, flags),
     FIELD(trade_record, trade_id), FIELD(trade_record, exchange_ns), FIELD(trade_record, recv_ns),
-    FIELD(trade_record, price), FIELD(trade_record, qty),
+    FIELD(trade_record, price), FIELD(trade_record, qty), FIELD(trade_record, generation),
+    WHOLE(top_record),
+    FIELD(top_record, seq), FIELD(top_record, instrument), FIELD(top_record, generation),
+    FIELD(top_record, update_id), FIELD(top_record, local_ns), FIELD(top_record, bid), FIELD(top_record, bid_qty),
+    FIELD(top_record, ask), FIELD(top_record, ask_qty),
     WHOLE(counters_header),
     FIELD(counters_header, capacity), FIELD(counters_header, count), FIELD(counters_header, histogram_capacity),
     FIELD(counters_header, histogram_count), FIELD(counters_header, histograms_offset),
@@ -221,6 +282,16 @@ static const layout_field LAYOUT_FIELDS[] = {
     WHOLE(queue_header),
     FIELD(queue_header, capacity_bytes), FIELD(queue_header, object_offset), FIELD(queue_header, object_bytes),
     FIELD(queue_header, buffer_offset), FIELD(queue_header, owner),
+    WHOLE(candle_series_header),
+    FIELD(candle_series_header, pair), FIELD(candle_series_header, interval),
+    FIELD(candle_series_header, interval_ms), FIELD(candle_series_header, capacity),
+    FIELD(candle_series_header, lives), FIELD(candle_series_header, head), FIELD(candle_series_header, state_ns),
+    WHOLE(candle_record),
+    FIELD(candle_record, seq), FIELD(candle_record, index), FIELD(candle_record, first), FIELD(candle_record, closed),
+    FIELD(candle_record, open_ms), FIELD(candle_record, close_ms), FIELD(candle_record, trades),
+    FIELD(candle_record, open), FIELD(candle_record, high), FIELD(candle_record, low), FIELD(candle_record, close),
+    FIELD(candle_record, volume), FIELD(candle_record, quote_volume), FIELD(candle_record, taker_base),
+    FIELD(candle_record, taker_quote), FIELD(candle_record, local_ns),
     WHOLE(budget_record),
     FIELD(budget_record, limit), FIELD(budget_record, feed_millionths), FIELD(budget_record, offset_ns),
     FIELD(budget_record, unproven), FIELD(budget_record, gate_used), FIELD(budget_record, gate_foreign),

@@ -10,6 +10,8 @@ cdef extern from "layout.h" nogil:
     ctypedef struct segment_header:
         uint64_t epoch
         int64_t heartbeat_ns
+        int64_t heartbeat_boot_ns
+        int64_t boot_offset_ns
 
     ctypedef struct book_table_header:
         uint32_t capacity
@@ -17,23 +19,26 @@ cdef extern from "layout.h" nogil:
         uint32_t versions
         uint32_t count
         uint64_t directory_offset
-        uint64_t books_offset
-        uint64_t book_bytes
-        uint64_t version_bytes
+        uint64_t arena_offset
+        uint64_t arena_bytes
+        uint64_t changes
 
     ctypedef struct instrument_record:
         char pair[24]
         uint32_t depth
         uint32_t versions
         uint64_t offset
+        uint64_t generation
+        uint32_t room
         uint64_t rules_seq
-        uint32_t state
-        int64_t state_ns
         double last_trade
         int64_t last_trade_ns
 
     ctypedef struct book_header:
-        uint64_t latest
+        uint64_t head
+        uint64_t generation
+        uint64_t base
+        int64_t state_ns
 
     ctypedef struct book_version:
         uint64_t seq
@@ -64,7 +69,18 @@ cdef extern from "layout.h" nogil:
         int64_t recv_ns
         double price
         double qty
-        uint64_t spare
+        uint64_t generation
+
+    ctypedef struct top_record:
+        uint64_t seq
+        uint32_t instrument
+        uint32_t generation
+        int64_t update_id
+        int64_t local_ns
+        double bid
+        double bid_qty
+        double ask
+        double ask_qty
 
     ctypedef struct counters_header:
         uint32_t capacity
@@ -84,6 +100,33 @@ cdef extern from "layout.h" nogil:
         uint64_t sum
         uint64_t max
         uint64_t buckets[250]
+
+    ctypedef struct candle_series_header:
+        char pair[24]
+        char interval[8]
+        int64_t interval_ms
+        uint32_t capacity
+        uint32_t lives
+        uint64_t head
+        int64_t state_ns
+
+    ctypedef struct candle_record:
+        uint64_t seq
+        uint64_t index
+        uint64_t first
+        uint64_t closed
+        int64_t open_ms
+        int64_t close_ms
+        int64_t trades
+        double open
+        double high
+        double low
+        double close
+        double volume
+        double quote_volume
+        double taker_base
+        double taker_quote
+        int64_t local_ns
 
     ctypedef struct layout_field:
         const char *record

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 
 MAGIC = int.from_bytes(b"HIVEshm\x01", "little")
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 LINE = 64
 
 _CODES = {"u32": ("I", 4), "i32": ("i", 4), "u64": ("Q", 8), "i64": ("q", 8), "f64": ("d", 8), "text": ("s", 1)}
@@ -73,20 +73,22 @@ SEGMENT_HEADER = _layout(
     "segment_header",
     """magic:u64 layout_version:u32 header_bytes:u32 layout_hash:u64 size:u64 epoch:u64 kind:text*24
     creator_pid:u32 spare0:u32 creator_start:u64 created_wall_ns:i64 spare1:u64*5
-    heartbeat_ns:i64 spare2:u64*7 spare3:u64*8""",
+    heartbeat_ns:i64 heartbeat_boot_ns:i64 boot_offset_ns:i64 spare2:u64*5 spare3:u64*8""",
 )
 BOOK_TABLE_HEADER = _layout(
     "book_table_header",
-    """capacity:u32 depth:u32 versions:u32 count:u32 directory_offset:u64 books_offset:u64 book_bytes:u64
-    version_bytes:u64 spare:u64*2""",
+    """capacity:u32 depth:u32 versions:u32 count:u32 directory_offset:u64 arena_offset:u64 arena_bytes:u64
+    changes:u64 spare0:u64*2 spare1:u64*8""",
 )
 INSTRUMENT_RECORD = _layout(
     "instrument_record",
     """pair:text*24 symbol:text*24 base:text*12 quote:text*12 depth:u32 versions:u32 offset:u64 mantissa:i64*6
-    exponent:i32*6 trading:u32 rule_flags:u32 spare0:u64*2 rules_seq:u64
-    state:u32 spare1:u32 state_ns:i64 last_trade:f64 last_trade_ns:i64 spare2:u64*4""",
+    exponent:i32*6 trading:u32 rule_flags:u32 generation:u64 room:u32 spare0:u32 rules_seq:u64
+    last_trade:f64 last_trade_ns:i64 spare1:u64*6""",
 )
-BOOK_HEADER = _layout("book_header", "latest:u64 spare:u64*7")
+BOOK_HEADER = _layout(
+    "book_header", "head:u64 generation:u64 base:u64 state_ns:i64 spare0:u64*4 spare1:u64*8"
+)
 BOOK_VERSION = _layout(
     "book_version",
     """seq:u64 update_id:i64 exchange_ns:i64 local_ns:i64 bid:f64 bid_qty:f64 ask:f64 ask_qty:f64
@@ -95,7 +97,11 @@ BOOK_VERSION = _layout(
 BROADCAST_HEADER = _layout("broadcast_header", "capacity:u64 spare0:u64*7 head:u64 spare1:u64*7")
 TRADE_RECORD = _layout(
     "trade_record",
-    "seq:u64 instrument:u32 flags:u32 trade_id:u64 exchange_ns:i64 recv_ns:i64 price:f64 qty:f64 spare:u64",
+    "seq:u64 instrument:u32 flags:u32 trade_id:u64 exchange_ns:i64 recv_ns:i64 price:f64 qty:f64 generation:u64",
+)
+TOP_RECORD = _layout(
+    "top_record",
+    "seq:u64 instrument:u32 generation:u32 update_id:i64 local_ns:i64 bid:f64 bid_qty:f64 ask:f64 ask_qty:f64",
 )
 COUNTERS_HEADER = _layout(
     "counters_header",
@@ -107,6 +113,16 @@ QUEUE_HEADER = _layout(
     "queue_header",
     """capacity_bytes:u64 object_offset:u64 object_bytes:u64 buffer_offset:u64 spare0:u64*4
     owner:u64 spare1:u64*7""",
+)
+CANDLE_SERIES_HEADER = _layout(
+    "candle_series_header",
+    """pair:text*24 interval:text*8 interval_ms:i64 capacity:u32 lives:u32 spare0:u64*2
+    head:u64 state_ns:i64 spare1:u64*6""",
+)
+CANDLE_RECORD = _layout(
+    "candle_record",
+    """seq:u64 index:u64 first:u64 closed:u64 open_ms:i64 close_ms:i64 trades:i64 open:f64 high:f64 low:f64 close:f64
+    volume:f64 quote_volume:f64 taker_base:f64 taker_quote:f64 local_ns:i64""",
 )
 BUDGET_RECORD = _layout(
     "budget_record",
@@ -123,11 +139,14 @@ LAYOUTS = (
     BOOK_VERSION,
     BROADCAST_HEADER,
     TRADE_RECORD,
+    TOP_RECORD,
     COUNTERS_HEADER,
     COUNTER_RECORD,
     HISTOGRAM_CELL,
     QUEUE_HEADER,
     BUDGET_RECORD,
+    CANDLE_SERIES_HEADER,
+    CANDLE_RECORD,
 )
 
 

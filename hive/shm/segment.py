@@ -5,7 +5,7 @@ header of 256 bytes (layout.SEGMENT_HEADER):
 
     line 0  magic (written last) | layout version | header bytes | layout hash | size | epoch | kind[24]
     line 1  creator pid | creator start ticks | wall time of creation
-    line 2  heartbeat_ns, alone, because it changes
+    line 2  heartbeat_ns (monotonic) | heartbeat_boot_ns | boot_offset_ns, alone, because they change
     line 3  spare
 
 and the payload follows at `payload_offset`. A writer that restarts makes a segment of the next epoch; it never resumes
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import posix_ipc
 
-from hive.shm.atomics import Memory
+from hive.shm.atomics import Memory, boottime_ns, monotonic_ns
 from hive.shm.errors import LayoutMismatch, SegmentExists, SegmentMissing, ShmError, ShmFull
 from hive.shm.layout import LAYOUT_HASH, LAYOUT_VERSION, MAGIC, SEGMENT_HEADER
 
@@ -31,6 +31,8 @@ NAME_PREFIX = "hive."
 PAYLOAD_OFFSET = SEGMENT_HEADER.size
 
 _HEARTBEAT = SEGMENT_HEADER.offset("heartbeat_ns")
+_HEARTBEAT_BOOT = SEGMENT_HEADER.offset("heartbeat_boot_ns")
+_BOOT_OFFSET = SEGMENT_HEADER.offset("boot_offset_ns")
 _ORPHAN_AGE_S = 10  # a file without a creator in it died between two system calls of create()
 
 
@@ -118,6 +120,7 @@ class Segment:
         finally:
             shm.close_fd()
         segment = cls(name, mapping, writable=True)
+        segment._memory.store(_BOOT_OFFSET, _word(boottime_ns() - monotonic_ns()))
         segment._memory.store(0, MAGIC)  # release: pairs with the load of the magic in open()
         return segment
 
@@ -154,9 +157,26 @@ class Segment:
         """When the writer last beat (monotonic), 0 when it never did."""
         return self._memory.load(_HEARTBEAT)
 
-    def beat(self, now_ns: int) -> None:
-        """Store the heartbeat (monotonic); only the segment's writer calls this."""
+    @property
+    def heartbeat_boot_ns(self) -> int:
+        """When the writer last beat (CLOCK_BOOTTIME), 0 when it never did."""
+        return self._memory.load(_HEARTBEAT_BOOT)
+
+    def beat(self, now_ns: int, boot_ns: int | None = None) -> None:
+        """Store the heartbeat; only the segment's writer calls this.
+
+        Args:
+            now_ns: CLOCK_MONOTONIC, for who watches the process.
+            boot_ns: CLOCK_BOOTTIME, by which readers judge freshness; None reads the clock.
+        """
+        if boot_ns is None:
+            boot_ns = boottime_ns()
+            offset_ns = boot_ns - monotonic_ns()
+        else:
+            offset_ns = boot_ns - now_ns
+        self._memory.store(_BOOT_OFFSET, _word(offset_ns))
         self._memory.store(_HEARTBEAT, now_ns)
+        self._memory.store(_HEARTBEAT_BOOT, boot_ns)
 
     def memory(self) -> Memory:
         """Return the bytes of the segment as a Memory, which keeps them mapped."""
@@ -177,6 +197,11 @@ class Segment:
     def unlink(self) -> None:
         """Remove the name; who has it mapped keeps it. Repeating is harmless."""
         unlink(self.name)
+
+
+def _word(value: int) -> int:
+    """Return a signed value as the unsigned word that a struct's i64 is stored as."""
+    return value & (1 << 64) - 1
 
 
 def unlink(name: str) -> bool:

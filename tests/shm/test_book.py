@@ -8,10 +8,13 @@ from math import isnan
 
 import numpy as np
 import pytest
+
+from hive.shm.arena import place_bytes, version_bytes
 from hive.shm.book import (
     EMPTY,
     HALTED,
     LIVE,
+    REMOVED,
     RESYNCING,
     BookCopy,
     BookDirectory,
@@ -20,10 +23,9 @@ from hive.shm.book import (
     BookWriter,
     books_size,
 )
-
 from hive.shm.errors import LayoutMismatch, NotRepresentable, ShmError, TableFull
 from hive.shm.instruments import InstrumentRules
-from hive.shm.layout import BOOK_VERSION
+from hive.shm.layout import BOOK_HEADER, BOOK_VERSION
 from hive.shm.layout_dtypes import DTYPES
 from hive.shm.segment import Segment
 
@@ -133,8 +135,8 @@ def cell(segment: Segment, table_offset: int) -> np.ndarray:
 
 def version_offset(segment: Segment, slot: int, version: int) -> int:
     header = np.frombuffer(segment.buffer, DTYPES["book_table_header"], 1, segment.payload_offset)[0]
-    book = int(header["books_offset"]) + slot * int(header["book_bytes"])
-    return book + 64 + version % VERSIONS * int(header["version_bytes"])
+    book = int(header["arena_offset"]) + slot * place_bytes(DEPTH, VERSIONS)
+    return book + BOOK_HEADER.size + version % VERSIONS * version_bytes(DEPTH)
 
 
 def test_a_version_that_is_being_written_is_not_read_and_the_last_one_is(segment, writer, reader):
@@ -172,7 +174,7 @@ def test_states_cross_with_their_time(table, reader):
         table.set_state(0, state, 100 + state)
         assert (reader.state, reader.state_ns) == (state, 100 + state)
     with pytest.raises(ValueError, match=r"state must be one of 0\.\.4, was 5"):
-        table.set_state(0, 5, 0)
+        table.set_state(0, REMOVED, 0)
 
 
 def test_the_last_trade_and_the_heartbeat_cross(segment, writer, reader):

@@ -4,8 +4,8 @@ import random
 
 import numpy as np
 import pytest
-from hive.shm.broadcast import BUYER_IS_MAKER, BroadcastReader, BroadcastWriter, broadcast_size
 
+from hive.shm.broadcast import BUYER_IS_MAKER, BroadcastReader, BroadcastWriter, broadcast_size
 from hive.shm.errors import LayoutMismatch, ShmError
 from hive.shm.instruments import Trade
 from hive.shm.layout_dtypes import DTYPES
@@ -45,7 +45,7 @@ def test_a_reader_sees_what_is_published_after_it_came(segment, writer):
 def test_a_record_lies_in_memory_as_the_layout_says(segment, writer):
     writer.publish(5, BUYER_IS_MAKER, 77, 1, 2, 3.5, 4.5)
     (row,) = segment_records(segment)[:1]
-    names = ("seq", "instrument", "flags", "trade_id", "exchange_ns", "recv_ns", "price", "qty", "spare")
+    names = ("seq", "instrument", "flags", "trade_id", "exchange_ns", "recv_ns", "price", "qty", "generation")
     assert [row[name] for name in names] == [2, 5, 1, 77, 1, 2, 3.5, 4.5, 0]
 
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from hive.shm.atomics import compiled_layout
 
 from hive.shm import layout
+from hive.shm.atomics import compiled_layout
 from hive.shm.errors import LayoutMismatch
 from hive.shm.layout_dtypes import DTYPES
 from hive.shm.segment import Segment
@@ -55,6 +55,6 @@ def test_another_layout_has_another_hash():
 def test_a_segment_of_another_layout_is_refused_with_both_hashes(create):
     segment = create("old", 4096)
     segment.memory().store(layout.SEGMENT_HEADER.offset("layout_hash"), 0xABCD)
-    ours = f"1/{layout.LAYOUT_HASH:016x}"
-    with pytest.raises(LayoutMismatch, match=f"has layout 1/000000000000abcd, this build reads {ours}"):
+    ours = f"2/{layout.LAYOUT_HASH:016x}"
+    with pytest.raises(LayoutMismatch, match=f"has layout 2/000000000000abcd, this build reads {ours}"):
         Segment.open(segment.name)
