@@ -30,6 +30,7 @@ C_MODULES = [
     "hive.shm.book_reader",
     "hive.shm.book_writer",
     "hive.shm.broadcast",
+    "hive.shm.candles",
     "hive.shm.counters",
     "hive.feed.book",
     "hive.workers.clock",
