@@ -1,35 +1,35 @@
-"""One market WebSocket connection: kept open, kept subscribed, noticed when it goes mute.
+"""One market WebSocket connection: kept open, kept subscribed, kept honest about whether its data is current.
 
     connect -> on_up -> SUBSCRIBE in packs -> on_subscribed ... on_event ... -> lost -> on_down -> back-off -> connect
 
-Lost means: closed by either side, a message too big for the socket, a subscription refused or unanswered, or silence:
-no market message for `silence_s` while something is subscribed. A quiet market looks the same as a mute connection, so
-every silence in a row doubles the time allowed, up to 16 times.
+Lost means: closed by either side, a message too big for the socket, a subscription refused or unanswered, no pong for
+`lost_after_s`, or silence: no market message for `silence_s` while something is subscribed and pongs come. A quiet
+market looks the same as a mute connection, so every silence in a row doubles the time allowed, up to 16 times.
+
+A ping is sent about once a second; while its pong is overdue, what arrives may be old (pulse.py): on_late, on_proven.
+Control frames (subscriptions and pings) are kept `venue.control_interval_s` apart, but for pings that prove something.
 """
 
 import asyncio
 import random
+import ssl as tls
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
-
-import aiohttp
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 from hive.feed.errors import FeedError, MalformedMessage
 from hive.feed.metrics import VenueMetrics
-from hive.feed.venue import Answer, Diff, TradeEvent, Venue
+from hive.feed.pacing import ConnectPace, backoff_s
+from hive.feed.pulse import NEVER_NS, Patience, Pulse
+from hive.feed.socket import MarketSocket, SocketError, connect
+from hive.feed.venue import Answer, Notice, Venue
 
 STREAMS_PER_REQUEST = 200
-ANSWER_WITHIN_S = 5.0
-CONNECT_WITHIN_S = 10.0
-CLOSE_WITHIN_S = 0.5
-LARGEST_FRAME = 16 << 20  # more than the parser takes: what is between is counted and skipped, what is above reconnects
-FIRST_BACKOFF_S = 0.1
-LONGEST_BACKOFF_S = 30.0
 STEADY_S = 10.0  # a connection that lived so long did not fail at once
 LONGEST_SILENCE_DOUBLINGS = 4
 MESSAGES_THAT_END_SILENCE = 1_000
-MESSAGES_PER_TURN = 64  # then everybody else on the loop has a turn
+TOO_MANY, BANNED = 429, 418
+WITHOUT_RETRY_AFTER_S = 10.0
 
 
 class ConnectionLost(FeedError):
@@ -42,66 +42,116 @@ class Listener(Protocol):
     def on_up(self, connection: "MarketConnection") -> None:
         """The connection is open; its streams are about to be subscribed."""
 
-    def on_down(self, connection: "MarketConnection", reason: str) -> None:
-        """Nothing arrives any more."""
+    def on_down(self, connection: "MarketConnection", reason: str, was_up: bool) -> None:
+        """Nothing arrives any more, or the connection could not be opened."""
 
-    def on_subscribed(self, streams: Iterable[str]) -> None:
+    def on_subscribed(self, connection: "MarketConnection", streams: Iterable[str]) -> None:
         """The venue sends these streams from now on."""
 
-    def on_event(self, event: Diff | TradeEvent, read_ns: int) -> None:
+    def on_event(self, event: Any, read_ns: int) -> None:
         """A market message, read off the socket at `read_ns`."""
 
+    def on_malformed(self, connection: "MarketConnection", raw: bytes) -> None:
+        """A message that could not be read."""
 
-def backoff_s(failures: int, rng: random.Random) -> float:
-    """Return how long to wait after `failures` >= 1 failures in a row: doubling, up to half of it left to chance."""
-    return min(FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 16), LONGEST_BACKOFF_S) * rng.uniform(0.5, 1.0)
+    def on_notice(self, connection: "MarketConnection", notice: Notice) -> None:
+        """The venue said something about the connection."""
+
+    def on_late(self, connection: "MarketConnection") -> None:
+        """A pong is missing: what arrives may be old."""
+
+    def on_proven(self, connection: "MarketConnection") -> None:
+        """What arrives is current again."""
+
+    def on_banned(self, seconds: float) -> None:
+        """The venue refuses this address for so long."""
 
 
 class MarketConnection:
-    """Keeps one connection of `venue` at `ws_url` open while run() runs.
+    """Keeps one connection of `venue` at `ws_url` open while run() runs; see the module.
 
-    `read_ns` tells when the message that was just received was read off the socket; `clock` is the monotonic clock.
+    Args:
+        pace: shared by all connections of the venue.
+        woke_ns: when the loop woke up for what it reads now; clock: monotonic.
+        tap: is given every whole message as it was read, if not None.
+        ssl: for wss://; None verifies against the system's authorities.
     """
 
     def __init__(
         self,
         venue: Venue,
         ws_url: str,
-        session: aiohttp.ClientSession,
         listener: Listener,
         metrics: VenueMetrics,
-        silence_s: float,
+        patience: Patience,
         *,
-        answer_within_s: float = ANSWER_WITHIN_S,
+        pace: ConnectPace | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
-        read_ns: Callable[[], int] = time.monotonic_ns,
+        woke_ns: Callable[[], int] = time.monotonic_ns,
         rng: random.Random | None = None,
+        tap: Callable[[bytes, int], None] | None = None,
+        ssl: tls.SSLContext | None = None,
+        open_socket: Callable[..., Awaitable[MarketSocket]] = connect,
     ) -> None:
         self._venue = venue
         self._ws_url = ws_url
-        self._session = session
         self._listener = listener
         self._metrics = metrics
-        self._silence_ns = int(silence_s * 1e9)
-        self._answer_within_s = answer_within_s
+        self._patience = patience
+        self._pace = pace or ConnectPace()
         self._clock = clock
-        self._read_ns = read_ns
+        self._woke_ns = woke_ns
         self._rng = rng or random.Random()
+        self._tap = tap
+        self._ssl = ssl
+        self._open_socket = open_socket
         self._wanted: dict[str, None] = {}
         self._unwanted: dict[str, None] = {}
         self._sent: set[str] = set()  # on this connection
+        self._confirmed: set[str] = set()
         self._asked: dict[int, tuple[Sequence[str], int]] = {}  # request id -> streams subscribed by it, deadline
         self._next_id = 1
         self._changed = asyncio.Event()
+        self._socket: MarketSocket | None = None
+        self._lost: str | None = None
+        self._held: list[tuple[Any, int]] | None = None
         self._message_ns = 0
         self._messages = 0
         self._silences = 0
-        self._closing: set[asyncio.Task[bool]] = set()
+        self._control_ns = -NEVER_NS
+        self._pulse = Pulse(patience)
+
+    # --- what it carries
 
     @property
     def room(self) -> int:
         """How many more streams the venue lets this connection carry."""
         return self._venue.streams_per_connection - len(self._wanted)
+
+    @property
+    def carries(self) -> int:
+        """How many streams it is to carry."""
+        return len(self._wanted)
+
+    @property
+    def streams(self) -> list[str]:
+        """What it is to carry, in the order in which it was told."""
+        return list(self._wanted)
+
+    @property
+    def up(self) -> bool:
+        """Whether it is open."""
+        return self._socket is not None and self._lost is None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the venue has confirmed every stream."""
+        return self.up and len(self._confirmed) == len(self._wanted)
+
+    @property
+    def late(self) -> bool:
+        """Whether what arrives may be old."""
+        return self._pulse.late
 
     def subscribe(self, streams: Iterable[str]) -> None:
         """Want `streams`, now and after every reconnect."""
@@ -114,153 +164,248 @@ class MarketConnection:
         """Want `streams` no more."""
         for stream in streams:
             self._wanted.pop(stream, None)
+            self._confirmed.discard(stream)
             if stream in self._sent:
                 self._unwanted[stream] = None
         self._changed.set()
+
+    # --- handing over
+
+    def hold(self) -> None:
+        """Keep events in `held` instead of handing them on, until release()."""
+        self._held = []
+
+    @property
+    def held(self) -> list[tuple[Any, int]]:
+        """The events of this connection that wait to be handed on, with their times."""
+        return self._held or []
+
+    def release(self) -> None:
+        """Hand on what was held, in order, and everything after it at once."""
+        held, self._held = self.held, None
+        for event, read_ns in held:
+            self._listener.on_event(event, read_ns)
+
+    def ping(self) -> int:
+        """Send a ping now and return its number for answered(); 0 when the connection is not up."""
+        return self._ping(self._pulse.ping, self._clock()) if self.up else 0
+
+    def answered(self, number: int) -> bool:
+        """Return whether the ping was answered, and so everything that was sent before it has been handled."""
+        return self._pulse.answered(number)
+
+    def prove(self) -> None:
+        """Ask for proof that everything sent until now has been handled: on_proven will follow.
+
+        For a loop that was stopped: what the venue answered meanwhile waits in the socket, so every wait begins anew.
+        """
+        if self._socket is None:
+            return
+        now_ns = self._clock()
+        self._message_ns = now_ns
+        deadline_ns = now_ns + int(self._patience.answer_within_s * 1e9)
+        self._asked = {number: (streams, deadline_ns) for number, (streams, _) in self._asked.items()}
+        self._ping(self._pulse.doubt, now_ns)
+        self._changed.set()
+
+    def drop(self, reason: str) -> None:
+        """Give the connection up; it is opened again."""
+        if self._socket is not None and self._lost is None:
+            self._lost = reason
+            self._changed.set()
+
+    # --- its life
 
     async def run(self) -> None:
         """Connect, serve and reconnect until cancelled."""
         failures = 0
         while True:
+            while wait_ns := self._pace.reserve(self._clock()):
+                await asyncio.sleep(wait_ns / 1e9)
             started_ns = self._clock()
+            was_up = False
             try:
                 await self._live()
             except ConnectionLost as lost:
+                was_up = True
+                self._metrics.reconnects.inc()
                 reason = str(lost)
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            except SocketError as error:
+                reason = str(error)
+                if error.status in (TOO_MANY, BANNED):
+                    self._refused(error.status, getattr(error, "retry_after_s", 0.0) or WITHOUT_RETRY_AFTER_S)
+            except (OSError, TimeoutError) as error:
                 reason = f"{type(error).__name__} {error}".rstrip()
             steady = self._clock() - started_ns >= STEADY_S * 1e9
             failures = 1 if steady else failures + 1
-            self._listener.on_down(self, reason)
+            self._listener.on_down(self, reason, was_up)
             await asyncio.sleep(backoff_s(failures, self._rng))
 
     async def _live(self) -> None:
         """Serve one connection; ends by ConnectionLost or an error of the network."""
-        async with asyncio.timeout(CONNECT_WITHIN_S):
-            ws = await self._session.ws_connect(
-                self._ws_url,
-                max_msg_size=LARGEST_FRAME,
-                decode_text=False,
-                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_WITHIN_S),
-            )
-        self._metrics.market_connections.inc()
+        self._lost = None
+        socket = await self._open_socket(
+            self._ws_url,
+            self._on_message,
+            self._on_closed,
+            on_pong=self._on_pong,
+            within_s=self._patience.connect_within_s,
+            ssl=self._ssl,
+            woke_ns=self._woke_ns,
+        )
+        self._opened(socket)
+        try:
+            while True:
+                self._changed.clear()
+                wait_ns = self._turn(self._clock()) - self._clock()
+                try:
+                    async with asyncio.timeout(max(0.0, wait_ns / 1e9)):
+                        await self._changed.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            self._socket = None
+            self.held.clear()
+            self._metrics.market_connections.inc(-1)
+            socket.close()
+
+    def _opened(self, socket: MarketSocket) -> None:
+        now_ns = self._clock()
         self._sent.clear()
+        self._confirmed.clear()
         self._unwanted.clear()
         self._asked.clear()
+        self._pulse.reset(now_ns)
         self._messages = 0
-        self._message_ns = self._clock()
+        self._message_ns = now_ns
+        self._socket = socket
+        self._metrics.market_connections.inc()
         self._listener.on_up(self)
-        tasks = [
-            asyncio.create_task(step) for step in (self._receive(ws), self._control(ws), self._listen_for_silence())
-        ]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._metrics.market_connections.inc(-1)
-            self._metrics.reconnects.inc()
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-            self._close(ws)
-        for error in ended:
-            if isinstance(error, Exception):
-                raise error
 
-    async def _receive(self, ws: aiohttp.ClientWebSocketResponse) -> None:
-        """Hand every message on; a bad one is counted and skipped."""
+    def _turn(self, now_ns: int) -> int:
+        """Do what is due and return when to look again; raises ConnectionLost."""
+        if self._lost is not None:
+            raise ConnectionLost(self._lost)
+        looks = (self._look_at_answers, self._look_at_pongs, self._look_at_silence, self._send)
+        return min([look(now_ns) for look in looks])
+
+    def _look_at_answers(self, now_ns: int) -> int:
+        first_ns = min((deadline_ns for _, deadline_ns in self._asked.values()), default=NEVER_NS)
+        if first_ns <= now_ns:
+            raise ConnectionLost(f"no answer to a subscription within {self._patience.answer_within_s:g} s")
+        return first_ns
+
+    def _look_at_pongs(self, now_ns: int) -> int:
+        was_late = self._pulse.late
+        next_ns = self._pulse.look(now_ns)
+        if next_ns is None:
+            raise ConnectionLost(f"no pong for {self._patience.lost_after_s:g} s")
+        if self._pulse.late and not was_late:
+            self._listener.on_late(self)
+        return next_ns
+
+    def _look_at_silence(self, now_ns: int) -> int:
+        if not self._sent:
+            return NEVER_NS
+        allowed_ns = int(self._patience.silence_s * 1e9) << min(self._silences, LONGEST_SILENCE_DOUBLINGS)
+        if now_ns - self._message_ns >= allowed_ns:
+            self._silences += 1
+            raise ConnectionLost(f"silent for {allowed_ns / 1e9:g} s")
+        return self._message_ns + allowed_ns
+
+    def _send(self, now_ns: int) -> int:
+        """Send a ping or a pack of subscriptions when one is due; return when the next may be."""
+        free_ns = self._control_ns + int(self._venue.control_interval_s * 1e9)
+        ping_ns = max(self._pulse.due_ns, free_ns)
+        if ping_ns <= now_ns:
+            self._ping(self._pulse.ping, now_ns)
+            return now_ns
+        fresh = [stream for stream in self._wanted if stream not in self._sent][:STREAMS_PER_REQUEST]
+        if not fresh and not self._unwanted:
+            return ping_ns
+        if free_ns > now_ns:
+            return min(ping_ns, free_ns)
+        self._control_ns = now_ns
+        if fresh:
+            self._message_ns = now_ns  # silence counts from here
+            self._socket.send(self._venue.subscribe(self._ask(fresh, now_ns), fresh))
+            self._sent.update(fresh)
+        else:
+            gone = list(self._unwanted)[:STREAMS_PER_REQUEST]
+            self._socket.send(self._venue.unsubscribe(self._ask((), now_ns), gone))
+            for stream in gone:
+                del self._unwanted[stream]
+                self._sent.discard(stream)
+        return now_ns
+
+    def _ask(self, streams: Sequence[str], now_ns: int) -> int:
+        request_id = self._next_id
+        self._next_id += 1
+        self._asked[request_id] = (streams, now_ns + int(self._patience.answer_within_s * 1e9))
+        return request_id
+
+    def _ping(self, number: Callable[[int], int], now_ns: int) -> int:
+        sent = number(now_ns)
+        self._control_ns = now_ns
+        self._socket.ping(b"%d" % sent)
+        return sent
+
+    def _refused(self, status: int, seconds: float) -> None:
+        """Leave the venue alone for as long as it asks."""
+        self._metrics.http_429.inc()
+        self._pace.close(seconds, self._clock())
+        if status == BANNED:
+            self._listener.on_banned(seconds)
+
+    # --- what arrives
+
+    def _on_message(self, raw: bytes, read_ns: int) -> None:
         metrics = self._metrics
-        while True:
-            for _ in range(MESSAGES_PER_TURN):
-                message = await ws.receive()
-                read_ns = self._read_ns()
-                if message.type is aiohttp.WSMsgType.TEXT or message.type is aiohttp.WSMsgType.BINARY:
-                    metrics.messages.inc()
-                    metrics.bytes_received.inc(len(message.data))
-                    try:
-                        self._dispatch(message.data, read_ns)
-                    except MalformedMessage:
-                        metrics.malformed.inc()
-                elif message.type is aiohttp.WSMsgType.ERROR:
-                    metrics.malformed.inc()
-                    raise ConnectionLost(f"unreadable frame: {message.data}")
-                else:
-                    raise ConnectionLost(f"closed by the venue (code {ws.close_code})")
-            await asyncio.sleep(0)
-
-    def _dispatch(self, raw: bytes, read_ns: int) -> None:
-        event = self._venue.parse(raw)
+        metrics.messages.inc()
+        metrics.bytes_received.inc(len(raw))
+        if self._tap is not None:
+            self._tap(raw, read_ns)
+        try:
+            event = self._venue.parse(raw)
+        except MalformedMessage:
+            metrics.malformed.inc()
+            self._listener.on_malformed(self, raw)
+            return
         if event is None:
             return
-        if type(event) is Answer:
+        kind = type(event)
+        if kind is Answer:
             self._answered(event)
-            return
-        self._message_ns = read_ns
-        self._messages += 1
-        if self._messages == MESSAGES_THAT_END_SILENCE:
-            self._silences = 0
-        self._listener.on_event(event, read_ns)
+        elif kind is Notice:
+            self._listener.on_notice(self, event)
+        else:
+            self._message_ns = read_ns
+            self._messages += 1
+            if self._messages == MESSAGES_THAT_END_SILENCE:
+                self._silences = 0
+            if self._held is None:
+                self._listener.on_event(event, read_ns)
+            else:
+                self._held.append((event, read_ns))
 
     def _answered(self, answer: Answer) -> None:
         streams, _ = self._asked.pop(answer.id, ((), 0))
         if answer.error:
-            raise ConnectionLost(f"subscription refused: {answer.error}")
-        if streams:
-            self._listener.on_subscribed(streams)
+            self.drop(f"subscription refused: {answer.error}")
+            return
+        still = [stream for stream in streams if stream in self._wanted]
+        if still:
+            self._confirmed.update(still)
+            self._listener.on_subscribed(self, still)
 
-    async def _control(self, ws: aiohttp.ClientWebSocketResponse) -> None:
-        """Send what is to be subscribed and unsubscribed, in packs, no faster than the venue allows."""
-        while True:
-            self._changed.clear()
-            fresh = [stream for stream in self._wanted if stream not in self._sent][:STREAMS_PER_REQUEST]
-            if fresh:
-                self._message_ns = self._clock()  # silence counts from here
-                await ws.send_str(self._venue.subscribe(self._ask(fresh), fresh))
-                self._sent.update(fresh)
-            elif self._unwanted:
-                gone = list(self._unwanted)[:STREAMS_PER_REQUEST]
-                await ws.send_str(self._venue.unsubscribe(self._ask(()), gone))
-                for stream in gone:
-                    self._unwanted.pop(stream, None)
-                    self._sent.discard(stream)
-            else:
-                await self._pause()
-                continue
-            await asyncio.sleep(self._venue.control_interval_s)
+    def _on_pong(self, payload: bytes) -> None:
+        was_late = self._pulse.late
+        took_ns = self._pulse.pong(int(payload) if payload.isdigit() else 0, self._clock())
+        if took_ns is None:
+            return
+        self._metrics.pong_ns.record(took_ns)
+        if was_late and not self._pulse.late:
+            self._listener.on_proven(self)
 
-    def _ask(self, streams: Sequence[str]) -> int:
-        request_id = self._next_id
-        self._next_id += 1
-        self._asked[request_id] = (streams, self._clock() + int(self._answer_within_s * 1e9))
-        return request_id
-
-    async def _pause(self) -> None:
-        """Wait for a change of what is wanted, or for the deadline of an answer."""
-        now_ns = self._clock()
-        first_ns = min((deadline_ns for _, deadline_ns in self._asked.values()), default=None)
-        if first_ns is not None and first_ns <= now_ns:
-            raise ConnectionLost(f"no answer to a subscription within {self._answer_within_s:g} s")
-        try:
-            async with asyncio.timeout(None if first_ns is None else (first_ns - now_ns) / 1e9 + 0.001):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
-
-    async def _listen_for_silence(self) -> None:
-        allowed_ns = self._silence_ns << min(self._silences, LONGEST_SILENCE_DOUBLINGS)
-        while True:
-            silent_ns = self._clock() - self._message_ns if self._sent else 0
-            if silent_ns >= allowed_ns:
-                self._silences += 1
-                raise ConnectionLost(f"silent for {allowed_ns / 1e9:g} s")
-            await asyncio.sleep((allowed_ns - silent_ns) / 1e9 + 0.001)
-
-    def _close(self, ws: aiohttp.ClientWebSocketResponse) -> None:
-        """Close without waiting for the venue's goodbye."""
-        closing = asyncio.create_task(ws.close())
-        self._closing.add(closing)
-        closing.add_done_callback(self._closed)
-
-    def _closed(self, closing: asyncio.Task[bool]) -> None:
-        self._closing.discard(closing)
-        if not closing.cancelled():
-            closing.exception()  # the connection is lost however its close ends
+    def _on_closed(self, reason: str) -> None:
+        self.drop(reason)

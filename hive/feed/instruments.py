@@ -1,62 +1,83 @@
-"""One instrument's way from market messages to shared memory: continuity, book, state, trades.
+"""One instrument's way from diffs and snapshots to its book in shared memory: continuity, levels, state.
 
-    Diff ----> BookSync --apply--> PriceLevelBook --publish--> BookWriter
-    Trade ---> trade ids ascend ---------------------------->  BroadcastWriter
+    Diff ----> BookSync --apply--> PriceLevelBook --publish--> BookWriter --top changed--> TopWriter
 
-The book's state as readers see it: EMPTY until the first snapshot, LIVE while it follows the venue without a gap,
-RESYNCING from the moment that a diff is missing until a new snapshot joined, STALE while nothing arrives, HALTED
-instead of LIVE while the venue does not trade it.
+The book's state as readers see it, the first that holds:
+
+    EMPTY       until the first snapshot joined
+    STALE       nothing arrives
+    RESYNCING   a diff is missing, until a new snapshot joined
+    STALE       what arrives may be old (lagging), or a message that nobody could read may have been a diff (doubted)
+    HALTED      the venue does not trade it
+    LIVE        it follows the venue without a gap
 """
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from hive.feed.book import PriceLevelBook
 from hive.feed.errors import MalformedMessage
 from hive.feed.metrics import VenueMetrics
 from hive.feed.sync import BookSync, Join, Phase, Verdict
-from hive.feed.venue import DepthSnapshot, Diff, TradeEvent
-from hive.shm.book import EMPTY, HALTED, LIVE, RESYNCING, STALE, BookTable
-from hive.shm.broadcast import BroadcastWriter
+from hive.feed.venue import DepthSnapshot, Diff, Levels
+from hive.shm.book import EMPTY, HALTED, LIVE, RESYNCING, STALE, BookTable, BookWriter
 from hive.shm.counters import Counter
 from hive.shm.instruments import InstrumentRules
 
-BUYER_IS_MAKER = 1
+MS_NS = 1_000_000
+
+type Checksum = Callable[[InstrumentRules, Sequence, Sequence], int]
 
 
 class Instrument:
-    """An instrument that the feed follows.
+    """The book of one instrument.
 
-    `limits` are the snapshot sizes to ask for, cheapest first; `want_snapshot` is called whenever `sync` has one due.
+    Args:
+        rules: of an instrument whose book `writer` writes.
+        limits: the snapshot sizes to ask for, cheapest first.
+        want_snapshot: called whenever `sync` has one due.
+        checksum, checksum_levels: how the venue computes Diff.checksum, and over how many levels; 0: it sends none.
     """
 
     def __init__(
         self,
         rules: InstrumentRules,
         table: BookTable,
-        trades: BroadcastWriter,
+        writer: BookWriter,
         limits: Sequence[int],
         metrics: VenueMetrics,
         want_snapshot: Callable[["Instrument"], None],
         clock: Callable[[], int] = time.monotonic_ns,
+        *,
+        checksum: Checksum | None = None,
+        checksum_levels: int = 0,
     ) -> None:
         self.pair = rules.pair
         self.symbol = rules.symbol
-        self.slot = table.add(rules)
+        self.slot = writer.slot
         self.sync = BookSync()
-        self.trading = rules.trading
+        self.rules = rules
+        self.tops: Any = None  # a TopWriter, while anybody wants the changes of the best prices
+        self.audited_ns = 0
+        self.applied: list[Diff] | None = None  # since begin_audit(), while the book is known to be whole
         self._table = table
-        self._writer = table.writer(self.slot)
-        self._book = PriceLevelBook(self._writer.depth)
-        self._trades = trades
+        self._writer = writer
+        self._book = PriceLevelBook(writer.depth)
         self._limits = limits
         self._size = 0
         self._metrics = metrics
         self._want_snapshot = want_snapshot
         self._clock = clock
+        self._checksum = checksum
+        self._checksum_levels = checksum_levels
         self._state = EMPTY
-        self._was_live = False
-        self._trade_id = -1
+        self._joined = False  # once
+        self._lagging = False
+        self._doubted = False
+        self._closed = False
+        self._not_live_ns = 0
+        self._top: tuple | None = None
 
     @property
     def snapshot_limit(self) -> int:
@@ -68,10 +89,19 @@ class Instrument:
         """The state that readers see."""
         return self._state
 
+    @property
+    def depth(self) -> int:
+        """How many levels per side readers see."""
+        return self._book.depth
+
+    # --- the stream
+
     def connected(self) -> None:
-        """The connection that will carry this instrument is open."""
+        """The stream is being subscribed: what arrives from now on is buffered."""
+        self._lagging = self._doubted = False
+        self.applied = None
         self.sync.up()
-        self._lost(RESYNCING)
+        self._show()
 
     def subscribed(self) -> None:
         """The venue sends every diff from now on."""
@@ -80,43 +110,79 @@ class Instrument:
 
     def disconnected(self) -> None:
         """Nothing arrives any more."""
+        self.applied = None
         self.sync.down()
-        self._lost(STALE)
+        self._show()
+
+    def lagging(self) -> None:
+        """What arrives may be old."""
+        self._lagging = True
+        self._show()
+
+    def proven(self) -> None:
+        """What arrives is current again."""
+        self._lagging = False
+        self._show()
+
+    def doubted(self) -> None:
+        """A diff may have been lost: not live until the next one follows or a snapshot joined."""
+        if self.sync.phase is Phase.LIVE:
+            self._doubted = True
+            self._show()
+
+    def verify(self) -> None:
+        """Ask for a snapshot to put under a book in doubt."""
+        if self._doubted:
+            self.sync.refresh(self._clock())
+            self._want_snapshot(self)
+
+    def resync(self) -> None:
+        """Give the book up: what is known cannot be right."""
+        self.applied = None
+        self.sync.resync(self._clock())
+        self._show()
+        self._want_snapshot(self)
+
+    def close(self) -> None:
+        """End: the slot is going to be given back."""
+        self._closed = True
+        self.applied = None
+        self.sync.down()
 
     def set_rules(self, rules: InstrumentRules) -> None:
         """Take over the venue's rules, read again; a halt or its end shows in the state."""
-        if rules != self._table.rules(self.slot):
+        if rules != self.rules:
             self._table.add(rules)
-        self.trading = rules.trading
-        if self.sync.phase is Phase.LIVE:
-            self._set_state(LIVE if self.trading else HALTED)
+            self.rules = rules
+            self._show()
+
+    # --- what arrives
 
     def on_diff(self, diff: Diff, read_ns: int) -> None:
         """Apply a diff, or begin again when one before it is missing."""
-        verdict = self.sync.on_diff(diff.first_id, diff.last_id, diff, self._clock())
+        verdict = self.sync.on_diff(diff.first_id, diff.last_id, diff, self._clock(), diff.prev_id)
         if verdict is Verdict.APPLY:
             if self._apply(diff):
+                if self.applied is not None:
+                    self.applied.append(diff)
                 self._publish(diff.last_id, diff.exchange_ns, read_ns)
                 self._metrics.book_latency_ns.record(self._clock() - read_ns)
+                if self._doubted:
+                    self._doubted = False
+                    self._show()
                 if self._book.short:
                     self._look_deeper()
         elif verdict is Verdict.GAP:
             self._metrics.gaps.inc()
-            self._lost(RESYNCING)
+            self.applied = None
+            self._show()
             self._want_snapshot(self)
         elif verdict is Verdict.DUPLICATE:
             self._metrics.duplicates.inc()
 
-    def on_trade(self, event: TradeEvent, read_ns: int) -> None:
-        """Make a trade visible, once; an id that is not above the last one is a duplicate."""
-        if event.trade_id <= self._trade_id:
-            self._metrics.duplicates.inc()
-            return
-        self._trade_id = event.trade_id
-        flags = BUYER_IS_MAKER if event.buyer_is_maker else 0
-        self._trades.publish(self.slot, flags, event.trade_id, event.exchange_ns, read_ns, event.price, event.quantity)
-        self._writer.set_last_trade(event.price, self._clock())
-        self._metrics.trades.inc()
+    def follows(self, diff: Diff) -> bool:
+        """Return whether a diff could be applied now, or is known already."""
+        return self.sync.phase is not Phase.LIVE or self.sync.follows(diff.first_id, diff.last_id, diff.prev_id)
 
     def on_snapshot(self, ticket: int, snapshot: DepthSnapshot, read_ns: int) -> None:
         """Join a snapshot, read off the socket at `read_ns`, with the diffs that came meanwhile."""
@@ -125,6 +191,7 @@ class Instrument:
             if join is Join.BROKEN:
                 self._metrics.gaps.inc()
             return
+        self.applied = None
         try:
             self._book.replace(snapshot.bids, snapshot.asks, snapshot.limit)
         except MalformedMessage:
@@ -139,11 +206,36 @@ class Instrument:
             self._begin_again(self._metrics.crossed)
             return
         self._metrics.snapshots.inc()
-        if self._was_live and self._state not in (LIVE, HALTED):
+        if self._joined and self._state not in (LIVE, HALTED):
             self._metrics.resyncs.inc()
-        self._was_live = True
+        self._joined = True
+        self._doubted = False
         self._publish(self.sync.last_id, exchange_ns, read_ns)
-        self._set_state(LIVE if self.trading else HALTED)
+        self._show()
+
+    def begin_audit(self) -> int:
+        """Keep every diff that is applied from now on; return the update id that the book has now."""
+        self.applied = []
+        return self.sync.last_id
+
+    def differences(self, bids: Levels, asks: Levels, limit: int, diffs: Sequence[Diff]) -> int:
+        """Return how many levels that readers see differ from a snapshot with `diffs` applied.
+
+        Levels are compared as far as both books are known without a hole. Raises MalformedMessage.
+        """
+        fresh = PriceLevelBook(self._book.depth)
+        fresh.replace(bids, asks, limit)
+        for diff in diffs:
+            fresh.apply(diff.bids, diff.asks)
+        holes = self._book.short or fresh.short
+        count = 0
+        for mine, other in zip(self._book.top(), fresh.top(), strict=True):
+            both = min(len(mine), len(other)) if holes else None
+            here, there = dict(mine[:both]), dict(other[:both])
+            count += sum(here.get(price) != there.get(price) for price in here.keys() | there.keys())
+        return count
+
+    # --- inside
 
     def _apply(self, diff: Diff) -> bool:
         """Apply a diff that follows; False when the book had to be given up."""
@@ -155,11 +247,29 @@ class Instrument:
         if self._book.crossed:
             self._begin_again(self._metrics.crossed)
             return False
+        if diff.checksum >= 0 and self._checksum_levels and not self._sums_up(diff):
+            self._begin_again(self._metrics.checksums)
+            return False
         return True
 
+    def _sums_up(self, diff: Diff) -> bool:
+        bids, asks = (side[: self._checksum_levels] for side in self._book.top())
+        return self._checksum(self.rules, bids, asks) == diff.checksum
+
     def _publish(self, update_id: int, exchange_ns: int, read_ns: int) -> None:
-        self._book.publish(self._writer, update_id, exchange_ns, read_ns, self._clock())
+        now_ns = self._clock()
+        self._book.publish(self._writer, update_id, exchange_ns, read_ns, now_ns)
         self._metrics.updates.inc()
+        if self.tops is not None:
+            self._publish_top(update_id, now_ns)
+
+    def _publish_top(self, update_id: int, now_ns: int) -> None:
+        """Make a change of the best prices or quantities an event."""
+        bids, asks = self._book.top()
+        top = (*(bids[0] if bids else (float("nan"), 0.0)), *(asks[0] if asks else (float("nan"), 0.0)))
+        if top != self._top:
+            self._top = top
+            self.tops.publish(self.slot, 0, update_id, now_ns, *top)
 
     def _look_deeper(self) -> None:
         """The market moved past the snapshot: put a larger one under the live book."""
@@ -170,16 +280,29 @@ class Instrument:
 
     def _begin_again(self, why: Counter) -> None:
         why.inc()
-        self.sync.resync(self._clock())
-        self._lost(RESYNCING)
-        self._want_snapshot(self)
+        self.resync()
 
-    def _lost(self, state: int) -> None:
-        """Show that the book is not to be used; one that never was live stays EMPTY."""
-        if self._was_live:
-            self._set_state(state)
-
-    def _set_state(self, state: int) -> None:
-        if state != self._state:
-            self._state = state
-            self._table.set_state(self.slot, state, self._clock())
+    def _show(self) -> None:
+        """Let readers see the state that follows from what is known."""
+        phase = self.sync.phase
+        if not self._joined:
+            state = EMPTY
+        elif phase is Phase.DOWN:
+            state = STALE
+        elif phase is Phase.BUFFERING:
+            state = RESYNCING
+        elif self._lagging or self._doubted:
+            state = STALE
+        else:
+            state = LIVE if self.rules.trading else HALTED
+        if state == self._state or self._closed:
+            return
+        now_ns = self._clock()
+        if self._state in (LIVE, HALTED) and state not in (LIVE, HALTED):
+            self._metrics.stale_intervals.inc()
+            self._not_live_ns = now_ns
+        elif self._not_live_ns and state in (LIVE, HALTED):
+            self._metrics.stale_ms.inc((now_ns - self._not_live_ns) // MS_NS)
+            self._not_live_ns = 0
+        self._state = state
+        self._table.set_state(self.slot, state, now_ns)

@@ -1,75 +1,81 @@
-"""All instruments of one venue: wishes in, rules, connections and snapshots, books and trades out.
+"""One venue's market data: demand in, rules, connections and snapshots, books and trades out.
 
-    want(pairs) -> exchange rules -> book table -> a connection with room -> diffs and trades -> Instrument
+    want(who, wants) -> Demand -> exchange rules -> Following -> StreamPool -> on_event -> books and trades
+                        the last one left, and linger_s passed -> unsubscribed, removed from the book table
 
-An instrument is subscribed once however many want it, and all of them share one connection for as long as the venue
-lets it carry their streams.
+An instrument is subscribed once however many want it.
 """
 
 import asyncio
 import logging
+import re
+import ssl as tls
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import Any, Protocol
 
 import aiohttp
 
+from hive.feed.audit import Auditor
 from hive.feed.binance import BinanceSpot
 from hive.feed.budget import WeightBudget
 from hive.feed.connection import MarketConnection
-from hive.feed.errors import BootError, MalformedMessage, VenueRefused
+from hive.feed.demand import CANDLES, Demand, Wish, known_kind
+from hive.feed.errors import MalformedMessage, VenueRefused
+from hive.feed.following import Following
 from hive.feed.instruments import Instrument
+from hive.feed.lag import Beat
 from hive.feed.metrics import VenueMetrics
+from hive.feed.pacing import ConnectPace
+from hive.feed.pool import PoolFull, StreamPool
+from hive.feed.pulse import Patience
 from hive.feed.rest import RestClient
+from hive.feed.rules import RulesWatch, read_rules
+from hive.feed.settings import VenueConfig
 from hive.feed.snapshots import SnapshotQueue
-from hive.feed.venue import Diff, TradeEvent, Venue
+from hive.feed.venue import CandleEvent, Diff, TradeEvent, Venue
 from hive.shm.book import BookTable
 from hive.shm.broadcast import BroadcastWriter
 from hive.shm.errors import NotRepresentable, TableFull
 from hive.shm.instruments import InstrumentRules
 
 VENUES: dict[str, Callable[[str], Venue]] = {"binance": BinanceSpot}
-UNKNOWN_SYMBOL = -1121
 RULES_RETRY_S = (0.5, 15.0)
-DEFAULT_SILENCE_S = 10.0
-DEFAULT_RULES_INTERVAL_S = 60.0
+UNLISTED_FOR_S = 60.0  # that a pair is not listed is believed for so long
+DOUBT_S = 0.5  # how long a diff is waited for that proves that nothing was lost
+DOUBTS_EVERY_S = 10.0  # how often snapshots are asked for because of unreadable messages
+SYMBOL_WITHIN = 4_096  # bytes of an unreadable message that are searched for names
+_NAME = re.compile(rb'"([^"\\]{1,24})"')
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class VenueConfig:
-    """One venue as the boot message names it.
+class CandleFeed(Protocol):
+    """Who serves candles (candles.py)."""
 
-    kind is its protocol. silence_s: how long a subscribed connection may bring nothing before it counts as lost.
-    rules_interval_s: how often the exchange rules are read again; a halt is noticed so late at most.
-    """
+    def start(self, rest: RestClient, pool: StreamPool, group: asyncio.TaskGroup) -> None:
+        """Begin: requests by `rest`, streams by `pool`, tasks in `group`."""
 
-    index: int
-    name: str
-    kind: str
-    rest_url: str
-    ws_url: str
-    max_connections: int = 1
-    silence_s: float = DEFAULT_SILENCE_S
-    rules_interval_s: float = DEFAULT_RULES_INTERVAL_S
+    def follow(self, rules: InstrumentRules, interval: str) -> None:
+        """Serve candles of `interval`: somebody wants them now, and nobody did before."""
 
-    def __post_init__(self) -> None:
-        if self.kind not in VENUES:
-            raise BootError(f"venue {self.name}: kind must be one of {sorted(VENUES)}, was {self.kind!r}")
-        if self.max_connections < 1:
-            raise BootError(f"venue {self.name}: max_connections must be >= 1, was {self.max_connections}")
-        if self.silence_s <= 0 or self.rules_interval_s <= 0:
-            raise BootError(
-                f"venue {self.name}: silence_s and rules_interval_s must be > 0, "
-                f"were {self.silence_s} and {self.rules_interval_s}"
-            )
+    def unfollow(self, pair: str, interval: str) -> None:
+        """Stop serving: nobody has wanted them for linger_s."""
+
+    def on_candle(self, event: CandleEvent, read_ns: int) -> None:
+        """A candle arrived."""
 
 
 class VenueFeed:
     """Follows what is wanted of one venue while run() runs.
 
-    `tell` sends an object to the supervisor; `read_ns` says when the data that a task has just been given was read.
+    Args:
+        tell: sends an object to the supervisor.
+        tops: a TopWriter for the kind "tops", if not None.
+        woke_ns: says when the loop woke up for what it reads now.
+        read_ns: says when the data that a task has just been given was read.
+        candles: serves the kinds "candles:...", if not None.
+        tap: is given every message of the market connections, if not None.
     """
 
     def __init__(
@@ -81,175 +87,316 @@ class VenueFeed:
         depth: int,
         tell: Callable[[dict], None],
         *,
+        tops: Any = None,
         clock: Callable[[], int] = time.monotonic_ns,
+        woke_ns: Callable[[], int] = time.monotonic_ns,
         read_ns: Callable[[], int] = time.monotonic_ns,
+        candles: CandleFeed | None = None,
+        tap: Callable[[bytes, int], None] | None = None,
     ) -> None:
         self.config = config
-        self._venue = VENUES[config.kind](config.rest_url)
-        self._table = table
-        self._trades = trades
+        self.venue = VENUES[config.kind](config.rest_url)
+        self.candles = candles
         self._metrics = metrics
-        self._limits = self._venue.snapshot_limits(depth)
         self._tell = tell
         self._clock = clock
+        self._woke_ns = woke_ns
         self._read_ns = read_ns
-        self._budget = WeightBudget(self._venue.request_weight_per_minute)
-        self._wishes: asyncio.Queue[str] = asyncio.Queue()
-        self._wanted: set[str] = set()
-        self._by_symbol: dict[str, Instrument] = {}
-        self._by_stream: dict[str, Instrument] = {}
-        self._carried: dict[MarketConnection, list[Instrument]] = {}
+        self._tap = tap
+        self._budget = WeightBudget(self.venue.request_weight_per_minute)
+        self._rest: RestClient | None = None
+        self._snapshots: SnapshotQueue | None = None
+        self._ws_url = config.ws_url
+        self._pace = ConnectPace()
+        self._ssl = tls.create_default_context(cafile=config.ca_file) if config.ca_file else None
+        rotate_after_ns = int(config.rotate_after_s * 1e9)
+        self._pool = StreamPool(
+            self._connection, self, config.max_connections, rotate_after_ns, clock, metrics.rotations.inc
+        )
+        self._following = Following(
+            config, self.venue, table, trades, tops, metrics, depth, self._pool, self._want_snapshot, clock
+        )
+        self._books = self._following.books
+        self._tapes = self._following.tapes
+        self._candles_of: dict[str, set[str]] = {}  # pair -> kinds
+        self._rules = RulesWatch(self._following, metrics, self.tell)
+        self._demand = Demand(int(config.linger_s * 1e9))
+        self._changed = asyncio.Event()
+        self._reread = asyncio.Event()
+        self._in_doubt = asyncio.Event()
+        self._unlisted: dict[str, int] = {}  # pair -> until when that is believed
+        self._rules_failures = 0
 
-    def want(self, pairs: Iterable[str]) -> None:
-        """Follow `pairs` ("BTC-USDT") from now on; those that are followed already change nothing."""
-        for pair in pairs:
-            if pair not in self._wanted:
-                self._wanted.add(pair)
-                self._wishes.put_nowait(pair)
+    # --- what the supervisor says
+
+    def want(self, who: str, wants: Iterable[Wish]) -> None:
+        """Replace the whole wish list of `who`: (pair, kind) as ("BTC-USDT", "book")."""
+        wishes = []
+        for pair, kind in wants:
+            if known_kind(kind):
+                wishes.append((pair, kind))
+            else:
+                self.tell("error", f"{who} wants {kind!r} of {pair}: no such kind")
+        now_ns = self._clock()
+        new = self._demand.update(who, wishes, now_ns)
+        for pair in sorted({pair for pair, _ in new if self._unlisted.get(pair, 0) > now_ns}):
+            self._refuse(pair, f"{self.config.name} does not list {pair}")
+        self._changed.set()
+
+    def reread_rules(self) -> None:
+        """Read the rules again soon: the venue refused an order by one that was not known."""
+        self._reread.set()
+
+    def set_budget(self, budget: WeightBudget) -> None:
+        """Take request weight from `budget` from now on."""
+        self._budget = budget
+        if self._rest is not None:
+            self._rest.budget = budget
+
+    def late(self, beat: Beat) -> None:
+        """Let no book pass for live after the loop came late, until its connection has proven that it is."""
+        self._metrics.lag_events.inc()
+        if beat is Beat.SUSPENDED:
+            self.tell("warning", "the machine was suspended: every connection is opened anew")
+            self._pool.reset("the machine was suspended")
+        else:
+            self._pool.prove()
 
     def disconnect(self) -> None:
         """Show readers that nothing arrives any more."""
-        for instrument in self._by_symbol.values():
-            instrument.disconnected()
+        self._pool.silence()
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        async with aiohttp.ClientSession(auto_decompress=True) as session, asyncio.TaskGroup() as group:
-            rest = RestClient(session, self._budget, self._metrics, self._venue.weight_header)
-            snapshots = SnapshotQueue(self._venue, rest, self._metrics, self._clock, self._read_ns)
-            group.create_task(snapshots.run())
-            group.create_task(self._watch_rules(rest))
-            await self._serve_wishes(session, group, rest, snapshots)
-
-    def on_up(self, connection: MarketConnection) -> None:
-        """Start to buffer for every instrument of a connection that has just been opened."""
-        log.info("%s: market connection open", self.config.name)
-        for instrument in self._carried[connection]:
-            instrument.connected()
-
-    def on_down(self, connection: MarketConnection, reason: str) -> None:
-        """Mark every book of a lost connection STALE."""
-        for instrument in self._carried[connection]:
-            instrument.disconnected()
-        self._event("warning", f"{self.config.name}: market connection lost: {reason}")
-
-    def on_subscribed(self, streams: Iterable[str]) -> None:
-        """Ask for the snapshots of instruments whose diffs arrive from now on."""
-        for stream in streams:
-            instrument = self._by_stream.get(stream)
-            if instrument is not None:
-                instrument.subscribed()
-
-    def on_event(self, event: Diff | TradeEvent, read_ns: int) -> None:
-        """Hand a message to its instrument; one that nobody wants is ignored."""
-        instrument = self._by_symbol.get(event.symbol)
-        if instrument is None:
-            return
-        if type(event) is Diff:
-            instrument.on_diff(event, read_ns)
-        else:
-            instrument.on_trade(event, read_ns)
-
-    async def _serve_wishes(
-        self, session: aiohttp.ClientSession, group: asyncio.TaskGroup, rest: RestClient, snapshots: SnapshotQueue
-    ) -> None:
-        while True:
-            pairs = [await self._wishes.get()]
-            while not self._wishes.empty():
-                pairs.append(self._wishes.get_nowait())
-            rules = await self._read_rules_until_answered(rest, [self._venue.symbol(pair) for pair in pairs])
-            for pair in pairs:
-                found = rules.get(self._venue.symbol(pair))
-                if found is None or found.pair != pair:
-                    self._refuse(pair, f"{self.config.name} does not list {pair}")
-                    continue
-                connection = self._connection_with_room(session, group)
-                if connection is None:
-                    self._refuse(pair, f"{self.config.name}: {self.config.max_connections} connection(s) are full")
-                    continue
-                self._follow(found, connection, snapshots)
-
-    def _follow(self, rules: InstrumentRules, connection: MarketConnection, snapshots: SnapshotQueue) -> None:
-        try:
-            instrument = Instrument(
-                rules, self._table, self._trades, self._limits, self._metrics, snapshots.ask, self._clock
+        connector = aiohttp.TCPConnector(ssl=self._ssl if self._ssl is not None else True)
+        async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
+            rest = RestClient(
+                session, self._budget, self._metrics, self.venue.weight_header, on_banned=self._pace_closed
             )
-        except (TableFull, NotRepresentable) as error:
-            self._refuse(rules.pair, f"{self.config.name}: {rules.pair}: {error}")
-            return
-        streams = self._venue.streams(rules.symbol)
-        self._by_symbol[rules.symbol] = instrument
-        self._by_stream[streams[0]] = instrument
-        self._carried[connection].append(instrument)
-        self._metrics.instruments.set(len(self._by_symbol))
-        instrument.connected()  # diffs that come before the venue's answer are wanted too
-        connection.subscribe(streams)
+            self._rest = rest
+            self._snapshots = SnapshotQueue(self.venue, rest, self._metrics, self._clock, self._read_ns)
+            every_s = self.config.audit_interval_s
+            auditor = Auditor(self.venue, rest, self._metrics, self._books.values, every_s, self.tell, self._clock)
+            self._pool.start(group)
+            if self.candles is not None:
+                self.candles.start(rest, self._pool, group)
+            tasks = (self._snapshots.run(), auditor.run(), self._watch_rules(), self._disprove(), self._renew())
+            for task in tasks:
+                group.create_task(task)
+            await self._serve_demand()
 
-    def _connection_with_room(
-        self, session: aiohttp.ClientSession, group: asyncio.TaskGroup
-    ) -> MarketConnection | None:
-        needed = len(self._venue.streams(""))
-        for connection in self._carried:
-            if connection.room >= needed:
-                return connection
-        if len(self._carried) == self.config.max_connections:
-            return None
-        connection = MarketConnection(
-            self._venue,
-            self.config.ws_url,
-            session,
-            self,
-            self._metrics,
-            self.config.silence_s,
-            clock=self._clock,
-            read_ns=self._read_ns,
+    # --- what the pool says
+
+    def on_event(self, event: Any, read_ns: int) -> None:
+        """Hand a message to its instrument; one that nobody wants is ignored."""
+        kind = type(event)
+        if kind is Diff:
+            instrument = self._books.get(event.symbol)
+            if instrument is not None:
+                instrument.on_diff(event, read_ns)
+        elif kind is TradeEvent:
+            tape = self._tapes.get(event.symbol)
+            if tape is not None:
+                tape.on_trade(event, read_ns)
+        elif kind is CandleEvent and self.candles is not None:
+            self.candles.on_candle(event, read_ns)
+
+    def on_malformed(self, raw: bytes) -> bool:
+        """Resync the books that an unreadable message names; False when it names none that is followed."""
+        named = {name.decode("ascii", "replace") for name in _NAME.findall(raw, 0, SYMBOL_WITHIN)}
+        found = [self._books[name] for name in named & self._books.keys()]
+        for instrument in found:
+            instrument.resync()
+        if not found:
+            self._in_doubt.set()
+        return bool(found)
+
+    def follows(self, event: Any) -> bool:
+        """Return whether an event leaves no gap before it."""
+        instrument = self._books.get(event.symbol) if type(event) is Diff else None
+        return instrument is None or instrument.follows(event)
+
+    def on_banned(self, seconds: float) -> None:
+        """Send no requests either: the venue refuses this address."""
+        self._budget.close(seconds, time.time_ns())
+
+    def tell(self, level: str, text: str) -> None:
+        """Log something and tell the operator."""
+        text = f"{self.config.name}: {text}"
+        log.log({"error": logging.ERROR, "warning": logging.WARNING}.get(level, logging.INFO), text)
+        self._tell({"type": "event", "level": level, "text": text})
+
+    # --- demand
+
+    async def _serve_demand(self) -> None:
+        """Follow what is wanted, as that changes."""
+        while True:
+            self._changed.clear()
+            now_ns = self._clock()
+            retry_s = await self._reconcile(self._demand.current(now_ns))
+            waits = [] if retry_s is None else [retry_s]
+            if self._demand.next_ns is not None:
+                waits.append(max(0.0, (self._demand.next_ns - now_ns) / 1e9))
+            try:
+                async with asyncio.timeout(min(waits, default=None)):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    async def _reconcile(self, wanted: dict[str, set[str]]) -> float | None:
+        """Make what is followed what is wanted; return after how many seconds to try again what failed."""
+        for pair in list(self._candles_of):
+            self._set_candles(pair, wanted.get(pair, set()), None)
+        for one in self._following:
+            kinds = _market_kinds(wanted.get(one.rules.pair, set()))
+            if not kinds:
+                self._following.unfollow(one.rules.pair)
+        fresh = [pair for pair, kinds in wanted.items() if self._is_new(pair, kinds)]
+        rules: dict[str, InstrumentRules] = {}
+        retry_s = None
+        if fresh:
+            try:
+                rules = await read_rules(self.venue, self._rest, [self.venue.symbol(pair) for pair in fresh])
+                self._rules_failures = 0
+            except (VenueRefused, MalformedMessage) as error:
+                self.tell("warning", f"no exchange rules yet: {error}")
+                first_s, longest_s = RULES_RETRY_S
+                retry_s = min(first_s * 2.0 ** min(self._rules_failures, 16), longest_s)
+                self._rules_failures += 1
+        for pair, kinds in wanted.items():
+            if pair not in fresh:
+                self._set_kinds(pair, kinds)
+            elif retry_s is None:
+                self._follow(pair, kinds, rules.get(self.venue.symbol(pair)))
+        return retry_s
+
+    def _is_new(self, pair: str, kinds: set[str]) -> bool:
+        """Return whether rules are needed before `kinds` of a pair can be followed."""
+        candles = {kind for kind in kinds if kind.startswith(CANDLES)}
+        return (bool(_market_kinds(kinds)) and pair not in self._following) or bool(
+            candles - self._candles_of.get(pair, set())
         )
-        self._carried[connection] = []
-        group.create_task(connection.run())
-        return connection
 
-    async def _read_rules_until_answered(self, rest: RestClient, symbols: list[str]) -> dict[str, InstrumentRules]:
-        wait_s, longest_s = RULES_RETRY_S
-        while True:
-            try:
-                return await self._read_rules(rest, symbols)
-            except (VenueRefused, MalformedMessage) as error:
-                self._event("warning", f"{self.config.name}: no exchange rules yet: {error}")
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, longest_s)
-
-    async def _read_rules(self, rest: RestClient, symbols: list[str]) -> dict[str, InstrumentRules]:
-        """Read the rules of `symbols`; one unknown name makes the venue refuse, then all rules are read."""
-        found: dict[str, InstrumentRules] = {}
+    def _follow(self, pair: str, kinds: set[str], rules: InstrumentRules | None) -> None:
+        if rules is None or rules.pair != pair:
+            self._unlisted[pair] = self._clock() + int(UNLISTED_FOR_S * 1e9)
+            self._refuse(pair, f"{self.config.name} does not list {pair}")
+            return
+        self._unlisted.pop(pair, None)
+        market = _market_kinds(kinds)
         try:
-            for request in self._venue.rules_requests(symbols):
-                found.update(self._venue.rules(await rest.get(request)))
-        except VenueRefused as refusal:
-            if refusal.code != UNKNOWN_SYMBOL:
-                raise
-            found = self._venue.rules(await rest.get(self._venue.all_rules_request()))
-        return found
+            if pair in self._following:
+                self._following.set_kinds(pair, market)
+            elif market:
+                self._following.follow(rules, market)
+        except (TableFull, NotRepresentable, PoolFull) as error:
+            self._refuse(pair, f"{self.config.name}: {pair}: {error}")
+            return
+        self._set_candles(pair, kinds, rules)
 
-    async def _watch_rules(self, rest: RestClient) -> None:
-        """Read the rules again and again: instruments are halted, and filters change."""
-        while True:
-            await asyncio.sleep(self.config.rules_interval_s)
-            if not self._by_symbol:
-                continue
-            try:
-                rules = await self._read_rules(rest, list(self._by_symbol))
-            except (VenueRefused, MalformedMessage) as error:
-                log.warning("%s: rules not read again: %s", self.config.name, error)
-                continue
-            for symbol, instrument in self._by_symbol.items():
-                if symbol in rules:
-                    instrument.set_rules(rules[symbol])
+    def _set_kinds(self, pair: str, kinds: set[str]) -> None:
+        try:
+            if pair in self._following:
+                self._following.set_kinds(pair, _market_kinds(kinds))
+        except PoolFull as error:
+            self.tell("error", f"{pair}: {error}")
+
+    def _set_candles(self, pair: str, kinds: set[str], rules: InstrumentRules | None) -> None:
+        """Follow and unfollow candle series of a pair; without rules only the latter."""
+        followed = self._candles_of.setdefault(pair, set())
+        wanted = {kind for kind in kinds if kind.startswith(CANDLES)}
+        for kind in sorted(followed - wanted):
+            followed.discard(kind)
+            if self.candles is not None:
+                self.candles.unfollow(pair, kind.removeprefix(CANDLES))
+        for kind in sorted(wanted - followed) if rules is not None else ():
+            followed.add(kind)
+            interval = kind.removeprefix(CANDLES)
+            if self.candles is not None:
+                self.candles.follow(rules, interval)
+            else:
+                series = {"venue": self.config.name, "pair": pair, "interval": interval, "segment": ""}
+                self._tell({"type": "series", **series, "reason": "this feed serves no candles"})
+        if not followed:
+            del self._candles_of[pair]
 
     def _refuse(self, pair: str, reason: str) -> None:
-        self._wanted.discard(pair)  # whoever wants it again hears it again
+        """Tell that a pair cannot be followed; who wants it again hears it again."""
+        self._demand.refuse(pair)
         self._tell({"type": "unknown", "venue": self.config.name, "pair": pair, "reason": reason})
-        self._event("error", reason)
+        log.error(reason)
 
-    def _event(self, level: str, text: str) -> None:
-        log.log(logging.ERROR if level == "error" else logging.WARNING, text)
-        self._tell({"type": "event", "level": level, "text": text})
+    # --- upkeep
+
+    async def _watch_rules(self) -> None:
+        """Read the rules again and again: instruments are halted, and filters change."""
+        while True:
+            try:
+                async with asyncio.timeout(self.config.rules_interval_s):
+                    await self._reread.wait()
+            except TimeoutError:
+                pass
+            self._reread.clear()
+            symbols = [one.rules.symbol for one in self._following]
+            if not symbols:
+                continue
+            try:
+                self._rules.update(await read_rules(self.venue, self._rest, symbols), symbols)
+            except (VenueRefused, MalformedMessage) as error:
+                self.tell("warning", f"exchange rules not read again: {error}")
+            await asyncio.sleep(min(self.config.rules_interval_s, RULES_RETRY_S[1]))
+
+    async def _disprove(self) -> None:
+        """Ask for snapshots of books that an unreadable message may have left without a diff."""
+        while True:
+            await self._in_doubt.wait()
+            self._in_doubt.clear()
+            await asyncio.sleep(DOUBT_S)
+            for instrument in list(self._books.values()):
+                instrument.verify()
+            await asyncio.sleep(DOUBTS_EVERY_S)
+
+    async def _renew(self) -> None:
+        """Keep the venue's stream open where it asks for that."""
+        while self.venue.renewal_s is not None:
+            await asyncio.sleep(self.venue.renewal_s)
+            try:
+                url = self.venue.renewed(await self._rest.get(self.venue.renewal_request()))
+            except (VenueRefused, MalformedMessage) as error:
+                self.tell("warning", f"the market stream was not renewed: {error}")
+                continue
+            if url is not None:
+                self._ws_url = url
+                self._pool.rotate()
+
+    def _connection(self, pool: StreamPool) -> MarketConnection:
+        config = self.config
+        patience = Patience(
+            silence_s=config.silence_s,
+            ping_interval_s=config.ping_interval_s,
+            pong_within_s=config.pong_within_s,
+            lost_after_s=config.lost_after_s,
+        )
+        return MarketConnection(
+            self.venue,
+            self._ws_url,
+            pool,
+            self._metrics,
+            patience,
+            pace=self._pace,
+            clock=self._clock,
+            woke_ns=self._woke_ns,
+            tap=self._tap,
+            ssl=self._ssl,
+        )
+
+    def _want_snapshot(self, instrument: Instrument) -> None:
+        if self._snapshots is not None:
+            self._snapshots.ask(instrument)
+
+    def _pace_closed(self, seconds: float) -> None:
+        self._pace.close(seconds, self._clock())
+
+
+def _market_kinds(kinds: set[str]) -> set[str]:
+    return {kind for kind in kinds if not kind.startswith(CANDLES)}

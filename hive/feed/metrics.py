@@ -4,7 +4,7 @@ from hive.shm.counters import Counter, Counters, Histogram
 
 
 class VenueMetrics:
-    """Counters and the latency histogram, all labelled venue=NAME.
+    """Counters and histograms, all labelled venue=NAME.
 
     market_connections and instruments are present counts; the others only grow:
         bytes_received  payload bytes of messages and HTTP answers
@@ -18,8 +18,19 @@ class VenueMetrics:
         resyncs         books that were live, were lost and are live again
         reconnects      market connections lost
         malformed       messages and answers that break the venue's documented shape
-        http_429        answers 429 and 418
+        http_429        answers 429 and 418, of HTTP requests and of market connections
+        checksums       books given up because the venue's checksum was another
+        stale_intervals times that a live book became stale or had to be resynced
+        stale_ms        how long books were not live after they had been, summed up when each is live again
+        audits          live books compared with a fresh snapshot
+        audit_differences  levels that were different then
+        rotations       connections replaced by a new one without a gap
+        lag_events      times that the event loop came too late for its heartbeat, or the machine had been suspended
+        halts           instruments that the venue stopped trading, or listed no more
+        rules_changes   instruments whose rules changed
+        unsubscribed    instruments that nobody wanted any more
         book_latency_ns message read to book visible
+        pong_ns         ping sent to pong handled
     """
 
     def __init__(self, counters: Counters, venue: str) -> None:
@@ -40,7 +51,19 @@ class VenueMetrics:
         self.reconnects = counter("reconnects")
         self.malformed = counter("malformed")
         self.http_429 = counter("http_429")
+        self.checksums = counter("checksums")
+        self.stale_intervals = counter("stale_intervals")
+        self.stale_ms = counter("stale_ms")
+        self.audits = counter("audits")
+        self.audit_differences = counter("audit_differences")
+        self.rotations = counter("rotations")
+        self.lag_events = counter("lag_events")
+        self.halts = counter("halts")
+        self.rules_changes = counter("rules_changes")
+        self.unsubscribed = counter("unsubscribed")
         self.book_latency_ns: Histogram = counters.histogram("book_latency_ns", venue=venue)
+        self.pong_ns: Histogram = counters.histogram("pong_ns", venue=venue)
 
 
-METRICS_PER_VENUE = 16
+METRICS_PER_VENUE = 26  # histograms among them
+HISTOGRAMS_PER_VENUE = 2

@@ -1,7 +1,8 @@
 """The feed process: `python -m hive.feed.process --channel-fd N`, started by the supervisor.
 
     boot (down) -> segments books.<venue>, trades.<venue>, counters.feed of its epoch -> ready (up)
-    want (down) -> books come alive
+    want (down) -> books come alive, and go when nobody wants them any more
+    reread_rules (down) -> the venue's rules are read again
     stop (down) or SIGTERM -> books STALE, segments unlinked, stopped (up), exit 0
     end of the channel -> the same at once
 
@@ -20,9 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from hive.feed.errors import BootError
-from hive.feed.market import VenueConfig, VenueFeed
-from hive.feed.metrics import METRICS_PER_VENUE, VenueMetrics
+from hive.feed.lag import Beat, LagWatch
+from hive.feed.market import VenueFeed
+from hive.feed.metrics import HISTOGRAMS_PER_VENUE, METRICS_PER_VENUE, VenueMetrics
 from hive.feed.selector import WakeupSelector
+from hive.feed.settings import VenueConfig
+from hive.shm.atomics import boottime_ns
 from hive.shm.book import BookTable, books_size
 from hive.shm.broadcast import BroadcastWriter, broadcast_size
 from hive.shm.channel import Channel, connect_fd
@@ -32,6 +36,7 @@ from hive.shm.segment import Segment, segment_name
 
 BEAT_S = 0.010
 BOOT_WITHIN_S = 30.0
+STALE_AFTER_MS = 80.0
 EXIT_STOPPED = 0
 EXIT_DIED = 1
 EXIT_CANNOT_BOOT = 3
@@ -51,6 +56,7 @@ class FeedBoot:
     capacity: int
     trades_capacity: int
     venues: tuple[VenueConfig, ...]
+    stale_after_ms: float
     log_file: str
     log_level: str
 
@@ -72,6 +78,7 @@ class FeedBoot:
                 capacity=int(message["capacity"]),
                 trades_capacity=int(message["trades_capacity"]),
                 venues=venues,
+                stale_after_ms=float(message.get("stale_after_ms", STALE_AFTER_MS)),
                 log_file=message.get("log_file") or "",
                 log_level=str(message.get("log_level") or "INFO").upper(),
             )
@@ -92,17 +99,21 @@ class FeedProcess:
         self._feeds: dict[str, VenueFeed] = {}
         self._ready: dict[str, Any] = {}
         self._stopping = asyncio.Event()
+        self._lag = LagWatch(int(boot.stale_after_ms * 1e6))
+        self._accumulated: dict[str, dict[tuple[str, str], None]] = {}
 
     def open(self) -> None:
         """Create every segment. Raises ShmError (no room, name taken) or ValueError; then close() removes the rest."""
         boot = self._boot
         count = len(boot.venues)
         counters_capacity = METRICS_PER_VENUE * count
-        counters_segment = self._create("counters.feed", counters_size(counters_capacity, count), "counters")
+        counters_bytes = counters_size(counters_capacity, HISTOGRAMS_PER_VENUE * count)
+        counters_segment = self._create("counters.feed", counters_bytes, "counters")
         counters = Counters.create(counters_segment, counters_capacity)
         self._ready = {"type": "ready", "counters": counters_segment.name, "venues": []}
         for venue in boot.venues:
-            books = self._create(f"books.{venue.name}", books_size(boot.capacity, boot.depth, boot.versions), "books")
+            books_bytes = books_size(boot.capacity, boot.depth, boot.versions, venue.depths.values())
+            books = self._create(f"books.{venue.name}", books_bytes, "books")
             trades = self._create(f"trades.{venue.name}", broadcast_size(boot.trades_capacity), "trades")
             self._feeds[venue.name] = VenueFeed(
                 venue,
@@ -111,6 +122,7 @@ class FeedProcess:
                 VenueMetrics(counters, venue.name),
                 boot.depth,
                 self._channel.send,
+                woke_ns=self._selector.last_ns,
                 read_ns=self._selector.read_ns,
             )
             self._ready["venues"].append({"name": venue.name, "books": books.name, "trades": trades.name})
@@ -151,6 +163,8 @@ class FeedProcess:
                 return
             if kind == "want":
                 self._want(message)
+            elif kind == "reread_rules":
+                self._feeds[message["venue"]].reread_rules()
             else:
                 log.warning("message ignored: type %r", kind)
 
@@ -161,10 +175,23 @@ class FeedProcess:
         if feed is None:
             self._channel.send({"type": "event", "level": "error", "text": f"feed: no venue is named {name!r}"})
         else:
-            feed.want(message["instruments"])
+            feed.want(str(message.get("who", "")), self._wants(name, message))
+
+    def _wants(self, name: str, message: dict[str, Any]) -> list[tuple[str, str]]:
+        if "wants" in message:
+            return [(str(pair), str(kind)) for pair, kind in message["wants"]]
+        known = self._accumulated.setdefault(name, {})
+        known.update(dict.fromkeys((pair, kind) for pair in message["instruments"] for kind in ("book", "trades")))
+        return list(known)
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell readers that the loop turns; when it did not for too long, first that no book is to be believed."""
         now_ns = time.monotonic_ns()
+        beat = self._lag.look(now_ns, boottime_ns())
+        if beat is not Beat.ON_TIME:
+            log.warning("the loop came %.0f ms late (%s)", self._lag.late_ns / 1e6, beat.name)
+            for feed in self._feeds.values():
+                feed.late(beat)
         for segment in self._segments:
             segment.beat(now_ns)
         loop.call_later(BEAT_S, self._beat, loop)

@@ -13,12 +13,16 @@ from hive.feed.venue import HttpAnswer, Request
 
 TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 LONGEST_WAIT_S = 1.0  # looks at the budget again at least so often
-TOO_MANY = (429, 418)
+TOO_MANY, BANNED = 429, 418
 WITHOUT_RETRY_AFTER_S = 10.0
 
 
 class RestClient:
-    """One venue's HTTP side; `weight_header` is where it says what was spent in this minute."""
+    """One venue's HTTP side.
+
+    `weight_header` is where the venue says what was spent in this minute; `on_banned` is given the seconds for which
+    the venue refuses this address. `budget` may be replaced at any time.
+    """
 
     def __init__(
         self,
@@ -27,16 +31,18 @@ class RestClient:
         metrics: VenueMetrics,
         weight_header: str,
         wall_ns: Callable[[], int] = time.time_ns,
+        on_banned: Callable[[float], None] | None = None,
     ) -> None:
         self._session = session
-        self._budget = budget
+        self.budget = budget
         self._metrics = metrics
         self._weight_header = weight_header
         self._wall_ns = wall_ns
+        self._on_banned = on_banned
 
     async def admit(self, request: Request) -> None:
         """Wait until the budget pays for `request`."""
-        while wait_ns := self._budget.reserve(request.weight, self._wall_ns()):
+        while wait_ns := self.budget.reserve(request.weight, self._wall_ns()):
             await asyncio.sleep(min(wait_ns / 1e9, LONGEST_WAIT_S))
 
     async def fetch(self, request: Request) -> HttpAnswer:
@@ -46,7 +52,7 @@ class RestClient:
         came: the connection failed, or 10 s passed.
         """
         try:
-            async with self._session.get(request.url, timeout=TIMEOUT) as response:
+            async with self._session.request(request.method, request.url, timeout=TIMEOUT) as response:
                 body = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise VenueRefused(f"no answer: {type(error).__name__} {error}".rstrip(), 0) from error
@@ -58,10 +64,13 @@ class RestClient:
         )
         self._metrics.bytes_received.inc(len(body))
         wall_ns = self._wall_ns()
-        self._budget.settle(answer.used_weight, wall_ns)
-        if answer.status in TOO_MANY:
+        self.budget.settle(answer.used_weight, wall_ns)
+        if answer.status in (TOO_MANY, BANNED):
+            seconds = answer.retry_after_s or WITHOUT_RETRY_AFTER_S
             self._metrics.http_429.inc()
-            self._budget.close(answer.retry_after_s or WITHOUT_RETRY_AFTER_S, wall_ns)
+            self.budget.close(seconds, wall_ns)
+            if answer.status == BANNED and self._on_banned is not None:
+                self._on_banned(seconds)
         return answer
 
     async def get(self, request: Request) -> HttpAnswer:

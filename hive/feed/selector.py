@@ -23,6 +23,10 @@ class WakeupSelector(selectors.DefaultSelector):
         self.woke_ns = time.monotonic_ns()
         return ready
 
+    def last_ns(self) -> int:
+        """Return when the wait that brought the data that is being read now ended; for what reads sockets itself."""
+        return self.woke_ns
+
     def read_ns(self) -> int:
         """Return when the data that a task has just been given was read."""
         return self.previous_ns

@@ -1,12 +1,17 @@
-"""Snapshot requests of one venue: a few at a time, the longest due first, inside the request budget."""
+"""Snapshot requests of one venue: a few at a time, the longest due first, inside the request budget.
+
+A venue that answers 5xx, or not at all, is asked for all books together with the back-off of one.
+"""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 
 from hive.feed.errors import MalformedMessage, VenueRefused
 from hive.feed.instruments import Instrument
 from hive.feed.metrics import VenueMetrics
+from hive.feed.pacing import backoff_s
 from hive.feed.rest import RestClient
 from hive.feed.venue import Venue
 
@@ -30,6 +35,9 @@ class SnapshotQueue:
         self._clock = clock
         self._read_ns = read_ns
         self._pending: dict[Instrument, None] = {}
+        self._rng = random.Random()
+        self._failures = 0  # of the venue, in a row
+        self._not_before_ns = 0
         self._changed = asyncio.Event()
 
     def ask(self, instrument: Instrument) -> None:
@@ -51,7 +59,7 @@ class SnapshotQueue:
             if instrument is None:
                 await self._changed.wait()
                 continue
-            wait_ns = instrument.sync.snapshot_due_ns - self._clock()
+            wait_ns = max(instrument.sync.snapshot_due_ns, self._not_before_ns) - self._clock()
             if wait_ns > 0:
                 try:
                     async with asyncio.timeout(wait_ns / 1e9):
@@ -78,10 +86,19 @@ class SnapshotQueue:
         ticket = instrument.sync.request(self._clock())
         try:
             snapshot = self._venue.snapshot(await self._rest.fetch(request), limit)
-        except VenueRefused:
+        except VenueRefused as refusal:
+            if refusal.status == 0 or refusal.status >= 500:
+                self._failed()
             instrument.sync.snapshot_failed(ticket, self._clock())
         except MalformedMessage:
             self._metrics.malformed.inc()
             instrument.sync.snapshot_failed(ticket, self._clock())
         else:
+            self._failures = 0
             instrument.on_snapshot(ticket, snapshot, self._read_ns())
+
+    def _failed(self) -> None:
+        now_ns = self._clock()
+        if now_ns >= self._not_before_ns:  # those that were under way together failed together
+            self._failures += 1
+            self._not_before_ns = now_ns + int(backoff_s(self._failures, self._rng) * 1e9)

@@ -5,13 +5,17 @@
       +----down()------+-----------------gap, resync()--------------------------+
 
 A diff says which update ids it covers, `first_id..last_id`, and carries absolute quantities, so applying one that
-overlaps what is known is harmless and skipping one is not. While BUFFERING, diffs wait for a snapshot; a snapshot with
-id S joins the diffs when the first one that ends after S begins at S + 1 or before. A refresh is the same join while
-the book stays LIVE: diffs are applied and kept, until a new snapshot replaces what lies under them.
+overlaps what is known is harmless and skipping one is not. Where the venue also names the id of the diff before
+(`prev_id`, Binance's `pu` on derivatives, whose ids have holes), that name decides instead, except right after a
+snapshot, whose id lies somewhere inside the diff that follows it.
+
+While BUFFERING, diffs wait for a snapshot; a snapshot with id S joins the diffs when the first one that ends after S
+begins at S + 1 or before. A refresh is the same join while the book stays LIVE: diffs are applied and kept, until a
+new snapshot replaces what lies under them.
 
 Nothing here reads a clock, sends a request or touches a book; the caller does what the return values say.
 
-Source: "How to manage a local order book correctly", Binance spot API documentation, WebSocket streams.
+Source: "How to manage a local order book correctly", Binance spot and USD-M futures API documentation.
 """
 
 from collections import deque
@@ -56,6 +60,7 @@ class BookSync:
 
     __slots__ = (
         "_buffer",
+        "_chained",
         "_failures",
         "_requested_ns",
         "_ticket",
@@ -70,7 +75,8 @@ class BookSync:
         self.last_id = -1
         self.refreshing = False
         self.snapshot_due_ns: int | None = None
-        self._buffer: deque[tuple[int, int, Any]] = deque(maxlen=BUFFER_DIFFS)
+        self._buffer: deque[tuple[int, int, int, Any]] = deque(maxlen=BUFFER_DIFFS)
+        self._chained = False  # last_id is that of a diff, so the next one's prev_id must name it
         self._failures = 0
         self._ticket = 0
         self._requested_ns = -SNAPSHOT_INTERVAL_NS
@@ -103,23 +109,31 @@ class BookSync:
             self.refreshing = True
             self._schedule(now_ns)
 
-    def on_diff(self, first_id: int, last_id: int, payload: Any, now_ns: int) -> Verdict:
-        """Return what to do with a diff. On GAP the book has been given up and a snapshot is due."""
+    def on_diff(self, first_id: int, last_id: int, payload: Any, now_ns: int, prev_id: int = -1) -> Verdict:
+        """Return what to do with a diff. On GAP the book has been given up and a snapshot is due.
+
+        prev_id is the last id of the diff before, -1 where the venue does not tell.
+        """
         if self.phase is Phase.LIVE:
             if last_id <= self.last_id:
                 return Verdict.DUPLICATE
-            if first_id > self.last_id + 1:
+            if not _follows(first_id, prev_id, self.last_id, self._chained):
                 self.resync(now_ns)
-                self._buffer.append((first_id, last_id, payload))
+                self._buffer.append((first_id, last_id, prev_id, payload))
                 return Verdict.GAP
             self.last_id = last_id
+            self._chained = True
             if self.refreshing:
-                self._buffer.append((first_id, last_id, payload))
+                self._buffer.append((first_id, last_id, prev_id, payload))
             return Verdict.APPLY
         if self.phase is Phase.BUFFERING:
-            self._buffer.append((first_id, last_id, payload))
+            self._buffer.append((first_id, last_id, prev_id, payload))
             return Verdict.BUFFERED
         return Verdict.IGNORED
+
+    def follows(self, first_id: int, last_id: int, prev_id: int = -1) -> bool:
+        """Return whether a diff would leave no gap before it: it follows, or is known already."""
+        return last_id <= self.last_id or _follows(first_id, prev_id, self.last_id, self._chained)
 
     def request(self, now_ns: int) -> int:
         """Return the ticket of a snapshot that is now being asked for; hand it in with the answer."""
@@ -137,21 +151,24 @@ class BookSync:
         if ticket != self._ticket or self.phase is Phase.DOWN:
             return Join.OUTDATED, []
         reached = snapshot_id
+        chained = False
         payloads = []
         while self._buffer and self._buffer[0][1] <= snapshot_id:
             self._buffer.popleft()
         if self._buffer and self._buffer[0][0] > snapshot_id + 1:
             self._retry(now_ns)
             return Join.TOO_OLD, []
-        for position, (first_id, last_id, payload) in enumerate(self._buffer):
-            if first_id > reached + 1:
+        for position, (first_id, last_id, prev_id, payload) in enumerate(self._buffer):
+            if last_id <= reached:
+                continue  # came twice
+            if not _follows(first_id, prev_id, reached, chained):
                 for _ in range(position):
                     self._buffer.popleft()
                 self._retry(now_ns)
                 return Join.BROKEN, []
-            if last_id > reached:
-                payloads.append(payload)
-                reached = last_id
+            payloads.append(payload)
+            reached = last_id
+            chained = True
         if reached < self.last_id:  # a refresh from a lagging replica: it would take the book back
             self._retry(now_ns)
             return Join.TOO_OLD, []
@@ -160,6 +177,7 @@ class BookSync:
         self.refreshing = False
         self.snapshot_due_ns = None
         self.phase = Phase.LIVE
+        self._chained = chained or (self._chained and reached == self.last_id)
         self.last_id = reached
         return Join.JOINED, payloads
 
@@ -172,6 +190,7 @@ class BookSync:
         self._buffer.clear()
         self.refreshing = False
         self.last_id = -1
+        self._chained = False
         self.snapshot_due_ns = None
         self._failures = 0
         self._ticket += 1  # an answer still under way belongs to the past
@@ -182,3 +201,10 @@ class BookSync:
     def _retry(self, now_ns: int) -> None:
         self.snapshot_due_ns = now_ns + min(FIRST_RETRY_NS << min(self._failures, 16), LONGEST_RETRY_NS)
         self._failures += 1
+
+
+def _follows(first_id: int, prev_id: int, last_id: int, chained: bool) -> bool:
+    """Return whether a diff follows what was reached with `last_id`."""
+    if prev_id >= 0 and chained:
+        return prev_id == last_id
+    return first_id <= last_id + 1
