@@ -26,6 +26,7 @@ TWINS = frozenset(
         "hive.shm.book_reader",
         "hive.shm.book_writer",
         "hive.shm.broadcast",
+        "hive.shm.candles",
         "hive.shm.counters",
         "hive.feed.book",
         "hive.workers.clock",
