@@ -63,14 +63,21 @@ class Run:
 def feed_boot(run: Run, epoch: int, endpoints: list[Endpoint]) -> dict[str, Any]:
     """Return the feed's boot message."""
     feed = run.fleet.feed
-    connections = run.fleet.multiplexer.max_connections_per_exchange
+    follow = {
+        "max_connections": run.fleet.multiplexer.max_connections_per_exchange,
+        "depths": dict(feed.depths),
+        "audit_interval_s": feed.audit_interval_s,
+        "rules_interval_s": feed.rules_interval_s,
+        "linger_s": feed.linger_s,
+    }
     return {
         **run.common("feed", epoch),
+        "stale_after_ms": run.fleet.on_stale.stale_after_ms,
         "depth": feed.depth,
         "versions": feed.versions,
         "capacity": feed.instruments,
         "trades_capacity": feed.trades,
-        "venues": [{**one.public(), "max_connections": connections} for one in endpoints],
+        "venues": [{**one.public(), **follow} for one in endpoints],
     }
 
 
