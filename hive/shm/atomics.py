@@ -25,7 +25,7 @@ import weakref
 
 from hive.shm.layout import LAYOUTS
 
-LOCKED = 2  # how words with several writers are guarded: atomics.pyx has 1, compare-and-swap
+GUARD = 2  # how OwnerWord keeps others out: by a lock of the kernel's; 1 in atomics.pyx: by compare-and-swap
 
 _SHM_DIR = "/dev/shm"
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of x86-64 Linux: type, whence, start, len, pid

@@ -4,6 +4,8 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 
 from hive.shm.layout cimport LAYOUT_FIELDS
 
+GUARD = 1  # how OwnerWord keeps others out: by compare-and-swap of the word; 2 in the twin: by a lock of the kernel's
+
 
 cdef class Memory:
     """Bytes of a mapping, held so that they stay mapped for as long as this object lives.
@@ -11,9 +13,10 @@ cdef class Memory:
     Args:
         buffer: an object with the buffer protocol, contiguous (`Segment.buffer`).
         writable: whether the bytes will be written; BufferError when the mapping is read-only.
+        name: of the segment, for the twin in pure Python.
     """
 
-    def __cinit__(self, buffer, bint writable=False):
+    def __cinit__(self, buffer, bint writable=False, name=""):
         PyObject_GetBuffer(buffer, &self._view, PyBUF_WRITABLE if writable else PyBUF_SIMPLE)
         self.base = <char *>self._view.buf
         self.size = self._view.len

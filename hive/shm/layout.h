@@ -164,7 +164,8 @@ typedef struct {
     uint64_t object_offset; /* of faster-fifo's queue object, from the segment's start */
     uint64_t object_bytes;
     uint64_t buffer_offset; /* of its circular buffer */
-    uint64_t spare0[4];
+    uint64_t guard; /* how `owner` is taken: 1 compare-and-swap, 2 under a file lock; both ends alike */
+    uint64_t spare0[3];
     uint64_t owner; /* pid << 32 | low half of the start ticks of the process inside, 0: nobody */
     uint64_t spare1[7];
 } queue_header;
@@ -281,7 +282,7 @@ static const layout_field LAYOUT_FIELDS[] = {
     FIELD(histogram_cell, sum), FIELD(histogram_cell, max), FIELD(histogram_cell, buckets),
     WHOLE(queue_header),
     FIELD(queue_header, capacity_bytes), FIELD(queue_header, object_offset), FIELD(queue_header, object_bytes),
-    FIELD(queue_header, buffer_offset), FIELD(queue_header, owner),
+    FIELD(queue_header, buffer_offset), FIELD(queue_header, guard), FIELD(queue_header, owner),
     WHOLE(candle_series_header),
     FIELD(candle_series_header, pair), FIELD(candle_series_header, interval),
     FIELD(candle_series_header, interval_ms), FIELD(candle_series_header, capacity),

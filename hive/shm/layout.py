@@ -111,7 +111,7 @@ COUNTER_RECORD = _layout("counter_record", "name:text*40 labels:text*96 kind:u32
 HISTOGRAM_CELL = _layout("histogram_cell", "sum:u64 max:u64 spare0:u64*6 buckets:u64*250 spare1:u64*6")
 QUEUE_HEADER = _layout(
     "queue_header",
-    """capacity_bytes:u64 object_offset:u64 object_bytes:u64 buffer_offset:u64 spare0:u64*4
+    """capacity_bytes:u64 object_offset:u64 object_bytes:u64 buffer_offset:u64 guard:u64 spare0:u64*3
     owner:u64 spare1:u64*7""",
 )
 CANDLE_SERIES_HEADER = _layout(

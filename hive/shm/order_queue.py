@@ -2,7 +2,7 @@
 
 A queue segment (offsets from its start; structs in layout.h):
 
-    256   queue_header: capacity, where the two areas lie | owner, on its own line
+    256   queue_header: capacity, where the two areas lie, guard | owner, on its own line
     384   faster-fifo's queue object (mutex, condition variables, head, tail, size)
     ...   its circular buffer of capacity_bytes
 
@@ -10,7 +10,9 @@ faster-fifo's mutex is not robust: a process killed while it holds it leaves it 
 waits for it. So a call enters the library only while its process owns the owner word (compare-and-swap from 0 to pid
 and start time), which makes the mutex free whenever it is taken: nobody can block in the library. A word owned by a
 process that is dead means that the queue may be in any state: QueueWedged, and a fresh pair replaces it. A word owned
-by a living one, even a stopped one, means busy: nothing is put or got, try again later.
+by a living one, even a stopped one, means busy: nothing is put or got, try again later. Pure Python has no
+compare-and-swap and takes the word under a lock of the kernel's (atomics.py); the two do not exclude each other, so
+the header says which one the creator uses, and an end with the other one is refused.
 
 Lossless and ordered while both ends live; link.py makes it so across deaths. One thread per end.
 
@@ -24,7 +26,7 @@ from queue import Empty, Full
 
 import faster_fifo
 
-from hive.shm.atomics import OwnerWord
+from hive.shm.atomics import GUARD, OwnerWord
 from hive.shm.errors import LayoutMismatch, MessageTooLarge, QueueUnusable, QueueWedged, ShmError
 from hive.shm.layout import QUEUE_HEADER, round_up
 from hive.shm.segment import PAYLOAD_OFFSET, Segment, process_start_ticks
@@ -36,6 +38,7 @@ _LENGTH_BYTES = 8  # faster-fifo's prefix of every message
 _READ_BYTES = 1 << 16
 _SPIN_NS = 30_000  # longer than a call with a small batch takes, so that busy is rare while both ends run
 _NO_LIMIT = 1_000_000_000
+_GUARDS = {1: "compiled modules", 2: "pure Python"}
 _OWNER = PAYLOAD_OFFSET + QUEUE_HEADER.offset("owner")
 _OBJECT_OFFSET = PAYLOAD_OFFSET + QUEUE_HEADER.size
 _ATTRIBUTES = {
@@ -60,11 +63,16 @@ class OrderQueue:
         self._segment = segment
         self.name = segment.name
         self.epoch = segment.epoch
-        capacity, object_offset, object_bytes, buffer_offset = QUEUE_HEADER.struct.unpack_from(
+        capacity, object_offset, object_bytes, buffer_offset, guard = QUEUE_HEADER.struct.unpack_from(
             segment.buffer, PAYLOAD_OFFSET
-        )[:4]
+        )[:5]
         if capacity == 0:
             raise LayoutMismatch(f"{self.name} holds no queue yet")
+        if guard != GUARD:
+            raise LayoutMismatch(
+                f"{self.name} was made by {_GUARDS.get(guard, guard)}, this end runs {_GUARDS[GUARD]}: both ends of a "
+                "queue must run the same (HIVE_PURE_PYTHON)"
+            )
         self.capacity_bytes = capacity
         self._word = OwnerWord(segment.memory(), _OWNER)
         self._pid = os.getpid()
@@ -89,8 +97,8 @@ class OrderQueue:
         buffer_offset = round_up(_OBJECT_OFFSET + object_bytes)
         segment = Segment.create(name, buffer_offset + capacity_bytes, kind=KIND, epoch=epoch)
         _construct(*_areas(segment.buffer, _OBJECT_OFFSET, object_bytes, buffer_offset, capacity_bytes))
-        header = (capacity_bytes, _OBJECT_OFFSET, object_bytes, buffer_offset)
-        QUEUE_HEADER.struct.pack_into(segment.buffer, PAYLOAD_OFFSET, *header, *(0,) * 12)
+        header = (capacity_bytes, _OBJECT_OFFSET, object_bytes, buffer_offset, GUARD)
+        QUEUE_HEADER.struct.pack_into(segment.buffer, PAYLOAD_OFFSET, *header, *(0,) * 11)
         return cls(segment)
 
     @classmethod

@@ -180,7 +180,7 @@ class Segment:
 
     def memory(self) -> Memory:
         """Return the bytes of the segment as a Memory, which keeps them mapped."""
-        return Memory(self.buffer, self.writable)
+        return Memory(self.buffer, self.writable, self.name)
 
     def close(self) -> None:
         """Let go of the mapping; it is unmapped when the last reader or writer that points into it is gone."""
