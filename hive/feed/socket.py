@@ -4,13 +4,18 @@
 
 on_message is called in the loop iteration in which the bytes were read, without a task in between. Pings of the venue
 are answered at once. Whatever ends the connection, on_closed is called once with the reason; not after close().
+
+A read may bring megabytes after the loop was busy. So that everybody else on the loop keeps having turns, what lies
+behind the first BYTES_PER_TURN waits for the next ones, in order, and nothing more is read meanwhile.
 """
 
 import asyncio
 import socket
 import ssl as tls
 import time
+from collections import deque
 from collections.abc import Callable
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from picows import (
@@ -29,6 +34,8 @@ from hive.feed.errors import FeedError
 
 LARGEST_MESSAGE = 16 << 20
 ADDRESS_WITHIN_S = 3.0  # then the next address of the host is tried
+BYTES_PER_TURN = 256 << 10  # of messages: a few ms of work
+TEXT, BINARY, CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION
 
 OnMessage = Callable[[bytes, int], None]
 
@@ -36,13 +43,15 @@ OnMessage = Callable[[bytes, int], None]
 class SocketError(FeedError):
     """A connection that could not be opened.
 
-    `stage` is how far it came: "url", "dns", "tcp", "tls", "http"; `status` the HTTP status, 0 when there was none.
+    `stage` is how far it came: "url", "dns", "tcp", "tls", "http"; `status` the HTTP status, 0 when there was none;
+    `retry_after_s` what the venue asks to wait, 0 when it did not say.
     """
 
-    def __init__(self, message: str, stage: str, status: int = 0) -> None:
+    def __init__(self, message: str, stage: str, status: int = 0, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.stage = stage
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 async def connect(
@@ -65,7 +74,8 @@ async def connect(
         ssl: for wss://; None verifies against the system's authorities.
         woke_ns: tells when the loop woke up; asked once for all messages that were read together.
 
-    Raises SocketError naming the stage that failed, or TimeoutError.
+    A venue may speak first: on_message may be called before connect() returns. Raises SocketError naming the stage that
+    failed, or TimeoutError.
     """
     opened: list[socket.socket] = []
 
@@ -89,20 +99,20 @@ async def connect(
                 socket_factory=open_socket,
             )
     except WSHandshakeError as error:
-        status = int(error.response.status) if error.response is not None else 0
-        said = f"HTTP {status}" if status else str(error)
-        raise SocketError(f"{host} did not upgrade to a WebSocket: {said}", "http", status) from None
-    except WSError as error:
-        raise SocketError(str(error), "url") from None
+        raise _refused(host, error) from None
     except tls.SSLError as error:
         raise SocketError(f"TLS with {host}: {error.reason or error}", "tls") from None
+    except (WSError, ValueError) as error:
+        raise SocketError(f"{url}: {error}", "url") from None
     except OSError as error:
         if isinstance(error, TimeoutError):
             raise TimeoutError(f"{host} was not connected within {within_s:g} s") from None
         raise SocketError(f"{host}: {error}", "tcp") from None
     finally:
-        if listener is None and opened:
-            _end(opened[0])
+        if listener is None:
+            market._forget()
+            if opened:
+                _end(opened[0])
     if listener is None:
         raise SocketError(f"{host} closed the connection instead of upgrading it", "http")
     return market
@@ -135,10 +145,14 @@ class MarketSocket:
     def close(self) -> None:
         """End the connection without waiting for the venue's goodbye; no callback is called any more."""
         if not self._closed:
-            self._closed = True
-            self._listener.over = True
+            self._forget()
             self._transport.send_close(WSCloseCode.OK)
             self._transport.disconnect(graceful=False)
+
+    def _forget(self) -> None:
+        """Call no callback any more."""
+        self._closed = True
+        self._listener.over = True
 
     def _connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -150,11 +164,9 @@ class MarketSocket:
         if error is not None and not isinstance(error, WSError):
             context = {"message": "a market message's handler failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
-        if self._closed or ended.cancelled():
-            return
-        self._closed = True
-        self._listener.over = True
-        self._on_closed(_reason(self._transport, error))
+        if not self._closed and not ended.cancelled():
+            self._forget()
+            self._on_closed(_reason(self._transport, error))
 
 
 class _Listener(WSListener):
@@ -174,52 +186,106 @@ class _Listener(WSListener):
         self._woke_ns = woke_ns
         self._read_ns = 0
         self._begins = True  # the next frame is the first of a read
+        self._last_tail = 0  # a frame with fewer bytes behind it in the read waits for another turn
+        self._waiting: deque[tuple[WSMsgType, bool, bytes, int]] = deque()
         self._parts: list[bytes] = []
         self._parts_bytes = 0
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
         self._market._connected(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if self._begins:
             self._read_ns = self._woke_ns()
+            self._last_tail = frame.tail_size - BYTES_PER_TURN
+            if frame.payload_size > LARGEST_MESSAGE:  # the parser has given the connection up for it, yet reads it
+                self.over = True
         self._begins = frame.last_in_buffer
         if self.over:
             return
-        kind = frame.msg_type
-        if frame.fin and not frame.rsv1 and not self._parts and kind in (WSMsgType.TEXT, WSMsgType.BINARY):
+        if frame.tail_size < self._last_tail or self._waiting:
+            self._wait(frame)
+        elif frame.msg_type is TEXT and frame.fin and not frame.rsv1 and not self._parts:
             self._on_message(frame.get_payload_as_bytes(), self._read_ns)
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self._give_up(WSCloseCode.PROTOCOL_ERROR, "a frame with a reserved bit")
+        else:
+            self._take(frame.msg_type, frame.fin, frame.get_payload_as_bytes(), self._read_ns)
+
+    def _take(self, kind: WSMsgType, final: bool, payload: bytes, read_ns: int) -> None:
+        """Handle any frame but a ping."""
+        if kind is TEXT or kind is BINARY or kind is CONTINUATION:
+            self._part(kind, final, payload, read_ns)
         elif kind is WSMsgType.PONG:
             if self._on_pong is not None:
-                self._on_pong(frame.get_payload_as_bytes())
-        elif kind is WSMsgType.CLOSE:
+                self._on_pong(payload)
+        else:
             self.over = True
-            transport.send_close(frame.get_close_code())
-            transport.disconnect(graceful=False)
-        else:
-            self._part(transport, frame)
+            self._transport.send_close(WSCloseCode.OK)
+            self._transport.disconnect(graceful=False)
 
-    def _part(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Take one of several frames of a message, or give up what breaks the protocol."""
-        follows = frame.msg_type is WSMsgType.CONTINUATION
-        self._parts_bytes += frame.payload_size
-        if frame.rsv1 or frame.rsv2 or frame.rsv3 or follows != bool(self._parts):
-            self._give_up(transport, WSCloseCode.PROTOCOL_ERROR, "a frame that breaks the protocol")
-        elif self._parts_bytes > LARGEST_MESSAGE:
-            said = f"a message must be at most {LARGEST_MESSAGE} bytes, was more than {self._parts_bytes - 1}"
-            self._give_up(transport, WSCloseCode.MESSAGE_TOO_BIG, said)
-        else:
-            self._parts.append(frame.get_payload_as_bytes())
-            if frame.fin:
-                message = b"".join(self._parts)
-                self._parts.clear()
-                self._parts_bytes = 0
-                self._on_message(message, self._read_ns)
+    def _part(self, kind: WSMsgType, final: bool, payload: bytes, read_ns: int) -> None:
+        """Take a message, or one of several frames of it, or give up what breaks the protocol."""
+        if (kind is CONTINUATION) != bool(self._parts):
+            self._give_up(WSCloseCode.PROTOCOL_ERROR, "a frame out of its message")
+            return
+        if not self._parts and final:
+            self._on_message(payload, read_ns)
+            return
+        self._parts_bytes += len(payload)
+        if self._parts_bytes > LARGEST_MESSAGE:
+            self._give_up(WSCloseCode.MESSAGE_TOO_BIG, f"a message must be at most {LARGEST_MESSAGE} bytes")
+            return
+        self._parts.append(payload)
+        if final:
+            message = b"".join(self._parts)
+            self._parts.clear()
+            self._parts_bytes = 0
+            self._on_message(message, read_ns)
 
-    def _give_up(self, transport: WSTransport, code: WSCloseCode, why: str) -> None:
+    def _wait(self, frame: WSFrame) -> None:
+        """Keep a frame for another turn; read nothing until there is none."""
+        if not self._waiting:
+            self._transport.underlying_transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._work_on)
+        self._waiting.append((frame.msg_type, frame.fin, frame.get_payload_as_bytes(), self._read_ns))
+
+    def _work_on(self) -> None:
+        """Handle a turn's worth of the frames that wait."""
+        waiting = self._waiting
+        left = BYTES_PER_TURN
+        while waiting and left > 0 and not self.over:
+            kind, final, payload, read_ns = waiting.popleft()
+            left -= len(payload)
+            try:
+                self._take(kind, final, payload, read_ns)
+            except Exception:
+                self._give_up(WSCloseCode.INTERNAL_ERROR, "a message's handler failed")
+                raise
+        if self.over:
+            waiting.clear()
+        elif waiting:
+            asyncio.get_running_loop().call_soon(self._work_on)
+        else:
+            self._transport.underlying_transport.resume_reading()
+
+    def _give_up(self, code: WSCloseCode, why: str) -> None:
         self.over = True
-        transport.send_close(code, why)
-        transport.disconnect(graceful=False)
+        self._transport.send_close(code, why)
+        self._transport.disconnect(graceful=False)
+
+
+def _refused(host: str, error: WSHandshakeError) -> SocketError:
+    """Return what became of an upgrade that the venue did not make."""
+    response = error.response
+    if response is None:
+        return SocketError(f"{host} did not upgrade to a WebSocket: {error}", "http")
+    status = int(response.status)
+    wait = response.headers.get("Retry-After", "")
+    wait_s = float(wait) if wait.isascii() and wait.isdigit() else 0.0
+    said = f"HTTP {status}" if status != HTTPStatus.SWITCHING_PROTOCOLS else str(error)
+    return SocketError(f"{host} did not upgrade to a WebSocket: {said}", "http", status, wait_s)
 
 
 def _reason(transport: WSTransport, error: BaseException | None) -> str:
