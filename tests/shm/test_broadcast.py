@@ -5,9 +5,16 @@ import random
 import numpy as np
 import pytest
 
-from hive.shm.broadcast import BUYER_IS_MAKER, BroadcastReader, BroadcastWriter, broadcast_size
+from hive.shm.broadcast import (
+    BUYER_IS_MAKER,
+    BroadcastReader,
+    BroadcastWriter,
+    TopReader,
+    TopWriter,
+    broadcast_size,
+)
 from hive.shm.errors import LayoutMismatch, ShmError
-from hive.shm.instruments import Trade
+from hive.shm.instruments import TopEvent, Trade
 from hive.shm.layout_dtypes import DTYPES
 
 CAPACITY = 16
@@ -116,3 +123,34 @@ def test_sizes_and_used_segments_are_refused(segment, writer, create):
         BroadcastWriter(create("small", broadcast_size(2), kind="trades"), 4)
     with pytest.raises(LayoutMismatch, match="holds no broadcast ring yet"):
         BroadcastReader(create("empty", broadcast_size(2), kind="trades"))
+
+
+def test_a_trade_says_which_instrument_had_the_slot(segment, writer):
+    reader = BroadcastReader(segment)
+    writer.publish(3, 0, 1, 2, 3, 4.0, 5.0, 77)
+    writer.publish(3, 0, 2, 2, 3, 4.0, 5.0)
+    assert [trade.generation for trade in reader.drain()] == [77, 0]
+
+
+def test_changes_of_the_top_cross_and_lapping_is_counted(segment):
+    writer, reader = TopWriter(segment, CAPACITY), TopReader(segment)
+    nan = float("nan")
+    writer.publish(3, (7 << 32) + 5, 100, 200, 1.0, 2.0, 3.0, 4.0)
+    writer.publish(4, 6, 101, 201, nan, 0.0, 3.0, 4.0)
+    first, second = reader.drain()
+    assert first == TopEvent(3, 5, 100, 200, 1.0, 2.0, 3.0, 4.0)
+    assert second[:4] == (4, 6, 101, 201)
+    assert np.isnan(second.bid)
+    assert (reader.drain(), reader.lapped, writer.head) == ([], 0, 2)
+    for n in range(CAPACITY + 1):
+        writer.publish(0, 1, n, 0, 1.0, 1.0, 2.0, 1.0)
+    seen = [event.update_id for event in reader.drain()]
+    assert seen == list(range(CAPACITY + 1 - len(seen), CAPACITY + 1))
+    assert reader.lapped == CAPACITY + 1 - len(seen) > 0
+
+
+def test_a_top_record_lies_in_memory_as_the_layout_says(segment):
+    TopWriter(segment, CAPACITY).publish(3, 5, 100, 200, 1.0, 2.0, 3.0, 4.0)
+    offset = segment.payload_offset + DTYPES["broadcast_header"].itemsize
+    (row,) = np.frombuffer(segment.buffer, DTYPES["top_record"], 1, offset)
+    assert row.tolist() == (2, 3, 5, 100, 200, 1.0, 2.0, 3.0, 4.0)
