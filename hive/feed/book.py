@@ -1,0 +1,195 @@
+"""All known price levels of one instrument in pure Python, the twin of book.pyx, where sides and horizon are described.
+
+Levels are undecoded JSON or lists of decimal strings; prices and quantities are the nearest float64 to those.
+"""
+
+import re
+from array import array
+from bisect import bisect_left
+from math import inf, isfinite
+
+import msgspec
+from msgspec import Raw
+
+from hive.feed.errors import MalformedMessage
+from hive.shm.book import BookWriter
+
+MOST_LEVELS = 20_000  # of a side; what lies behind is dropped and the horizon moves in
+LONGEST_NUMBER = 400  # characters; no float64 needs more
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+class _Side:
+    """Levels by ascending key, the best one last: a bid's price, an ask's negated price."""
+
+    __slots__ = ("horizon", "keys", "qtys", "sign")
+
+    def __init__(self, sign: float) -> None:
+        self.sign = sign
+        self.clear()
+
+    def clear(self) -> None:
+        self.keys: list[float] = []
+        self.qtys: list[float] = []
+        self.horizon = -inf  # no level is missing among the keys from here up
+
+    def set(self, key: float, qty: float) -> None:
+        """Give a level its quantity."""
+        keys, qtys = self.keys, self.qtys
+        at = bisect_left(keys, key)
+        if at < len(keys) and keys[at] == key:
+            if qty > 0.0:
+                qtys[at] = qty
+            else:
+                del keys[at], qtys[at]
+            return
+        if qty <= 0.0:
+            return
+        if len(keys) == MOST_LEVELS:
+            if at == 0:
+                self.horizon = max(self.horizon, keys[0])
+                return
+            del keys[0], qtys[0]
+            self.horizon = max(self.horizon, keys[0])
+            at -= 1
+        keys.insert(at, key)
+        qtys.insert(at, qty)
+
+    def update(self, levels: list[tuple[float, float]]) -> None:
+        """Apply a diff's levels."""
+        for price, qty in levels:
+            self.set(self.sign * price, qty)
+
+    def refill(self, levels: list[tuple[float, float]], limit: int) -> None:
+        """Become a snapshot's levels."""
+        self.clear()
+        if len(levels) >= limit:
+            self.horizon = min((self.sign * price for price, _ in levels), default=inf)
+        for price, qty in reversed(levels):  # it lists the best first: backwards, every insertion is an append
+            self.set(self.sign * price, qty)
+
+    def complete(self) -> int:
+        """Return how many levels, from the best one on, are known without a hole."""
+        return len(self.keys) - bisect_left(self.keys, self.horizon)
+
+    def best(self, depth: int) -> tuple[array, array]:
+        """Return prices and quantities of up to `depth` levels without a hole, best first."""
+        count = min(depth, self.complete())
+        first = len(self.keys) - count
+        prices = array("d", [self.sign * key for key in reversed(self.keys[first:])])
+        return prices, array("d", self.qtys[first:][::-1])
+
+
+def _number(text: object) -> float:
+    """Return a decimal string as a float; raise MalformedMessage unless it is a finite number >= 0."""
+    if type(text) is not str:
+        raise MalformedMessage(f"a price or quantity must be a string, was {text!r:.40}")
+    if len(text) > LONGEST_NUMBER or _NUMBER.fullmatch(text) is None:
+        raise MalformedMessage(f"a price or quantity must be a number, was {text!r:.40}")
+    value = float(text)
+    if not isfinite(value) or value < 0.0:
+        raise MalformedMessage(f"a price or quantity must be a finite number >= 0, was {text!r:.40}")
+    return value
+
+
+def _read_list(levels: list) -> list[tuple[float, float]]:
+    found = []
+    for level in levels:
+        if type(level) is not list or len(level) < 2:
+            raise MalformedMessage(f"a level must be [price, quantity], was {level!r:.60}")
+        price, qty = _number(level[0]), _number(level[1])
+        if price <= 0.0:
+            raise MalformedMessage(f"a price must be > 0, was {level!r:.60}")
+        found.append((price, qty))
+    return found
+
+
+def _read_json(levels: Raw | bytes) -> list[tuple[float, float]]:
+    try:
+        decoded = msgspec.json.decode(levels)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decoded = None
+    if type(decoded) is not list:
+        raise MalformedMessage(f"levels must be [[price, quantity], ...], was {bytes(levels)[:80]!r}")
+    return _read_list(decoded)
+
+
+def _read(levels: object) -> list[tuple[float, float]]:
+    """Check and convert a message's levels before any of them is applied."""
+    if type(levels) is list:
+        return _read_list(levels)
+    if type(levels) is Raw or type(levels) is bytes:
+        return _read_json(levels)
+    raise MalformedMessage(f"levels must be a list or undecoded JSON, was {levels!r:.60}")
+
+
+class PriceLevelBook:
+    """The price levels of one instrument. `depth` is how many of the best go to the readers."""
+
+    def __init__(self, depth: int) -> None:
+        if not 1 <= depth <= 5000:
+            raise ValueError(f"depth must be 1..5000, was {depth}")
+        self.depth = depth
+        self.n_bids = 0  # levels that were handed out last
+        self.n_asks = 0
+        self._bids = _Side(1.0)
+        self._asks = _Side(-1.0)
+
+    def replace(self, bids, asks, limit: int) -> None:
+        """Become a snapshot.
+
+        bids, asks: undecoded JSON or lists of strings. limit: how many levels per side were asked for; a side of
+        so many ends at its horizon, a shorter one is the whole side. Raises MalformedMessage and changes nothing.
+        """
+        new_bids, new_asks = _read(bids), _read(asks)
+        self._bids.refill(new_bids, limit)
+        self._asks.refill(new_asks, limit)
+
+    def apply(self, bids, asks) -> None:
+        """Apply a diff of absolute quantities, bids and asks as replace() takes them.
+
+        Raises MalformedMessage and changes nothing.
+        """
+        new_bids, new_asks = _read(bids), _read(asks)
+        self._bids.update(new_bids)
+        self._asks.update(new_asks)
+
+    def clear(self) -> None:
+        """Forget every level."""
+        self._bids.clear()
+        self._asks.clear()
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the best bid is not below the best ask: no venue shows that, so a diff is missing."""
+        if not self._bids.keys or not self._asks.keys:
+            return False
+        return self._bids.keys[-1] >= -self._asks.keys[-1]
+
+    @property
+    def short(self) -> bool:
+        """Whether a side hands out fewer than `depth` levels because its horizon is too near."""
+        return any(side.horizon != -inf and side.complete() < self.depth for side in (self._bids, self._asks))
+
+    def publish(self, writer: BookWriter, update_id: int, exchange_ns: int, recv_ns: int, now_ns: int) -> None:
+        """Hand the best `depth` levels per side to the readers as a new version."""
+        writer.c_publish(update_id, exchange_ns, recv_ns, now_ns, *self._columns(min(self.depth, writer.depth)))
+
+    def top(self) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+        """Return (bids, asks), each [(price, quantity), ...] of up to `depth` levels, best first."""
+        bid_px, bid_qty, ask_px, ask_qty = self._columns(self.depth)
+        return list(zip(bid_px, bid_qty, strict=True)), list(zip(ask_px, ask_qty, strict=True))
+
+    def levels(self) -> tuple[dict[float, float], dict[float, float]]:
+        """Return (bids, asks), each {price: quantity} of every level that is known, behind the horizon too."""
+        bids, asks = self._bids, self._asks
+        return (
+            dict(zip(bids.keys, bids.qtys, strict=True)),
+            {-key: qty for key, qty in zip(asks.keys, asks.qtys, strict=True)},
+        )
+
+    def _columns(self, depth: int) -> tuple[array, array, array, array]:
+        bid_px, bid_qty = self._bids.best(depth)
+        ask_px, ask_qty = self._asks.best(depth)
+        self.n_bids, self.n_asks = len(bid_px), len(ask_px)
+        return bid_px, bid_qty, ask_px, ask_qty
