@@ -24,9 +24,11 @@ from hive.gate.server_time import ServerClock
 from hive.gate.settings import VenueSettings
 from hive.gate.signing import Signer
 from hive.gate.venue import Balance, NewOrder, OrderState, Trade, VenueEvents, check_endpoint
+from hive.shm.budget import Budget
 
 # request weights, from the documents
 PLACE, CANCEL, STATUS, TRADES, OPEN_ORDERS, ACCOUNT, ORDER_COUNTS, CONNECT, TIME = 1, 1, 4, 5, 80, 20, 40, 2, 1
+EXCHANGE_INFO = 20
 
 CLOCK_EVERY_S = 30.0
 CLOCK_SAMPLES = 5
@@ -40,12 +42,13 @@ class BinanceVenue:
     Args:
         settings: URLs, keys, recvWindow
         log: named for the venue
+        budget: of the request weight at its REST address
 
     Raises:
         EndpointRefused: a URL is not on loopback, a testnet or a demo host.
     """
 
-    def __init__(self, settings: VenueSettings, log: logging.Logger) -> None:
+    def __init__(self, settings: VenueSettings, log: logging.Logger, budget: Budget) -> None:
         for url in (settings.rest_url, settings.ws_api_url):
             check_endpoint(url)
         self.name = settings.name
@@ -53,7 +56,8 @@ class BinanceVenue:
         self._log = log
         self._clock = ServerClock()
         self._signer = Signer(settings.api_key, settings.api_secret)
-        self._limits = Limits([], GUARD_NS)
+        self._budget = budget
+        self._limits = Limits([], GUARD_NS, budget)
         self._symbols: dict[str, str] = {}
         self._pairs: dict[str, str] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -72,11 +76,11 @@ class BinanceVenue:
                 self._session, api, self._clock, self._log, self._subscribe, self._stream_down, self._on_event
             )
         await self.sync_clock()
-        info = await self._public("/api/v3/exchangeInfo", EXCHANGE_INFO_TIMEOUT_S)
+        info = await self._public("/api/v3/exchangeInfo", EXCHANGE_INFO, EXCHANGE_INFO_TIMEOUT_S)
         body = info.check()
         self._symbols = wire.pairs(body["symbols"])
         self._pairs = {symbol: pair for pair, symbol in self._symbols.items()}
-        self._limits = Limits(wire.limit_rules(body["rateLimits"]), GUARD_NS)
+        self._limits = Limits(wire.limit_rules(body["rateLimits"]), GUARD_NS, self._budget)
         self._limits.assume(info.counts, self.venue_ns())
         await self._prove_keys()
         await self._read_order_counts()
@@ -124,6 +128,7 @@ class BinanceVenue:
             "user_reconnects": max(0, self._orders.connects - 1) + max(0, self._stream.connects - 1),
             "weight_used": weight_used,
             "weight_limit": weight_limit,
+            "request_weight": self._budget.spent,
             "orders_10s_used": self._limits.used(LimitKind.ORDERS, now_ns)[0],
             "clock_offset_ms": self._clock.ahead_of_host_ms(),
         }
@@ -176,9 +181,10 @@ class BinanceVenue:
         samples = []
         for _ in range(CLOCK_SAMPLES):
             before_ns = time.monotonic_ns()
-            body = (await self._public("/api/v3/time", self._settings.request_timeout_s)).check()
+            body = (await self._public("/api/v3/time", TIME, self._settings.request_timeout_s)).check()
             samples.append((before_ns, int(body["serverTime"]), time.monotonic_ns()))
         self._clock.set_round(samples)
+        self._budget.offset_ns = self.venue_ns() - time.time_ns()
 
     async def _keep_clock(self) -> None:
         while True:
@@ -272,9 +278,10 @@ class BinanceVenue:
             await self.sync_clock()
             raise
 
-    async def _public(self, path: str, timeout_s: float) -> Answer:
-        self._limits.charge(TIME, 0, self.venue_ns())
+    async def _public(self, path: str, weight: int, timeout_s: float) -> Answer:
+        charge = self._limits.charge(weight, 0, self.venue_ns())
         answer = await self._rest.request("GET", path, {}, timeout_s, signed=False)
+        self._limits.settle(charge, answer.counts, self.venue_ns())
         self._checked(answer)
         return answer
 
@@ -289,7 +296,10 @@ class BinanceVenue:
         try:
             return answer.check()
         except Throttled as throttled:
-            self._limits.close(throttled.wait_s, time.monotonic_ns())
+            if answer.code == wire.TOO_MANY_ORDERS:
+                self._limits.close(throttled.wait_s, time.monotonic_ns())
+            else:
+                self._limits.close_address(throttled.wait_s, time.monotonic_ns(), self.venue_ns())
             self._events.on_throttled(throttled.wait_s, throttled.text)
             raise
 

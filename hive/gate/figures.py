@@ -26,6 +26,7 @@ NAMES = (
     "queue_depth",
     "weight_used",
     "weight_limit",
+    "request_weight",
     "orders_10s_used",
     "clock_offset_ms",
 )

@@ -6,11 +6,13 @@ control channel            -> worker, worker_gone, refuse_new, accept_new, stop;
 
 import asyncio
 import logging
+import os
 import signal
 import time
 
 from hive.gate.account import Account
 from hive.gate.binance import BinanceVenue
+from hive.gate.budgets import VenueBudgets
 from hive.gate.closing import close_out
 from hive.gate.errors import BootError
 from hive.gate.fifo import OrderRates
@@ -41,6 +43,7 @@ class Gate:
         channel: to the supervisor
         counters: the gate's, beaten from here
         counters_name: of their segment
+        budgets: of the venues' request weight
         wake: where the workers wake this process
     """
 
@@ -50,6 +53,7 @@ class Gate:
         channel: Channel,
         counters: Counters,
         counters_name: str,
+        budgets: VenueBudgets,
         wake: WakeReceiver,
         log: logging.Logger,
     ) -> None:
@@ -57,6 +61,7 @@ class Gate:
         self._channel = channel
         self._counters = counters
         self._counters_name = counters_name
+        self._budgets = budgets
         self._wake = wake
         self._log = log
         self._flushing = False
@@ -100,7 +105,7 @@ class Gate:
         log = self._log.getChild(venue.name)
         account = Account(
             venue.index,
-            BinanceVenue(venue, log),
+            BinanceVenue(venue, log, self._budgets.of(venue.name)),
             venue.recv_window_ms * 1_000_000,
             int(self._settings.max_order_age_s * 1e9),
             rates,
@@ -134,7 +139,13 @@ class Gate:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         left = sum(listener.leftovers for listener in self._listeners.values())
         self._channel.send(
-            {"type": "ready", "counters": self._counters_name, "wake": str(self._wake.path), "leftovers": left}
+            {
+                "type": "ready",
+                "counters": self._counters_name,
+                "wake": str(self._wake.path),
+                "leftovers": left,
+                "budgets": self._budgets.names,
+            }
         )
 
     async def _obey(self) -> None:
@@ -197,7 +208,7 @@ class Gate:
         self._end(0)
 
     def _others(self) -> list:
-        return [info for info in list_segments(self._settings.run) if info.name != self._counters_name]
+        return [info for info in list_segments(self._settings.run) if info.creator_pid != os.getpid()]
 
     async def _close_out(self, why: str, cancel: bool, deadline_s: float) -> int:
         deadline_ns = time.monotonic_ns() + int(deadline_s * 1e9)

@@ -14,7 +14,9 @@ import json
 import logging
 import os
 import sys
+import time
 
+from hive.gate.budgets import VenueBudgets
 from hive.gate.errors import BootError, GateError
 from hive.gate.figures import COUNTERS_CAPACITY, HISTOGRAMS
 from hive.gate.gate import Gate
@@ -74,8 +76,10 @@ def run(settings: GateSettings, channel: Channel) -> int:
     segment = Segment.create(name, size, kind="counters", epoch=settings.epoch)
     wake = WakeReceiver(settings.run_dir / f"wake.gate.{settings.epoch}")
     code = EXIT_CANNOT_BOOT
+    budgets = None
     try:
-        gate = Gate(settings, channel, Counters.create(segment, COUNTERS_CAPACITY), name, wake, log)
+        budgets = VenueBudgets(settings.run, settings.epoch, settings.venues, settings.feed_share, time.time_ns())
+        gate = Gate(settings, channel, Counters.create(segment, COUNTERS_CAPACITY), name, budgets, wake, log)
         gc.freeze()
         code = asyncio.run(gate.run())
         return code
@@ -89,6 +93,8 @@ def run(settings: GateSettings, channel: Channel) -> int:
         wake.close()
         if code == EXIT_CANNOT_BOOT:
             segment.unlink()
+            if budgets is not None:
+                budgets.unlink()
         for lock in locks:
             lock.close()
 

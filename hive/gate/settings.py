@@ -8,6 +8,7 @@ from hive.gate.errors import BootError
 MAX_ORDER_AGE_S = 30.0
 REQUEST_TIMEOUT_S = 5.0
 RECV_WINDOW_MS = 5000
+FEED_SHARE = 0.4
 POLICIES = ("cancel", "keep")
 
 
@@ -51,6 +52,7 @@ class GateSettings:
     orders_per_second: float | None
     orders_per_second_each: float | None
     max_order_age_s: float
+    feed_share: float
     on_supervisor_death: str
     on_worker_death: str
 
@@ -73,6 +75,7 @@ class GateSettings:
                 orders_per_second=_rate(rates, "global_orders_per_second"),
                 orders_per_second_each=each,
                 max_order_age_s=float(rates.get("max_order_age_s") or MAX_ORDER_AGE_S),
+                feed_share=float(rates.get("feed_share") or FEED_SHARE),
                 on_supervisor_death=boot.get("on_supervisor_death", "cancel"),
                 on_worker_death=boot.get("on_worker_death", "cancel"),
             )

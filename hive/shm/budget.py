@@ -49,6 +49,7 @@ class Budget:
             raise ValueError(f"party must be gate or feed, was {party!r}")
         other = PARTIES[1 - PARTIES.index(party)]
         self.party = party
+        self.spent = 0  # by this view, in all minutes
         self._memory = memory
         self._used_at = _AT[f"{party}_used"]
         self._others_used_at = _AT[f"{other}_used"]
@@ -171,6 +172,7 @@ class Budget:
 
     def charge(self, weight: int, wall_ns: int) -> None:
         """Charge a request that leaves now, whether it fits or not."""
+        self.spent += weight
         window, carry, used = self._mine(wall_ns)
         if _at_edge(wall_ns):
             carry += weight

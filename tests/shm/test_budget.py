@@ -40,7 +40,7 @@ def test_each_party_has_its_share_and_never_takes_the_others(segment):
 
 
 def test_a_new_minute_grants_anew(segment):
-    gate, feed = proven(segment)
+    _, feed = proven(segment)
     assert feed.reserve(400, START) == 0
     assert feed.reserve(400, TURN + EDGE_NS) == 0
     assert feed.used(TURN + EDGE_NS) == (0, 400, 1_000)
@@ -196,7 +196,7 @@ def test_what_a_feed_spent_before_any_gate_is_its_own_and_nobody_elses(segment):
 
 
 def test_a_clock_set_back_grants_no_minute_twice_and_blocks_nobody_for_long(segment):
-    gate, feed = proven(segment)
+    _, feed = proven(segment)
     assert feed.reserve(400, TURN + EDGE_NS) == 0
     assert feed.reserve(1, TURN) > 0
     hour_before = START - 60 * MINUTE_NS

@@ -1,0 +1,123 @@
+"""The gate's budgets: one per address, and a later gate goes on where the one before ended."""
+
+import dataclasses
+import secrets
+import time
+
+import pytest
+
+from hive.gate.budgets import DOCUMENTED_LIMIT, VenueBudgets
+from hive.gate.limits import LimitCount, LimitKind, LimitRule, Limits
+from hive.gate.settings import VenueSettings
+from hive.shm.budget import MINUTE_NS, Budget
+from hive.shm.segment import Segment, list_segments, unlink
+
+START = 1_000 * MINUTE_NS + 10_000_000_000
+SECOND = 1_000_000_000
+VENUE = VenueSettings(0, "binance", "http://127.0.0.1:1", "ws://127.0.0.1:1", "key", "secret")
+RULES = [LimitRule(LimitKind.WEIGHT, MINUTE_NS, 1_000), LimitRule(LimitKind.ORDERS, 10 * SECOND, 50)]
+
+
+@pytest.fixture
+def run():
+    name = secrets.token_hex(4)
+    yield name
+    for info in list_segments(name):
+        unlink(info.name)
+
+
+def budgets(run, epoch=1, venues=(VENUE,), wall_ns=START):
+    return VenueBudgets(run, epoch, venues, 0.4, wall_ns)
+
+
+def used(weight):
+    return [LimitCount(LimitKind.WEIGHT, MINUTE_NS, weight)]
+
+
+def test_the_feed_opens_what_the_gate_names(run):
+    made = budgets(run)
+    segment = Segment.open(made.names["binance"], kind="budget", writable=True)
+    made.of("binance").charge(10, START)
+    assert Budget.open(segment).used(START) == (10, 0, DOCUMENTED_LIMIT)
+
+
+def test_accounts_at_one_address_share_a_budget_and_others_do_not(run):
+    other = dataclasses.replace(VENUE, name="second", rest_url="http://127.0.0.1:1/")
+    third = dataclasses.replace(VENUE, name="third", rest_url="http://127.0.0.1:2")
+    made = budgets(run, venues=(VENUE, other, third))
+    assert made.names["binance"] == made.names["second"] != made.names["third"]
+    made.of("binance").charge(10, START)
+    made.of("second").charge(5, START)
+    assert made.of("binance").used(START)[0] == made.of("second").used(START)[0] == 15
+    assert made.of("third").used(START)[0] == 0
+
+
+def test_a_later_gate_goes_on_with_the_minute_and_removes_the_old_segment(run):
+    first = budgets(run)
+    first.of("binance").charge(100, START)
+    first.of("binance").close(3, START)
+    second = budgets(run, epoch=4, wall_ns=START + SECOND)
+    assert second.of("binance").used(START + SECOND)[0] == 100
+    assert second.of("binance").wait_ns(1, START + SECOND) == 2 * SECOND
+    assert [info.name for info in list_segments(run)] == [second.names["binance"]]
+
+
+def test_a_gate_that_finds_nothing_takes_the_minute_as_spent_until_the_venue_tells(run):
+    budget = budgets(run, epoch=2).of("binance")
+    limits = Limits([], 0, budget)
+    charge = limits.charge(1, 0, START)  # the question for the time, which waits for nothing
+    assert limits.wait_ns(1, 0, START, 0) > 0
+    limits.settle(charge, used(700), START)
+    assert limits.wait_ns(1, 0, START, 0) == 0
+    assert budget.foreign(START) == 699
+
+
+def test_the_venues_rules_set_the_limit_of_both(run):
+    made = budgets(run)
+    Limits(RULES, 0, made.of("binance"))
+    segment = Segment.open(made.names["binance"], kind="budget", writable=True)
+    assert Budget.open(segment).share == 400
+
+
+def test_the_gate_spends_its_share_whatever_the_feed_spends(run):
+    made = budgets(run)
+    gate = Limits(RULES, 0, made.of("binance"))
+    gate.assume(used(0), START)
+    feed = Budget.open(Segment.open(made.names["binance"], kind="budget", writable=True))
+    assert feed.reserve(400, START) == 0
+    gate.settle(gate.charge(1, 0, START), used(401), START)
+    spent = 1
+    while gate.wait_ns(1, 1, START, 0) == 0 and spent < 1_000:
+        gate.settle(gate.charge(1, 0, START), used(401 + spent), START)
+        spent += 1
+    assert spent == 600 - 600 // 20, "new orders leave a reserve"
+    assert gate.wait_ns(30, 0, START, 0) == 0, "which cancels and questions may use"
+    gate.charge(30, 0, START)
+    assert gate.wait_ns(1, 0, START, 0) > 0
+    assert feed.reserve(1, START) > 0
+
+
+def test_an_address_that_the_venue_turns_away_closes_for_the_feed_too(run):
+    made = budgets(run)
+    gate = Limits(RULES, 0, made.of("binance"))
+    feed = Budget.open(Segment.open(made.names["binance"], kind="budget", writable=True))
+    gate.close(5, 0)
+    assert feed.wait_ns(1, START) == 0
+    gate.close_address(2, 0, START)
+    assert feed.wait_ns(1, START) == 2 * SECOND
+    feed.close(9, START)
+    assert gate.wait_ns(1, 0, START, 60 * SECOND) == 9 * SECOND
+
+
+def test_weight_is_counted_over_all_minutes(run):
+    budget = budgets(run).of("binance")
+    limits = Limits(RULES, 0, budget)
+    for minute in range(3):
+        limits.charge(7, 1, START + minute * MINUTE_NS)
+    assert budget.spent == 21
+
+
+def test_two_gates_of_one_epoch_do_not_share_a_name(run):
+    budgets(run, wall_ns=time.time_ns())
+    with pytest.raises(Exception, match="exists already"):
+        budgets(run, wall_ns=time.time_ns())
