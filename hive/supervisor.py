@@ -305,7 +305,7 @@ class Supervisor:
         log.info("%s (pid %s) %s", child.title, child.pid, how)
         self._roster.bury(child, cpu_seconds)
         child.close(status)
-        sweep(self._run)
+        sweep(self._run, keep=("budget",))  # the next gate goes on with the minute of the dead one
         self._wiring.gone(child)
         if not self._stopping:
             self._on_death(child, how, os.waitstatus_to_exitcode(status))

@@ -17,6 +17,7 @@ import mmap
 import os
 import stat
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -232,12 +233,13 @@ def list_segments(run: str | None = None) -> list[SegmentInfo]:
     return [info for info in infos if info is not None]
 
 
-def sweep(run: str | None = None) -> list[str]:
-    """Unlink segments whose creator is dead (of one run when `run` is given); return their names.
+def sweep(run: str | None = None, keep: Collection[str] = ()) -> list[str]:
+    """Unlink segments whose creator is dead (of one run when `run` is given), except of the kinds `keep`; return names.
 
     A creator is its pid and its start time, so that another process with a reused pid does not keep a segment.
     """
-    return [info.name for info in list_segments(run) if not info.alive and unlink(info.name)]
+    infos = [info for info in list_segments(run) if not info.alive and info.kind not in keep]
+    return [info.name for info in infos if unlink(info.name)]
 
 
 @dataclass(frozen=True, slots=True)
