@@ -199,11 +199,14 @@ class SharedExchange(ExchangePyBase):
         """
         book = self.order_book_tracker.order_books.get(trading_pair)
         if book is not None:
+            book.pin()  # in pure Python, c_get_price() on what is returned here cannot
             return book
         try:
-            return self._use(self._services.books.rules(self.venue, trading_pair))
+            book = self._use(self._services.books.rules(self.venue, trading_pair))
         except BookMissing as error:
             raise ValueError(f"No order book exists for '{trading_pair}'.") from error
+        book.pin()
+        return book
 
     async def use_pairs(self, pairs: list[str]) -> None:
         """Have the feed publish further pairs and make their books."""

@@ -100,6 +100,10 @@ cdef class SharedOrderBook(OrderBook):
             self.mixed += 1
         return 0
 
+    def pin(self):
+        """Take this callback's version, unless it is taken already; every read does this by itself."""
+        self._pin()
+
     @property
     def version(self):
         """Number of the pinned version in the feed's current epoch, or -1 before the first."""
