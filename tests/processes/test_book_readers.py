@@ -5,13 +5,15 @@ import random
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
 import pytest
 
 import forks
-from hive.shm.book import BookDirectory, BookReader, BookTable, BookWriter, books_size
+from hive.shm.arena import version_bytes
+from hive.shm.book import EMPTY, LIVE, REMOVED, BookDirectory, BookReader, BookTable, BookWriter, books_size
 from hive.shm.broadcast import BroadcastReader, BroadcastWriter, broadcast_size
 from hive.shm.instruments import BookSnapshot, InstrumentRules, Trade
 from hive.shm.segment import Segment, segment_name
@@ -21,6 +23,9 @@ CYCLE = 64  # version n carries the numbers of n % CYCLE
 RULES = InstrumentRules("A-B", "AB", "A", "B", *[Decimal(1)] * 5)
 SIDES = (0.0, 1e9, 2e9, 3e9)  # bid_px, bid_qty, ask_px, ask_qty
 STRESS_S = 2.0
+SLOTS = 3
+NAMES = [f"{letter}-USDT" for letter in "ABCDEFG"]
+DEPTHS = (1, 2, 5)
 
 
 @pytest.fixture
@@ -111,17 +116,103 @@ def test_a_writer_killed_anywhere_leaves_its_last_version_readable(run):
             assert book.version == reader.version
             assert whole(book, DEEP)
             assert reader.top()[4] == book.update_id
-            died_inside += odd_sequences(segment, reader)
+            died_inside += odd_sequences(segment)
         finally:
             segment.unlink()
             segment.close()
     assert died_inside > 0, "no kill hit a write: the test proves nothing"
 
 
-def odd_sequences(segment: Segment, reader: BookReader) -> bool:
-    cell = (books_size(1, DEEP, 4) - books_size(1, DEEP, 3)) // 8
+def odd_sequences(segment: Segment) -> bool:
+    cell = version_bytes(DEEP) // 8
     words = np.frombuffer(segment.buffer, "<u8", offset=books_size(1, DEEP, 4) - 4 * cell * 8)
     return any(words[i * cell] % 2 for i in range(4))
+
+
+def book_of(pair: str, turn: int) -> tuple[int, list[np.ndarray]]:
+    """Return the depth that an instrument has in a turn, and the columns of its book: all of one number."""
+    number = NAMES.index(pair) + 10.0 * turn
+    return DEPTHS[(NAMES.index(pair) + turn) % len(DEPTHS)], [np.array([number])] * 4
+
+
+def come_and_go_for_ever(segment: Segment) -> None:
+    """Add, publish, remove in every slot, at full speed; the number in a book names its instrument and its turn."""
+    table = BookTable(segment, SLOTS, max(DEPTHS), 2)
+    held: list[int] = []
+    for turn in itertools.count():
+        pair = NAMES[turn % len(NAMES)]
+        if len(held) == SLOTS:
+            table.remove(held.pop(0))
+        depth, columns = book_of(pair, turn)
+        slot = table.add(replace(RULES, pair=pair), depth)
+        writer = table.writer(slot)
+        for n in range(turn % 5):
+            writer.publish(turn, turn, turn, n, *columns)
+        table.set_state(slot, LIVE, turn)
+        writer.set_last_trade(columns[0][0], turn)
+        held.append(slot)
+
+
+def read_what_comes_and_goes(segment: Segment, seconds: float) -> tuple[int, int]:
+    """Return how many books were read, and how many readers saw the end of theirs."""
+    directory = BookDirectory(segment)
+    read = ended = 0
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for pair in directory.pairs():
+            try:
+                reader = directory.reader(directory.find(pair))
+            except IndexError:  # it went meanwhile
+                continue
+            for _ in range(10):
+                book, trade = reader.copy(), reader.last_trade
+                if book is not None:
+                    depth, columns = book_of(reader.pair, book.update_id)
+                    assert (reader.depth, list(book.bid_px)) == (depth, list(columns[0]))
+                    assert book.state in (EMPTY, LIVE, REMOVED)
+                    assert list(book.ask_qty) == list(columns[0])
+                    assert trade in (0.0, columns[0][0])
+                    read += 1
+            if reader.state == REMOVED:
+                assert reader.copy() is None
+                ended += 1
+    return read, ended
+
+
+def test_instruments_come_and_go_under_their_readers_and_are_never_mixed_up(run):
+    size = books_size(SLOTS, max(DEPTHS), 2)
+    segment = Segment.create(segment_name(run, "books.change", 1), size, kind="books", epoch=1)
+    try:
+        with forks.Forked(come_and_go_for_ever, segment):
+            forks.until(lambda: segment.memory().load(segment.payload_offset), "the table")
+            read, ended = read_what_comes_and_goes(segment, STRESS_S)
+        assert read > 100
+        assert ended > 10
+    finally:
+        segment.unlink()
+        segment.close()
+
+
+def test_a_writer_killed_while_instruments_come_and_go_leaves_a_directory_that_works(run):
+    rng = random.Random(9)
+    for epoch in range(30):
+        name = segment_name(run, "books.kill", epoch)
+        segment = Segment.create(name, books_size(SLOTS, max(DEPTHS), 2), kind="books", epoch=epoch)
+        try:
+            with forks.Forked(come_and_go_for_ever, segment) as child:
+                forks.until(lambda: segment.memory().load(segment.payload_offset), "the table")  # noqa: B023
+                directory = BookDirectory(segment)
+                forks.until(lambda: directory.changes > 20, "some changes")  # noqa: B023
+                time.sleep(rng.random() * 0.002)
+                child.kill()
+            pairs = directory.pairs()
+            assert SLOTS - 1 <= len(pairs) <= SLOTS
+            for pair in pairs:
+                reader = directory.reader(directory.find(pair))
+                assert (reader.pair, reader.version >= 0) == (pair, reader.copy() is not None)
+        finally:
+            segment.unlink()
+            segment.close()
 
 
 def publish_for_ever(writer: BroadcastWriter) -> None:
