@@ -1,4 +1,4 @@
-"""The broadcast ring in pure Python, the twin of broadcast.pyx: one writer that never waits, any number of readers.
+"""Broadcast rings in pure Python, the twin of broadcast.pyx: one writer that never waits, any number of readers.
 
 The layout, and what a reader that is lapped gets to see, are described there; atomics.py says why plain stores and
 loads keep the order of the protocol.
@@ -8,7 +8,7 @@ import struct
 
 from hive.shm.atomics import Memory
 from hive.shm.errors import LayoutMismatch, ShmError
-from hive.shm.instruments import Trade
+from hive.shm.instruments import TopEvent, Trade
 from hive.shm.layout import BROADCAST_HEADER, TRADE_RECORD
 from hive.shm.segment import PAYLOAD_OFFSET
 
@@ -17,18 +17,20 @@ HEADER_OFFSET = PAYLOAD_OFFSET
 RECORDS_OFFSET = HEADER_OFFSET + BROADCAST_HEADER.size
 
 _CAPACITY, _HEAD = (HEADER_OFFSET + BROADCAST_HEADER.offset(name) >> 3 for name in ("capacity", "head"))
+_RECORD_BYTES = TRADE_RECORD.size  # a top_record has as many
 _TRADE = struct.Struct("=IIQqqddQ")  # a trade_record without its seq
+_TOP = struct.Struct("=IIqqdddd")  # a top_record without its seq
 
 
 def broadcast_size(capacity: int) -> int:
-    """Return the bytes of a trades segment, header included; capacity is a power of two >= 2."""
+    """Return the bytes of a trades or tops segment, header included; capacity is a power of two >= 2."""
     if capacity < 2 or capacity & (capacity - 1):
         raise ValueError(f"capacity must be a power of two >= 2, was {capacity}")
-    return RECORDS_OFFSET + capacity * TRADE_RECORD.size
+    return RECORDS_OFFSET + capacity * _RECORD_BYTES
 
 
-class BroadcastWriter:
-    """Publishes into a fresh segment of broadcast_size(capacity) bytes.
+class RingWriter:
+    """Publishes into a fresh segment of broadcast_size(capacity) bytes; BroadcastWriter and TopWriter are one.
 
     Args:
         segment: created by this process.
@@ -43,17 +45,17 @@ class BroadcastWriter:
             raise ShmError(f"{segment.name} is in use: a writer makes a segment of the next epoch")
         self._mask = capacity - 1
         self._n = 0
-        self._memory.words[_CAPACITY] = capacity  # release: pairs with the load in BroadcastReader
+        self._memory.words[_CAPACITY] = capacity  # release: pairs with the load in RingReader
 
-    def publish(self, slot, flags, trade_id, exchange_ns, recv_ns, price, qty) -> None:
-        """Publish a trade: directory slot, flags (BUYER_IS_MAKER), the venue's id and clock, when it was read."""
+    def _push(self, record: struct.Struct, *fields: float) -> None:
+        """Publish seven words, those after seq, whatever they mean."""
         n = self._n
         words = self._memory.words
-        cell = RECORDS_OFFSET + (n & self._mask) * TRADE_RECORD.size
+        cell = RECORDS_OFFSET + (n & self._mask) * _RECORD_BYTES
         words[cell >> 3] = 2 * n + 1  # before the payload: who saw a byte of what follows sees this seq
-        _TRADE.pack_into(self._memory.octets, cell + 8, slot, flags, trade_id, exchange_ns, recv_ns, price, qty, 0)
-        words[cell >> 3] = 2 * n + 2  # release: pairs with the first look in _next()
-        words[_HEAD] = n + 1  # release: pairs with the load of the head in _rejoin()
+        record.pack_into(self._memory.octets, cell + 8, *fields)
+        words[cell >> 3] = 2 * n + 2  # release: pairs with the first look in _take()
+        words[_HEAD] = n + 1  # release: pairs with the loads of the head in _rejoin() and __init__()
         self._n = n + 1
 
     @property
@@ -62,11 +64,35 @@ class BroadcastWriter:
         return self._n
 
 
-class BroadcastReader:
+class BroadcastWriter(RingWriter):
+    """Publishes trades."""
+
+    def publish(self, slot, flags, trade_id, exchange_ns, recv_ns, price, qty, generation=0) -> None:
+        """Publish a trade: directory slot, flags (BUYER_IS_MAKER), the venue's id and clock, when it was read.
+
+        generation is the instrument's (BookWriter.generation), 0 for "not said".
+        """
+        self._push(_TRADE, slot, flags, trade_id, exchange_ns, recv_ns, price, qty, generation)
+
+
+class TopWriter(RingWriter):
+    """Publishes changes of best prices and quantities."""
+
+    def publish(self, slot, generation, update_id, local_ns, bid, bid_qty, ask, ask_qty) -> None:
+        """Publish the best prices and quantities of an instrument as they are from `local_ns` (monotonic) on.
+
+        slot and generation are its BookWriter's; an empty side is nan, 0.
+        """
+        self._push(_TOP, slot, generation & 0xFFFFFFFF, update_id, local_ns, bid, bid_qty, ask, ask_qty)
+
+
+class RingReader:
     """A reader with a cursor of its own, which starts at the head: it sees what is published from now on.
 
+    BroadcastReader and TopReader are one.
+
     Args:
-        segment: opened with kind "trades".
+        segment: opened with kind "trades" or "tops".
     """
 
     def __init__(self, segment) -> None:
@@ -74,9 +100,9 @@ class BroadcastReader:
         capacity = self._memory.words[_CAPACITY]  # acquire: pairs with the store in the writer
         if capacity == 0:
             raise LayoutMismatch(f"{segment.name} holds no broadcast ring yet")
-        self._memory.at(RECORDS_OFFSET, capacity * TRADE_RECORD.size)
+        self._memory.at(RECORDS_OFFSET, capacity * _RECORD_BYTES)
         self._mask = capacity - 1
-        self._cursor = self._memory.words[_HEAD]
+        self._cursor = self._memory.words[_HEAD]  # acquire: pairs with the store of the head in _push()
         self._lapped = 0
         self.epoch = segment.epoch
 
@@ -84,33 +110,26 @@ class BroadcastReader:
         # At least one record is given up, the one that is being overwritten; and an eighth of the ring is left free,
         # else the writer laps us again before the next record is read.
         kept = self._mask + 1 - (self._mask + 1) // 8
-        head = self._memory.words[_HEAD]  # acquire: pairs with the store of the head in publish()
+        head = self._memory.words[_HEAD]  # acquire: pairs with the store of the head in _push()
         cursor = max(self._cursor + 1, head - kept)
         self._lapped += cursor - self._cursor
         self._cursor = cursor
 
-    def _next(self) -> tuple | None:
+    def _take(self, record: struct.Struct) -> tuple | None:
         """Return the fields of the next record, past what was lost; None when there is none yet."""
         words = self._memory.words
         while True:
-            cell = RECORDS_OFFSET + (self._cursor & self._mask) * TRADE_RECORD.size
+            cell = RECORDS_OFFSET + (self._cursor & self._mask) * _RECORD_BYTES
             done = 2 * self._cursor + 2
-            seq = words[cell >> 3]  # acquire: pairs with the store of the even seq in publish()
+            seq = words[cell >> 3]  # acquire: pairs with the store of the even seq in _push()
             if seq < done:
                 return None
             if seq == done:
-                fields = _TRADE.unpack_from(self._memory.octets, cell + 8)
-                if words[cell >> 3] == done:  # pairs with the store of the odd seq in publish()
+                fields = record.unpack_from(self._memory.octets, cell + 8)
+                if words[cell >> 3] == done:  # pairs with the store of the odd seq in _push()
                     self._cursor += 1
                     return fields
             self._rejoin()
-
-    def drain(self, max: int = 1024) -> list[Trade]:
-        """Return up to `max` new trades, oldest first; empty when there are none."""
-        trades = []
-        while len(trades) < max and (fields := self._next()) is not None:
-            trades.append(Trade(*fields))
-        return trades
 
     @property
     def lapped(self) -> int:
@@ -121,3 +140,25 @@ class BroadcastReader:
     def cursor(self) -> int:
         """Number of the next record."""
         return self._cursor
+
+
+class BroadcastReader(RingReader):
+    """Reads trades."""
+
+    def drain(self, max: int = 1024) -> list[Trade]:
+        """Return up to `max` new trades, oldest first; empty when there are none."""
+        trades = []
+        while len(trades) < max and (fields := self._take(_TRADE)) is not None:
+            trades.append(Trade(*fields))
+        return trades
+
+
+class TopReader(RingReader):
+    """Reads changes of best prices and quantities."""
+
+    def drain(self, max: int = 1024) -> list[TopEvent]:
+        """Return up to `max` new TopEvents, oldest first; empty when there are none."""
+        events = []
+        while len(events) < max and (fields := self._take(_TOP)) is not None:
+            events.append(TopEvent(*fields))
+        return events
