@@ -77,6 +77,7 @@ def feed_boot(run: Run, epoch: int, endpoints: list[Endpoint]) -> dict[str, Any]
         "versions": feed.versions,
         "capacity": feed.instruments,
         "trades_capacity": feed.trades,
+        "candles": feed.candles,
         "venues": [{**one.public(), **follow} for one in endpoints],
     }
 

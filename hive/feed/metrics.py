@@ -6,12 +6,12 @@ from hive.shm.counters import Counter, Counters, Histogram
 class VenueMetrics:
     """Counters and histograms, all labelled venue=NAME.
 
-    market_connections and instruments are present counts; the others only grow:
+    market_connections, instruments and candle_series are present counts; the others only grow:
         bytes_received  payload bytes of messages and HTTP answers
         messages        market messages read, good or bad
         updates         book versions made visible
         trades          trades made visible
-        duplicates      diffs and trades that were known already
+        duplicates      diffs, trades and candles that were known already
         gaps            diffs that did not follow the one before
         crossed         books given up because bid >= ask
         snapshots       snapshots joined; refreshes of live books among them
@@ -29,6 +29,9 @@ class VenueMetrics:
         halts           instruments that the venue stopped trading, or listed no more
         rules_changes   instruments whose rules changed
         unsubscribed    instruments that nobody wanted any more
+        candle_series   present count: series that are followed
+        candles         candles made visible, each change of the newest one counted
+        candle_gaps     candles that did not follow the one before
         book_latency_ns message read to book visible
         pong_ns         ping sent to pong handled
     """
@@ -61,9 +64,12 @@ class VenueMetrics:
         self.halts = counter("halts")
         self.rules_changes = counter("rules_changes")
         self.unsubscribed = counter("unsubscribed")
+        self.candle_series = counter("candle_series")
+        self.candles = counter("candles")
+        self.candle_gaps = counter("candle_gaps")
         self.book_latency_ns: Histogram = counters.histogram("book_latency_ns", venue=venue)
         self.pong_ns: Histogram = counters.histogram("pong_ns", venue=venue)
 
 
-METRICS_PER_VENUE = 26  # histograms among them
+METRICS_PER_VENUE = 29  # histograms among them
 HISTOGRAMS_PER_VENUE = 2

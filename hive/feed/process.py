@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hive.feed.candle_desk import CandleDesk
 from hive.feed.errors import BootError
 from hive.feed.lag import Beat, LagWatch
 from hive.feed.market import VenueFeed
@@ -37,6 +38,7 @@ from hive.shm.segment import Segment, segment_name
 BEAT_S = 0.010
 BOOT_WITHIN_S = 30.0
 STALE_AFTER_MS = 80.0
+CANDLES = 1_000
 EXIT_STOPPED = 0
 EXIT_DIED = 1
 EXIT_CANNOT_BOOT = 3
@@ -57,6 +59,7 @@ class FeedBoot:
     trades_capacity: int
     venues: tuple[VenueConfig, ...]
     stale_after_ms: float
+    candles: int
     log_file: str
     log_level: str
 
@@ -79,6 +82,7 @@ class FeedBoot:
                 trades_capacity=int(message["trades_capacity"]),
                 venues=venues,
                 stale_after_ms=float(message.get("stale_after_ms", STALE_AFTER_MS)),
+                candles=int(message.get("candles", CANDLES)),
                 log_file=message.get("log_file") or "",
                 log_level=str(message.get("log_level") or "INFO").upper(),
             )
@@ -115,15 +119,19 @@ class FeedProcess:
             books_bytes = books_size(boot.capacity, boot.depth, boot.versions, venue.depths.values())
             books = self._create(f"books.{venue.name}", books_bytes, "books")
             trades = self._create(f"trades.{venue.name}", broadcast_size(boot.trades_capacity), "trades")
-            self._feeds[venue.name] = VenueFeed(
+            metrics = VenueMetrics(counters, venue.name)
+            feed = self._feeds[venue.name] = VenueFeed(
                 venue,
                 BookTable(books, boot.capacity, boot.depth, boot.versions),
                 BroadcastWriter(trades, boot.trades_capacity),
-                VenueMetrics(counters, venue.name),
+                metrics,
                 boot.depth,
                 self._channel.send,
                 woke_ns=self._selector.last_ns,
                 read_ns=self._selector.read_ns,
+            )
+            feed.candles = CandleDesk(
+                venue.name, feed.venue, boot.candles, self._create, self._remove, self._channel.send, metrics
             )
             self._ready["venues"].append({"name": venue.name, "books": books.name, "trades": trades.name})
 
@@ -201,6 +209,11 @@ class FeedProcess:
         segment = Segment.create(segment_name(boot.run, name, boot.epoch), size, kind=kind, epoch=boot.epoch)
         self._segments.append(segment)
         return segment
+
+    def _remove(self, segment: Segment) -> None:
+        self._segments.remove(segment)
+        segment.unlink()
+        segment.close()
 
 
 def main(arguments: list[str] | None = None) -> int:
