@@ -166,6 +166,7 @@ class MarketConnection:
             self._wanted.pop(stream, None)
             self._confirmed.discard(stream)
             if stream in self._sent:
+                self._sent.discard(stream)  # wanted again before this is told, it is subscribed again and confirmed
                 self._unwanted[stream] = None
         self._changed.set()
 
@@ -233,7 +234,7 @@ class MarketConnection:
             except SocketError as error:
                 reason = str(error)
                 if error.status in (TOO_MANY, BANNED):
-                    self._refused(error.status, getattr(error, "retry_after_s", 0.0) or WITHOUT_RETRY_AFTER_S)
+                    self._refused(error.status, error.retry_after_s or WITHOUT_RETRY_AFTER_S)
             except (OSError, TimeoutError) as error:
                 reason = f"{type(error).__name__} {error}".rstrip()
             steady = self._clock() - started_ns >= STEADY_S * 1e9
@@ -335,7 +336,6 @@ class MarketConnection:
             self._socket.send(self._venue.unsubscribe(self._ask((), now_ns), gone))
             for stream in gone:
                 del self._unwanted[stream]
-                self._sent.discard(stream)
         return now_ns
 
     def _ask(self, streams: Sequence[str], now_ns: int) -> int:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from hive.feed.metrics import METRICS_PER_VENUE, VenueMetrics
+from hive.feed.metrics import HISTOGRAMS_PER_VENUE, METRICS_PER_VENUE, VenueMetrics
 from hive.shm.book import BookDirectory, BookTable, books_size
 from hive.shm.broadcast import BroadcastReader, BroadcastWriter, broadcast_size
 from hive.shm.counters import Counters, counters_size
@@ -20,7 +20,7 @@ class Memory:
         self.segments = []
         books = self._create("books.test", books_size(CAPACITY, DEPTH, VERSIONS), "books")
         trades = self._create("trades.test", broadcast_size(TRADES), "trades")
-        counters = self._create("counters.feed", counters_size(METRICS_PER_VENUE, 1), "counters")
+        counters = self._create("counters.feed", counters_size(METRICS_PER_VENUE, HISTOGRAMS_PER_VENUE), "counters")
         self.table = BookTable(books, CAPACITY, DEPTH, VERSIONS)
         self.trades = BroadcastWriter(trades, TRADES)
         self.metrics = VenueMetrics(Counters.create(counters, METRICS_PER_VENUE), "test")
