@@ -27,6 +27,7 @@ from hive.metrics import MetricsServer
 from hive.pairs import QueuePairs
 from hive.plan import Placement, PlanError, place, shm_bytes
 from hive.processes import is_same
+from hive.pure import implementation
 from hive.roster import Roster, versions
 from hive.shm.segment import free_bytes, process_start_ticks, sweep
 from hive.state import FleetDir, FleetLocked, StateError, is_alive, rotate_logs, state_dir
@@ -252,6 +253,7 @@ def introduce(run: Run, placement: Placement, console: Console) -> None:
         run=run.run,
         logs=str(run.state_dir / "logs"),
     )
+    console.say("memory", f"memory: {implementation()}", implementation=implementation())
     for notice in fleet.notices:
         console.say("notice", notice)
     for remark in placement.remarks:

@@ -40,6 +40,7 @@ def build(sample: Sample) -> dict[str, Any]:
         "schema": SCHEMA,
         "hive": fleet.get("version"),
         "hummingbot": fleet.get("hummingbot"),
+        "implementation": fleet.get("implementation"),
         "fleet": fleet["fleet"],
         "fleet_id": fleet.get("fleet_id"),
         "run": fleet["run"],

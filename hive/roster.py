@@ -11,6 +11,7 @@ from hive.boots import Run
 from hive.child import Child
 from hive.plan import Placement
 from hive.processes import ProcessFacts
+from hive.pure import implementation
 from hive.shm.segment import process_start_ticks
 from hive.shm.snapshots import CountersSnapshot
 from hive.state import SCHEMA, FleetDir
@@ -211,5 +212,10 @@ class Roster:
 
 
 def versions(hive: str, hummingbot: str) -> dict[str, str]:
-    """Return the versions that a report names."""
-    return {"version": hive, "hummingbot": hummingbot, "executable": sys.executable}
+    """Return the versions that a report names, and whether compiled modules or their twins run."""
+    return {
+        "version": hive,
+        "hummingbot": hummingbot,
+        "executable": sys.executable,
+        "implementation": implementation(),
+    }
