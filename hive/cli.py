@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hive import __version__, cli_ask
+from hive.cli_books import BooksOptions, books
 from hive.cli_errors import ERROR, OK
 from hive.cli_up import UpOptions, up
 from hive.top import Top
@@ -116,6 +117,21 @@ def top_command(name: str | None, sort: str, interval: float, once: bool, width:
             click.echo(line)
     finally:
         sampler.close()
+
+
+@cli.command("books")
+@click.argument("pair", required=False)
+@click.option("--fleet", "name", help="Whose books.  [default: the only fleet that runs]")
+@click.option("--venue", help="Only this venue's.")
+@click.option("--depth", type=click.IntRange(1, 1000), default=10, show_default=True, help="Levels of PAIR's ladder.")
+@click.option("--watch", is_flag=True, help="Show it again and again; q leaves.")
+@click.option("--interval", type=click.FloatRange(0.05, 60), default=1.0, show_default=True, help="Seconds.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per screen.")
+def books_command(
+    pair: str | None, name: str | None, venue: str | None, depth: int, watch: bool, interval: float, as_json: bool
+) -> None:
+    """List a fleet's instruments with top of book and state, or show PAIR's ladder."""
+    books(BooksOptions(pair, name, venue, depth, watch, interval, as_json))
 
 
 @cli.command("clean")

@@ -126,15 +126,15 @@ def draw(frame: Frame, look: Look, width: int, height: int) -> Screen:
     if look.help:
         body = [Line(""), *(Line(text) for text in HELP)]
         return Screen(_fitted(lines + body, _foot(frame, look), width, height))
-    lines += _table("VENUE", VENUES, _venue_rows(frame), width)
+    lines += table("VENUE", VENUES, _venue_rows(frame), width)
     rows = _strategy_rows(frame, look)
-    processes = _table("PROCESS", PROCESSES, _process_rows(frame), width)
+    processes = table("PROCESS", PROCESSES, _process_rows(frame), width)
     lines += _shortened(processes, height - len(lines) - 2 - min(len(rows), max(3, height // 3)))
-    table = _table("STRATEGY", STRATEGIES, rows, width)
+    strategies = table("STRATEGY", STRATEGIES, rows, width)
     room = max(1, height - len(lines) - 2)  # the table's head and the last line
     last = max(0, len(rows) - room)
     offset = min(look.offset, last)
-    lines += table[:1] + table[1 + offset : 1 + offset + room]
+    lines += strategies[:1] + strategies[1 + offset : 1 + offset + room]
     return Screen(_fitted(lines, _foot(frame, look), width, height), last)
 
 
@@ -180,7 +180,11 @@ def _foot(frame: Frame, look: Look) -> Line:
     return Line(f"q leave  h help  p pause  / filter  {order}{only}  [{cost}]", Style.DIM)
 
 
-def _table(name: str, columns: tuple[Column, ...], rows: list[Row], width: int) -> list[Line]:
+def table(name: str, columns: tuple[Column, ...], rows: list[Row], width: int) -> list[Line]:
+    """Return a heading and a line for each row; columns that do not fit are left out, the least important first.
+
+    A row with a true "bad" stands out. The first column is headed `name`.
+    """
     shown = _fitting(columns, name, rows, width)
     head = " ".join(_cell(column.head or name, size, column.left) for column, size in shown)
     lines = [Line(head, Style.HEAD)]

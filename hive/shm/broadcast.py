@@ -93,16 +93,18 @@ class RingReader:
 
     Args:
         segment: opened with kind "trades" or "tops".
+        back: see so many of the latest records too, as far as they are there.
     """
 
-    def __init__(self, segment) -> None:
+    def __init__(self, segment, back: int = 0) -> None:
         self._memory = Memory(segment.buffer)
         capacity = self._memory.words[_CAPACITY]  # acquire: pairs with the store in the writer
         if capacity == 0:
             raise LayoutMismatch(f"{segment.name} holds no broadcast ring yet")
         self._memory.at(RECORDS_OFFSET, capacity * _RECORD_BYTES)
         self._mask = capacity - 1
-        self._cursor = self._memory.words[_HEAD]  # acquire: pairs with the store of the head in _push()
+        head = self._memory.words[_HEAD]  # acquire: pairs with the store of the head in _push()
+        self._cursor = head - min(back, head, capacity - capacity // 8)
         self._lapped = 0
         self.epoch = segment.epoch
 

@@ -146,9 +146,10 @@ cdef class RingReader:
 
     Args:
         segment: opened with kind "trades" or "tops".
+        back: see so many of the latest records too, as far as they are there.
     """
 
-    def __init__(self, segment):
+    def __init__(self, segment, uint64_t back=0):
         self._memory = Memory(segment.buffer)
         self._header = <const broadcast_header *>self._memory.at(HEADER_OFFSET, sizeof(broadcast_header))
         cdef uint64_t capacity = load_acquire(&self._header.capacity)  # pairs with store_release in the writer
@@ -156,7 +157,8 @@ cdef class RingReader:
             raise LayoutMismatch(f"{segment.name} holds no broadcast ring yet")
         self._records = <const trade_record *>self._memory.at(RECORDS_OFFSET, capacity * sizeof(trade_record))
         self._mask = capacity - 1
-        self._cursor = load_acquire(&self._header.head)  # pairs with store_release(&head) in c_push()
+        cdef uint64_t head = load_acquire(&self._header.head)  # pairs with store_release(&head) in c_push()
+        self._cursor = head - min(back, head, capacity - capacity // 8)
         self._lapped = 0
         self.epoch = segment.epoch
 

@@ -61,6 +61,18 @@ def segment_records(segment):
     return np.frombuffer(segment.buffer, DTYPES["trade_record"], CAPACITY, offset)
 
 
+def test_a_reader_may_look_back_at_what_is_there(segment, writer):
+    assert BroadcastReader(segment, back=3).drain() == []
+    publish(writer, 5)
+    assert [ids(BroadcastReader(segment, back=back).drain()) for back in (0, 2, 9)] == [[], [3, 4], [0, 1, 2, 3, 4]]
+    publish(writer, 3 * CAPACITY - 5, first=5)
+    reader = BroadcastReader(segment, back=10 * CAPACITY)
+    seen = ids(reader.drain())
+    assert seen == list(range(3 * CAPACITY - len(seen), 3 * CAPACITY))
+    assert len(seen) >= CAPACITY // 2
+    assert reader.lapped == 0
+
+
 def test_a_bounded_drain_goes_on_where_it_stopped(segment, writer):
     reader = BroadcastReader(segment)
     publish(writer, 10)
