@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from hive.feed.demand import BOOK, TOPS, TRADES
 from hive.feed.instruments import Instrument
@@ -13,7 +12,7 @@ from hive.feed.settings import VenueConfig
 from hive.feed.tape import TradeTape
 from hive.feed.venue import Venue
 from hive.shm.book import BookTable
-from hive.shm.broadcast import BroadcastWriter
+from hive.shm.broadcast import BroadcastWriter, TopWriter
 from hive.shm.instruments import InstrumentRules
 
 
@@ -39,7 +38,7 @@ class Following:
         venue: Venue,
         table: BookTable,
         trades: BroadcastWriter,
-        tops: Any,
+        tops: TopWriter | None,
         metrics: VenueMetrics,
         depth: int,
         pool: StreamPool,

@@ -14,7 +14,6 @@ The book's state as readers see it, the first that holds:
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from hive.feed.book import PriceLevelBook
 from hive.feed.errors import MalformedMessage
@@ -22,6 +21,7 @@ from hive.feed.metrics import VenueMetrics
 from hive.feed.sync import BookSync, Join, Phase, Verdict
 from hive.feed.venue import DepthSnapshot, Diff, Levels
 from hive.shm.book import EMPTY, HALTED, LIVE, RESYNCING, STALE, BookTable, BookWriter
+from hive.shm.broadcast import TopWriter
 from hive.shm.counters import Counter
 from hive.shm.instruments import InstrumentRules
 
@@ -58,7 +58,7 @@ class Instrument:
         self.slot = writer.slot
         self.sync = BookSync()
         self.rules = rules
-        self.tops: Any = None  # a TopWriter, while anybody wants the changes of the best prices
+        self.tops: TopWriter | None = None  # while anybody wants the changes of the best prices
         self.audited_ns = 0
         self.applied: list[Diff] | None = None  # since begin_audit(), while the book is known to be whole
         self._table = table
@@ -269,7 +269,7 @@ class Instrument:
         top = (*(bids[0] if bids else (float("nan"), 0.0)), *(asks[0] if asks else (float("nan"), 0.0)))
         if top != self._top:
             self._top = top
-            self.tops.publish(self.slot, 0, update_id, now_ns, *top)
+            self.tops.publish(self.slot, self._writer.generation, update_id, now_ns, *top)
 
     def _look_deeper(self) -> None:
         """The market moved past the snapshot: put a larger one under the live book."""

@@ -35,7 +35,7 @@ from hive.feed.settings import VenueConfig
 from hive.feed.snapshots import SnapshotQueue
 from hive.feed.venue import CandleEvent, Diff, TradeEvent, Venue
 from hive.shm.book import BookTable
-from hive.shm.broadcast import BroadcastWriter
+from hive.shm.broadcast import BroadcastWriter, TopWriter
 from hive.shm.errors import NotRepresentable, TableFull
 from hive.shm.instruments import InstrumentRules
 
@@ -71,7 +71,7 @@ class VenueFeed:
 
     Args:
         tell: sends an object to the supervisor.
-        tops: a TopWriter for the kind "tops", if not None.
+        tops: where the kind "tops" goes; None: nowhere.
         woke_ns: says when the loop woke up for what it reads now.
         read_ns: says when the data that a task has just been given was read.
         candles: serves the kinds "candles:...", if not None.
@@ -87,7 +87,7 @@ class VenueFeed:
         depth: int,
         tell: Callable[[dict], None],
         *,
-        tops: Any = None,
+        tops: TopWriter | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         woke_ns: Callable[[], int] = time.monotonic_ns,
         read_ns: Callable[[], int] = time.monotonic_ns,

@@ -1,6 +1,6 @@
 """The feed process: `python -m hive.feed.process --channel-fd N`, started by the supervisor.
 
-    boot (down) -> segments books.<venue>, trades.<venue>, counters.feed of its epoch -> ready (up)
+    boot (down) -> segments books.<venue>, trades.<venue>, tops.<venue>, counters.feed -> ready (up)
     want (down) -> books come alive, and go when nobody wants them any more
     reread_rules (down) -> the venue's rules are read again
     stop (down) or SIGTERM -> books STALE, segments unlinked, stopped (up), exit 0
@@ -29,7 +29,7 @@ from hive.feed.selector import WakeupSelector
 from hive.feed.settings import VenueConfig
 from hive.shm.atomics import boottime_ns
 from hive.shm.book import BookTable, books_size
-from hive.shm.broadcast import BroadcastWriter, broadcast_size
+from hive.shm.broadcast import BroadcastWriter, TopWriter, broadcast_size
 from hive.shm.channel import Channel, connect_fd
 from hive.shm.counters import Counters, counters_size
 from hive.shm.errors import ShmError
@@ -60,6 +60,8 @@ class FeedBoot:
     venues: tuple[VenueConfig, ...]
     stale_after_ms: float
     candles: int
+    lock_memory: str
+    huge_pages: str
     log_file: str
     log_level: str
 
@@ -83,6 +85,8 @@ class FeedBoot:
                 venues=venues,
                 stale_after_ms=float(message.get("stale_after_ms", STALE_AFTER_MS)),
                 candles=int(message.get("candles", CANDLES)),
+                lock_memory=str(message.get("lock_memory", "off")),
+                huge_pages=str(message.get("huge_pages", "off")),
                 log_file=message.get("log_file") or "",
                 log_level=str(message.get("log_level") or "INFO").upper(),
             )
@@ -119,6 +123,7 @@ class FeedProcess:
             books_bytes = books_size(boot.capacity, boot.depth, boot.versions, venue.depths.values())
             books = self._create(f"books.{venue.name}", books_bytes, "books")
             trades = self._create(f"trades.{venue.name}", broadcast_size(boot.trades_capacity), "trades")
+            tops = self._create(f"tops.{venue.name}", broadcast_size(boot.trades_capacity), "tops")
             metrics = VenueMetrics(counters, venue.name)
             feed = self._feeds[venue.name] = VenueFeed(
                 venue,
@@ -127,13 +132,15 @@ class FeedProcess:
                 metrics,
                 boot.depth,
                 self._channel.send,
+                tops=TopWriter(tops, boot.trades_capacity),
                 woke_ns=self._selector.last_ns,
                 read_ns=self._selector.read_ns,
             )
             feed.candles = CandleDesk(
                 venue.name, feed.venue, boot.candles, self._create, self._remove, self._channel.send, metrics
             )
-            self._ready["venues"].append({"name": venue.name, "books": books.name, "trades": trades.name})
+            names = {"books": books.name, "trades": trades.name, "tops": tops.name}
+            self._ready["venues"].append({"name": venue.name, **names})
 
     async def run(self) -> None:
         """Serve until asked to stop, or the supervisor is gone. A bug in a venue's tasks ends the process."""
@@ -206,8 +213,16 @@ class FeedProcess:
 
     def _create(self, name: str, size: int, kind: str) -> Segment:
         boot = self._boot
-        segment = Segment.create(segment_name(boot.run, name, boot.epoch), size, kind=kind, epoch=boot.epoch)
+        segment = Segment.create(
+            segment_name(boot.run, name, boot.epoch),
+            size,
+            kind=kind,
+            epoch=boot.epoch,
+            lock=boot.lock_memory,
+            huge=boot.huge_pages,
+        )
         self._segments.append(segment)
+        log.info("segment %s: %d kB, memory %s", segment.name, segment.size >> 10, segment.memory_report)
         return segment
 
     def _remove(self, segment: Segment) -> None:

@@ -25,7 +25,6 @@ class TradeTape:
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._writer = writer
-        self._slot = writer.slot
         self._trades = trades
         self._metrics = metrics
         self._clock = clock
@@ -38,10 +37,18 @@ class TradeTape:
             return
         self._last_id = event.trade_id
         flags = BUYER_IS_MAKER if event.buyer_is_maker else 0
+        writer = self._writer
         self._trades.publish(
-            self._slot, flags, event.trade_id, event.exchange_ns, read_ns, event.price, event.quantity
+            writer.slot,
+            flags,
+            event.trade_id,
+            event.exchange_ns,
+            read_ns,
+            event.price,
+            event.quantity,
+            writer.generation,
         )
-        self._writer.set_last_trade(event.price, self._clock())
+        writer.set_last_trade(event.price, self._clock())
         self._metrics.trades.inc()
 
     def connected(self) -> None:

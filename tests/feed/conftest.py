@@ -6,7 +6,7 @@ import pytest
 
 from hive.feed.metrics import HISTOGRAMS_PER_VENUE, METRICS_PER_VENUE, VenueMetrics
 from hive.shm.book import BookDirectory, BookTable, books_size
-from hive.shm.broadcast import BroadcastReader, BroadcastWriter, broadcast_size
+from hive.shm.broadcast import BroadcastReader, BroadcastWriter, TopReader, TopWriter, broadcast_size
 from hive.shm.counters import Counters, counters_size
 from hive.shm.segment import Segment, segment_name
 
@@ -26,6 +26,9 @@ class Memory:
         self.metrics = VenueMetrics(Counters.create(counters, METRICS_PER_VENUE), "test")
         self.directory = BookDirectory(books)
         self.trade_reader = BroadcastReader(trades)
+        tops = self._create("tops.test", broadcast_size(TRADES), "tops")
+        self.tops = TopWriter(tops, TRADES)
+        self.top_reader = TopReader(tops)
 
     def reader(self, pair):
         return self.directory.reader(self.directory.find(pair))

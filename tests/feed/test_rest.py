@@ -111,7 +111,8 @@ def instruments(memory, count, want):
     made = []
     for number in range(count):
         rules = InstrumentRules(f"C{number}-USDT", f"C{number}USDT", f"C{number}", "USDT", *(5 * [Decimal(1)]))
-        made.append(Instrument(rules, memory.table, memory.trades, (100,), memory.metrics, want))
+        writer = memory.table.writer(memory.table.add(rules))
+        made.append(Instrument(rules, memory.table, writer, (100,), memory.metrics, want))
     return made
 
 

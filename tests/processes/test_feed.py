@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 
 from hive.shm.book import EMPTY, HALTED, LIVE, RESYNCING, STALE, BookDirectory
-from hive.shm.broadcast import BroadcastReader
+from hive.shm.broadcast import BroadcastReader, TopReader
 from hive.shm.channel import Channel
 from hive.shm.counters import CountersReader
 from hive.shm.segment import Segment, list_segments, sweep
@@ -103,10 +103,11 @@ class Feed:
         self.channel.send(self.boot)
         ready = self.message("ready")
         self.segments = [Segment.open(ready["counters"], kind="counters")]
-        self.segments += [Segment.open(ready["venues"][0][kind], kind=kind) for kind in ("books", "trades")]
+        self.segments += [Segment.open(ready["venues"][0][kind], kind=kind) for kind in ("books", "trades", "tops")]
         self.counters = CountersReader(self.segments[0])
         self.directory = BookDirectory(self.segments[1])
         self.trades = BroadcastReader(self.segments[2])
+        self.tops = TopReader(self.segments[3])
         if pairs:
             self.want(pairs)
             until(lambda: all(self.state(pair) == LIVE for pair in pairs), "every book live")
@@ -328,7 +329,7 @@ def test_the_end_of_the_channel_ends_it(feeds):
 def test_killed_it_leaves_its_segments_and_the_next_epoch_works(sim, feeds):
     killed = feeds(sim.urls).start(PAIRS)
     assert killed.end(signal.SIGKILL) == -signal.SIGKILL
-    assert len(segments_of(killed)) == 3
+    assert len(segments_of(killed)) == 4
     again = feeds(sim.urls, 2).start(PAIRS)
     assert again.directory.epoch == 2
     assert_equal_books(sim, again, PAIRS)
