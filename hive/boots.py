@@ -78,6 +78,8 @@ def feed_boot(run: Run, epoch: int, endpoints: list[Endpoint]) -> dict[str, Any]
         "capacity": feed.instruments,
         "trades_capacity": feed.trades,
         "candles": feed.candles,
+        "lock_memory": feed.lock_memory,
+        "huge_pages": feed.huge_pages,
         "venues": [{**one.public(), **follow} for one in endpoints],
     }
 

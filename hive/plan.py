@@ -76,7 +76,8 @@ def place(
 
 def shm_bytes(feed: FeedConfig, venues: int, workers: int, strategies: int) -> int:
     """Return how many bytes of /dev/shm a fleet needs, with room for restarts."""
-    books = venues * (books_size(feed.instruments, feed.depth, feed.versions) + broadcast_size(feed.trades))
+    one_venue = books_size(feed.instruments, feed.depth, feed.versions, feed.depths.values())
+    books = venues * (one_venue + 2 * broadcast_size(feed.trades))  # trades and tops
     counters = (2 + workers) * _COUNTERS_BYTES + strategies * _STRATEGY_COUNTERS_BYTES
     queues = workers * 2 * (QUEUE_BYTES + 4096)
     return int((books + counters + queues) * (1 + _SPARE))

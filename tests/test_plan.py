@@ -82,6 +82,7 @@ def test_unasked_there_is_a_worker_per_cpu_and_as_many_as_the_limit_needs():
 def test_more_of_anything_needs_more_shared_memory():
     base = shm_bytes(FeedConfig(), 1, 2, 10)
     assert shm_bytes(FeedConfig(depth=1000), 1, 2, 10) > base
+    assert shm_bytes(FeedConfig(depths={"BTC-USDT": 1000}), 1, 2, 10) > base
     assert shm_bytes(FeedConfig(), 2, 2, 10) > base
     assert shm_bytes(FeedConfig(), 1, 3, 10) > base
     assert shm_bytes(FeedConfig(), 1, 2, 11) > base

@@ -21,6 +21,10 @@ class ShmFull(ShmError):
     """/dev/shm has not the bytes that a segment needs."""
 
 
+class MemoryNotAllowed(ShmError):
+    """Memory was to be locked, or on huge pages, and this machine does not allow it."""
+
+
 class TableFull(ShmError):
     """A table of fixed capacity (instruments, counters, histograms) has no free record."""
 

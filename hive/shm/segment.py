@@ -20,12 +20,14 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import posix_ipc
 
 from hive.shm.atomics import Memory, boottime_ns, monotonic_ns
 from hive.shm.errors import LayoutMismatch, SegmentExists, SegmentMissing, ShmError, ShmFull
 from hive.shm.layout import LAYOUT_HASH, LAYOUT_VERSION, MAGIC, SEGMENT_HEADER
+from hive.shm.pages import check_wishes, prepare
 
 SHM_DIR = Path("/dev/shm")
 NAME_PREFIX = "hive."
@@ -71,6 +73,7 @@ class Segment:
         creator_pid, creator_start: the process that made it, start in clock ticks since boot.
         buffer: memoryview of the whole segment, read-only unless writable.
         payload_offset: where the payload starts, a multiple of 64.
+        memory_report: in the process that created it, what came of lock and huge (see pages.py).
     """
 
     payload_offset = PAYLOAD_OFFSET
@@ -78,6 +81,7 @@ class Segment:
     def __init__(self, name: str, mapping: mmap.mmap, *, writable: bool) -> None:
         self.name = name
         self.writable = writable
+        self.memory_report: dict[str, Any] = {}
         self.buffer = memoryview(mapping)
         self._mapping = mapping
         self._memory = Memory(self.buffer, writable)
@@ -89,7 +93,9 @@ class Segment:
         self.creator_start = header.creator_start
 
     @classmethod
-    def create(cls, name: str, size: int, *, kind: str, epoch: int) -> "Segment":
+    def create(
+        cls, name: str, size: int, *, kind: str, epoch: int, lock: str = "off", huge: str = "off"
+    ) -> "Segment":
         """Create, allocate and map a segment.
 
         Args:
@@ -97,13 +103,16 @@ class Segment:
             size: bytes of the whole segment, header included (what books_size() and its like return).
             kind: ASCII, up to 24 bytes.
             epoch: of its writer, >= 0.
+            lock, huge: keep the pages in memory, use huge ones: "auto" (if allowed), "on", "off".
 
         Raises:
             SegmentExists: the name is taken.
             ShmFull: /dev/shm has not that many bytes free.
+            MemoryNotAllowed: lock or huge must be "on" and cannot.
         """
         if size <= PAYLOAD_OFFSET:
             raise ValueError(f"{name}: size must be larger than its header of {PAYLOAD_OFFSET} bytes, was {size}")
+        check_wishes(name, lock, huge)
         header = _Header.of_this_process(size, kind, epoch)
         try:
             shm = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
@@ -115,12 +124,14 @@ class Segment:
             _allocate(shm.fd, size, name)
             os.fchmod(shm.fd, 0o600)
             mapping = mmap.mmap(shm.fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            report = prepare(name, mapping, lock, huge)
         except BaseException:
             posix_ipc.unlink_shared_memory(name)
             raise
         finally:
             shm.close_fd()
         segment = cls(name, mapping, writable=True)
+        segment.memory_report = report
         segment._memory.store(_BOOT_OFFSET, _word(boottime_ns() - monotonic_ns()))
         segment._memory.store(0, MAGIC)  # release: pairs with the load of the magic in open()
         return segment
