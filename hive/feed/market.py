@@ -11,7 +11,7 @@ import logging
 import re
 import ssl as tls
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 import aiohttp
@@ -33,6 +33,7 @@ from hive.feed.rest import RestClient
 from hive.feed.rules import RulesWatch, read_rules
 from hive.feed.settings import VenueConfig
 from hive.feed.snapshots import SnapshotQueue
+from hive.feed.socket import MarketSocket, connect
 from hive.feed.venue import CandleEvent, Diff, TradeEvent, Venue
 from hive.shm.book import BookTable
 from hive.shm.broadcast import BroadcastWriter, TopWriter
@@ -76,6 +77,7 @@ class VenueFeed:
         read_ns: says when the data that a task has just been given was read.
         candles: serves the kinds "candles:...", if not None.
         tap: is given every message of the market connections, if not None.
+        open_socket: opens a market connection, as hive.feed.socket.connect() does.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class VenueFeed:
         read_ns: Callable[[], int] = time.monotonic_ns,
         candles: CandleFeed | None = None,
         tap: Callable[[bytes, int], None] | None = None,
+        open_socket: Callable[..., Awaitable[MarketSocket]] = connect,
     ) -> None:
         self.config = config
         self.venue = VENUES[config.kind](config.rest_url)
@@ -103,6 +106,7 @@ class VenueFeed:
         self._woke_ns = woke_ns
         self._read_ns = read_ns
         self._tap = tap
+        self._open_socket = open_socket
         self._budget = WeightBudget(self.venue.request_weight_per_minute)
         self._rest: RestClient | None = None
         self._snapshots: SnapshotQueue | None = None
@@ -388,6 +392,7 @@ class VenueFeed:
             woke_ns=self._woke_ns,
             tap=self._tap,
             ssl=self._ssl,
+            open_socket=self._open_socket,
         )
 
     def _want_snapshot(self, instrument: Instrument) -> None:
