@@ -212,9 +212,13 @@ class Supervisor:
             case "spawned":
                 self._on_spawned(message)
             case "want":
-                self._wiring.want(message["venue"], message["instruments"])
+                self._wiring.want(child, message["venue"], message["wants"])
+            case "series":
+                self._wiring.series(message)
+            case "reread_rules":
+                self._wiring.tell("feed", message)
             case "unknown":
-                self._wiring.tell("worker", message)
+                self._wiring.unknown(message)
                 self._say("warning", f"{message['venue']} lists no {message['pair']}: {message.get('reason') or ''}")
             case "strategy":
                 self._on_strategy(message)

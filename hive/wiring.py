@@ -20,21 +20,31 @@ class Wiring:
         self._roster = roster
         self._pairs = pairs
         self._workers = workers
-        self._wanted: dict[str, dict[str, None]] = {}
+        self._wanted: dict[tuple[str, str], list] = {}  # who, venue -> all that is wanted
+        self._series: dict[tuple[str, str, str], dict[str, Any]] = {}  # what the feed has told of candle series
+        self._budgets: dict[str, str] = {}  # venue -> the gate's segment
 
     def ready(self, child: Child, message: dict[str, Any]) -> None:
         """Connect a process that has just become ready. Raises ShmFull when there is no room for its queues."""
         if child.role == "feed":
             self._feed_ready(child, message)
         elif child.role == "gate":
+            self._budgets = dict(message.get("budgets") or {})
+            self._tell_budgets()
+            self._tell_feed_to(child)
             for worker in self._roster.of_role("worker"):
                 self.link(worker.index)
         elif child.role == "worker":
             self._tell_feed_to(child)
+            for series in self._series.values():
+                child.send(series)
             self.link(child.index)
 
     def gone(self, child: Child) -> None:
-        """Tell the others that a process is dead, and unlink its queues."""
+        """Tell the others that a process is dead, and unlink its queues.
+
+        What a dead worker wanted stays wanted until the one that replaces it has said what it wants.
+        """
         if child.role == "worker":
             self._pairs.drop(child.index)
             self.tell("gate", {"type": "worker_gone", "index": child.index, "epoch": child.epoch})
@@ -42,6 +52,8 @@ class Wiring:
             for index in range(self._workers):
                 self._pairs.drop(index)
             self.tell("worker", {"type": "gate_gone", "epoch": child.epoch})
+        elif child.role == "feed":
+            self._series.clear()
 
     def link(self, index: int) -> None:
         """Give a worker and the gate a fresh pair of queues, once both are ready. Raises ShmFull."""
@@ -55,10 +67,23 @@ class Wiring:
         head = {"type": "gate", "epoch": gate.epoch, "link_epoch": worker.epoch, "wake": gate.wake}
         worker.send({**head, "inbound": pair.replies, "outbound": pair.intents})
 
-    def want(self, venue: str, instruments: list[str]) -> None:
-        """Pass a worker's wish on, and remember it for the feed's next epoch."""
-        self._wanted.setdefault(venue, {}).update(dict.fromkeys(instruments))
-        self.tell("feed", {"type": "want", "venue": venue, "instruments": instruments})
+    def want(self, child: Child, venue: str, wants: list) -> None:
+        """Pass on all that a worker wants of a venue now, and remember it for the feed's next epoch."""
+        who = f"{child.role}{child.index}"
+        self._wanted[who, venue] = wants
+        self.tell("feed", _want(who, venue, wants))
+
+    def unknown(self, message: dict[str, Any]) -> None:
+        """Tell the workers that a pair cannot be followed; the feed has dropped it from every wish list."""
+        for (_, venue), wants in self._wanted.items():
+            if venue == message["venue"]:
+                wants[:] = [wish for wish in wants if wish[0] != message["pair"]]
+        self.tell("worker", message)
+
+    def series(self, message: dict[str, Any]) -> None:
+        """Tell the workers, and those that come later, where a candle series is."""
+        self._series[message["venue"], message["pair"], message["interval"]] = message
+        self.tell("worker", message)
 
     def tell(self, role: str, message: dict[str, Any]) -> None:
         """Send a message to every process of a role that is ready."""
@@ -70,14 +95,23 @@ class Wiring:
         for venue in self._roster.venues:
             named = next(one for one in message["venues"] if one["name"] == venue["name"])
             venue |= {"books": named["books"], "trades": named["trades"]}
-        for venue, pairs in self._wanted.items():
-            feed.send({"type": "want", "venue": venue, "instruments": list(pairs)})
-        for worker in self._roster.of_role("worker"):
-            if worker.ready:
-                self._tell_feed_to(worker)
+        for (who, venue), wants in self._wanted.items():
+            feed.send(_want(who, venue, wants))
+        self._tell_budgets()
+        for child in self._roster.of_role("gate", "worker"):
+            if child.ready:
+                self._tell_feed_to(child)
 
-    def _tell_feed_to(self, worker: Child) -> None:
+    def _tell_budgets(self) -> None:
+        for venue, segment in self._budgets.items():
+            self.tell("feed", {"type": "budget", "venue": venue, "segment": segment})
+
+    def _tell_feed_to(self, child: Child) -> None:
         feed = self._roster.children.get(("feed", 0))
         for venue in self._roster.venues if feed is not None and feed.ready else ():
             segments = {"books": venue["books"], "trades": venue["trades"]}
-            worker.send({"type": "feed", "venue": venue["name"], "epoch": feed.epoch, **segments})
+            child.send({"type": "feed", "venue": venue["name"], "epoch": feed.epoch, **segments})
+
+
+def _want(who: str, venue: str, wants: list) -> dict[str, Any]:
+    return {"type": "want", "who": who, "venue": venue, "wants": wants}

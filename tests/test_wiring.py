@@ -126,13 +126,65 @@ def test_a_wedged_pair_is_replaced_at_both_ends(bench):
 
 def test_a_wish_reaches_the_feed_and_every_feed_after_it(bench):
     feed = bench.join("feed", message=READY_FEED)
-    bench.wiring.want("binance", ["BTC-USDT"])
-    bench.wiring.want("binance", ["ETH-USDT", "BTC-USDT"])
-    assert [message["instruments"] for message in feed.told()] == [["BTC-USDT"], ["ETH-USDT", "BTC-USDT"]]
+    one, two = bench.join("worker", 0).child, bench.join("worker", 1).child
+    first, both = [["BTC-USDT", "book"]], [["BTC-USDT", "book"], ["ETH-USDT", "candles:1m"]]
+    bench.wiring.want(one, "binance", first)
+    bench.wiring.want(two, "binance", first)
+    bench.wiring.want(one, "binance", both)
+    told = [(message["who"], message["venue"], message["wants"]) for message in feed.told()]
+    assert told == [("worker0", "binance", first), ("worker1", "binance", first), ("worker0", "binance", both)]
     bench.leave(feed)
-    bench.wiring.want("binance", ["SOL-USDT"])
+    bench.wiring.want(two, "binance", [])
     new = bench.join("feed", epoch=2, message=READY_FEED)
-    assert [message["instruments"] for message in new.told()] == [["BTC-USDT", "ETH-USDT", "SOL-USDT"]]
+    assert {message["who"]: message["wants"] for message in new.told()} == {"worker0": both, "worker1": []}
+
+
+def test_what_a_worker_wanted_stays_wanted_until_its_replacement_says_otherwise(bench):
+    feed = bench.join("feed", message=READY_FEED)
+    worker = bench.join("worker", 0)
+    bench.wiring.want(worker.child, "binance", [["BTC-USDT", "book"]])
+    feed.told()
+    bench.leave(worker)
+    assert feed.told() == []
+    again = bench.join("worker", 0, epoch=2)
+    bench.wiring.want(again.child, "binance", [["ETH-USDT", "book"]])
+    assert [message["wants"] for message in feed.told()] == [[["ETH-USDT", "book"]]]
+
+
+def test_a_pair_that_cannot_be_followed_is_not_asked_for_again(bench):
+    feed, worker = bench.join("feed", message=READY_FEED), bench.join("worker", 0)
+    bench.wiring.want(worker.child, "binance", [["BTC-USDT", "book"], ["NOT-THERE", "book"]])
+    worker.told()
+    unknown = {"type": "unknown", "venue": "binance", "pair": "NOT-THERE", "reason": "not listed"}
+    bench.wiring.unknown(unknown)
+    assert worker.told() == [unknown]
+    bench.leave(feed)
+    new = bench.join("feed", epoch=2, message=READY_FEED)
+    assert [message["wants"] for message in new.told()] == [[["BTC-USDT", "book"]]]
+
+
+def test_workers_learn_of_candle_series_whoever_is_ready_first(bench):
+    feed, early = bench.join("feed", message=READY_FEED), bench.join("worker", 0)
+    early.told()
+    series = {"type": "series", "venue": "binance", "pair": "BTC-USDT", "interval": "1m", "segment": "/c.1"}
+    bench.wiring.series(series)
+    late = bench.join("worker", 1)
+    assert early.told() == [series]
+    assert series in late.told()
+    bench.leave(feed)
+    assert series not in bench.join("worker", 2).told()  # the next feed makes its own
+
+
+def test_the_gate_learns_of_the_books_and_the_feed_of_the_gates_budget(bench):
+    gate = bench.join("gate", message={"budgets": {"binance": "/budget.1"}})
+    feed = bench.join("feed", epoch=4, message=READY_FEED)
+    books = {"type": "feed", "venue": "binance", "epoch": 4, "books": "/b.1", "trades": "/t.1"}
+    assert gate.told() == [books]
+    assert feed.told() == [{"type": "budget", "venue": "binance", "segment": "/budget.1"}]
+    bench.leave(gate)
+    new = bench.join("gate", epoch=2, message={"budgets": {"binance": "/budget.2"}})
+    assert new.told() == [books]
+    assert feed.told() == [{"type": "budget", "venue": "binance", "segment": "/budget.2"}]
 
 
 def test_workers_learn_of_the_books_whoever_is_ready_first(bench):

@@ -74,16 +74,17 @@ class WorkerServices:
     worker_epoch: int
     tick_interval_ns: int
     venues: tuple[Mapping[str, Any], ...]
-    request: Callable[[int, list[str]], Awaitable[list[InstrumentRules]]]
+    request: Callable[[int, list[str], str], Awaitable[list[InstrumentRules]]]
 
     async def instruments(self, venue: int, pairs: list[str]) -> list[InstrumentRules]:
         """Ask the feed for `pairs`, wait until all are in the directory, and return their rules in that order.
 
         Called inside a context, it also marks the pairs as used by that strategy (its resting orders are cancelled
-        when one of their books is not live for too long). Raises UnknownInstrument when the venue lists no such pair.
+        when one of their books is not live for too long), and they are wanted for as long as it lives. Raises
+        UnknownInstrument when the venue lists no such pair.
         """
-        rules = await self.request(venue, pairs)
         context = CURRENT.get(None)
+        rules = await self.request(venue, pairs, "" if context is None else context.id)
         if context is not None:
             context.books.update((venue, pair) for pair in pairs)
         return rules

@@ -7,7 +7,7 @@ showing the old epoch's last books: whoever keeps a reader compares the generati
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from hive.shm.book import LIVE, BookDirectory, BookReader
@@ -15,6 +15,7 @@ from hive.shm.broadcast import BroadcastReader
 from hive.shm.instruments import InstrumentRules, Trade
 from hive.shm.segment import Segment
 from hive.workers.errors import BookMissing, UnknownInstrument
+from hive.workers.wants import MARKET, Wants, Wish
 
 TRADES_KEPT = 2048  # per pair; who comes later than that has missed some
 LOOK_AGAIN_S = 0.02  # how often a waiting instruments() looks into the directory
@@ -40,21 +41,22 @@ class _Venue:
     pairs_by_slot: dict[int, str] = field(default_factory=dict)
     trades: dict[str, _Trades] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)  # pair -> why
-    wanted: set[str] = field(default_factory=set)
+    series: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)  # pair, interval -> segment, reason
 
 
 class MarketData:
     """Books, trades and rules of every venue.
 
-    `want(venue, pairs)` asks the feed for instruments; `stale_after_ms` is the age of the feed's heartbeat from which
-    on none of its books is live.
+    `want(venue, wishes)` tells the feed all that this worker wants of a venue now, as (pair, kind); `stale_after_ms` is
+    the age of the feed's heartbeat from which on none of its books is live.
     """
 
     def __init__(
-        self, *, now_ns: Callable[[], int], want: Callable[[int, list[str]], None], stale_after_ms: float
+        self, *, now_ns: Callable[[], int], want: Callable[[int, list[Wish]], None], stale_after_ms: float
     ) -> None:
         self._now_ns = now_ns
-        self._want = want
+        self._tell_feed = want
+        self._wants = Wants()
         self._stale_after_ns = int(stale_after_ms * 1e6)
         self._venues: dict[int, _Venue] = {}
 
@@ -69,6 +71,7 @@ class MarketData:
         state.readers = {}
         state.pairs_by_slot = {}
         state.unknown = {}
+        state.series = {}
         state.generation += 1
 
     def generation(self, venue: int) -> int:
@@ -131,19 +134,57 @@ class MarketData:
         return 0 if tape is None else tape.lapped
 
     def mark_unknown(self, venue: int, pair: str, reason: str = "") -> None:
-        """Note that there will be no book of this pair: who waits for it is told, until the next epoch of the feed."""
+        """Note that there will be no book of this pair: who waits for it is told; who asks again is new."""
         self._venue(venue).unknown[pair] = reason or "the venue does not list it"
+        self._wants.forget(venue, pair)
 
-    async def instruments(self, venue: int, pairs: list[str]) -> list[InstrumentRules]:
-        """Ask for `pairs`, wait until the directory has them all, and return their rules in that order.
+    def mark_series(self, venue: int, pair: str, interval: str, segment: str, reason: str = "") -> None:
+        """Note where a candle series is; segment "" and why when it cannot be served."""
+        self._venue(venue).series[pair, interval] = (segment, reason)
+
+    def series(self, venue: int, pair: str, interval: str) -> tuple[str | None, str]:
+        """Return (segment of a candle series in the feed's current epoch, ""), or (None, why it cannot be served).
+
+        (None, "") means that the feed has not said either yet. The kind "candles:INTERVAL" is to be wanted first. A
+        series that nobody wanted for a while is taken down: its segment is missing then, until a new one is named.
+        """
+        segment, reason = self._venue(venue).series.get((pair, interval), ("", ""))
+        return segment or None, reason
+
+    def want(self, owner: str, venue: int, wishes: Iterable[Wish]) -> None:
+        """Ask the feed for (pair, kind) on behalf of a strategy, until it releases them."""
+        wishes = list(wishes)
+        known = self._venue(venue)
+        again = [known.unknown.pop(pair) for pair, _ in wishes if pair in known.unknown]
+        for pair, kind in wishes:
+            interval = kind.removeprefix("candles:")
+            if known.series.get((pair, interval), ("", ""))[1]:
+                del known.series[pair, interval]
+        if self._wants.add(owner, venue, wishes) or again:
+            self._tell_feed(venue, self._wants.of(venue))
+
+    def unwant(self, owner: str, venue: int, wishes: Iterable[Wish]) -> None:
+        """Take back some of what a strategy wanted."""
+        if self._wants.remove(owner, venue, wishes):
+            self._tell_feed(venue, self._wants.of(venue))
+
+    def release(self, owner: str) -> None:
+        """Take back all that a strategy wanted: it has ended."""
+        for venue in self._wants.release(owner):
+            self._tell_feed(venue, self._wants.of(venue))
+
+    def tell_wants(self, venues: Iterable[int]) -> None:
+        """Tell the feed all wishes again, so that it forgets those of an earlier life of this worker."""
+        for venue in venues:
+            self._tell_feed(venue, self._wants.of(venue))
+
+    async def instruments(self, venue: int, pairs: list[str], owner: str = "") -> list[InstrumentRules]:
+        """Want books and trades of `pairs`, wait until the directory has all, and return their rules in that order.
 
         Waits for ever while there is no feed. Raises UnknownInstrument when the venue lists no such pair.
         """
         state = self._venue(venue)
-        fresh = [pair for pair in pairs if pair not in state.wanted]
-        if fresh:
-            state.wanted.update(fresh)
-            self._want(venue, fresh)
+        self.want(owner, venue, [(pair, kind) for pair in pairs for kind in MARKET])
         while True:
             missing = [f"{pair}: {state.unknown[pair]}" for pair in pairs if pair in state.unknown]
             if missing:
@@ -153,9 +194,9 @@ class MarketData:
                 return [self.rules(venue, pair) for pair in pairs]
             await asyncio.sleep(LOOK_AGAIN_S)
 
-    def wanted(self) -> dict[int, list[str]]:
-        """Return all pairs asked for so far, per venue."""
-        return {venue: sorted(state.wanted) for venue, state in self._venues.items() if state.wanted}
+    def wanted(self) -> dict[int, list[Wish]]:
+        """Return all that this worker wants, per venue."""
+        return {venue: wishes for venue in self._wants.venues() if (wishes := self._wants.of(venue))}
 
     def _venue(self, venue: int) -> _Venue:
         state = self._venues.get(venue)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from collections.abc import Callable
 
 from hive.workers.context import CURRENT, StrategyContext
 from hive.workers.host import Host, StrategySpec
@@ -18,7 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Strategies:
-    """All strategies of a worker. What the host raises for one of them stays with that one."""
+    """All strategies of a worker. What the host raises for one of them stays with that one.
+
+    `on_end(id)` is called when a strategy has ended or failed.
+    """
 
     def __init__(
         self,
@@ -27,8 +31,10 @@ class Strategies:
         *,
         scheduler: StrategyScheduler,
         orders: OrderRouter,
+        on_end: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._host = host
+        self._on_end = on_end
         self._members = members
         self._scheduler = scheduler
         self._orders = orders
@@ -114,6 +120,7 @@ class Strategies:
             log.exception("strategy %s: its clean-up failed", context.id)
         await self._end_tasks({context})
         self._orders.unregister(context)
+        self._on_end(context.id)
 
     async def _stop(self, context: StrategyContext) -> None:
         start = self._starting.get(context)
@@ -129,6 +136,7 @@ class Strategies:
             context.counters.errors.inc()
             log.exception("strategy %s: its stop failed", context.id)
             message = f"{type(error).__name__}: {error}"
+        self._on_end(context.id)
         self._scheduler.remove(context)
         self._scheduler.set_state(context, State.STOPPED, message)
 

@@ -42,6 +42,7 @@ from hive.workers.orders import OrderRouter
 from hive.workers.pulse import Pulse
 from hive.workers.scheduler import State, StrategyScheduler
 from hive.workers.strategies import Strategies
+from hive.workers.wants import Wish
 from hive.workers.watchdog import Watchdog
 
 EXIT_STOPPED = 0
@@ -103,7 +104,7 @@ class Worker:
         self._channel.send(
             {"type": "ready", "counters": self._segment.name, "wake": str(self._wake.path), "pid": os.getpid()}
         )
-        starting = self._loop.create_task(strategies.start(), name="start")
+        starting = self._loop.create_task(self._start(strategies), name="start")
         await self._stopping.wait()
         starting.cancel()
         late = await strategies.stop(self._stop_within_s)
@@ -171,7 +172,11 @@ class Worker:
             for spec in boot.strategies
         ]
         members = list(zip(boot.strategies, contexts, strict=True))
-        return Strategies(host, members, scheduler=self._scheduler, orders=self._orders)
+        return Strategies(host, members, scheduler=self._scheduler, orders=self._orders, on_end=self._market.release)
+
+    async def _start(self, strategies: Strategies) -> None:
+        await strategies.start()
+        self._market.tell_wants(one["index"] for one in self._boot.venues)
 
     async def _listen(self) -> None:
         while (message := await self._channel.recv()) is not None:
@@ -195,6 +200,10 @@ class Worker:
             case "unknown":
                 venue = self._boot.venue_index(message["venue"])
                 self._market.mark_unknown(venue, message["pair"], message.get("reason", ""))
+            case "series":
+                venue = self._boot.venue_index(message["venue"])
+                where = (message["pair"], message["interval"], message["segment"])
+                self._market.mark_series(venue, *where, message.get("reason", ""))
             case "stop":
                 self._ask_to_stop(message.get("deadline_s", STOP_WITHIN_S))
             case other:
@@ -217,8 +226,8 @@ class Worker:
         self._wake.drain()
         self._orders.pump()
 
-    def _want(self, venue: int, pairs: list[str]) -> None:
-        self._channel.send({"type": "want", "venue": self._boot.venue_name(venue), "instruments": pairs})
+    def _want(self, venue: int, wishes: list[Wish]) -> None:
+        self._channel.send({"type": "want", "venue": self._boot.venue_name(venue), "wants": wishes})
 
     def _report(self, context: StrategyContext, state: State, message: str) -> None:
         log.info("strategy %s: %s %s", context.id, state.value, message)

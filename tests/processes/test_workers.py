@@ -261,7 +261,11 @@ def test_strategies_trade_are_filled_and_trade_again_until_they_are_stopped(flee
     fleet.wait_for(lambda: len(gate.placed) >= 40, "40 orders")
     tags = {intent.client_order_id[7:12] for intent in gate.placed}
     assert tags == {strategy_tag("one"), strategy_tag("two")}
-    assert worker.of_type("want")[0] == {"type": "want", "venue": "sim", "instruments": [PAIR]}
+    assert worker.of_type("want")[0] == {
+        "type": "want",
+        "venue": "sim",
+        "wants": [[PAIR, "book"], [PAIR, "trades"]],
+    }
     gate.fills = False
     placed = len(gate.placed)
     fleet.wait_for(lambda: len(gate.placed) == placed + 2, "a resting order each")

@@ -97,7 +97,8 @@ def test_a_new_feed_epoch_replaces_the_readers_and_the_old_ones_keep_their_last_
 async def test_instruments_asks_the_feed_and_waits_until_all_are_there(market, feeds, wants):
     waiting = asyncio.ensure_future(market.instruments(0, ["BTC-USDT", "ETH-USDT"]))
     await asyncio.sleep(0)
-    assert wants == [(0, ["BTC-USDT", "ETH-USDT"])]
+    everything = [(pair, kind) for pair in ("BTC-USDT", "ETH-USDT") for kind in ("book", "trades")]
+    assert wants == [(0, everything)]
     feed = feeds()
     feed.add("ETH-USDT")
     attach(market, feed)
@@ -105,9 +106,53 @@ async def test_instruments_asks_the_feed_and_waits_until_all_are_there(market, f
     assert not waiting.done()
     feed.add("BTC-USDT")
     assert [rules.pair for rules in await asyncio.wait_for(waiting, PATIENCE_S)] == ["BTC-USDT", "ETH-USDT"]
-    assert market.wanted() == {0: ["BTC-USDT", "ETH-USDT"]}
+    assert market.wanted() == {0: everything}
     await market.instruments(0, ["ETH-USDT"])
     assert len(wants) == 1  # nobody is asked twice
+
+
+def test_what_is_wanted_is_told_as_a_whole_and_goes_with_the_last_owner(market, wants):
+    market.want("left", 0, [("BTC-USDT", "book")])
+    market.want("right", 0, [("BTC-USDT", "book"), ("BTC-USDT", "candles:1m")])
+    market.want("left", 1, [("ETH-USDT", "book")])
+    assert wants == [
+        (0, [("BTC-USDT", "book")]),
+        (0, [("BTC-USDT", "book"), ("BTC-USDT", "candles:1m")]),
+        (1, [("ETH-USDT", "book")]),
+    ]
+    wants.clear()
+    market.release("left")
+    assert wants == [(1, [])]
+    market.unwant("right", 0, [("BTC-USDT", "candles:1m")])
+    market.release("right")
+    market.release("right")
+    assert wants[1:] == [(0, [("BTC-USDT", "book")]), (0, [])]
+    assert market.wanted() == {}
+
+
+async def test_a_pair_that_was_not_known_can_be_asked_for_again(market, feeds, wants):
+    feed = feeds()
+    attach(market, feed)
+    market.want("left", 0, [("NEW-USDT", "book")])
+    market.mark_unknown(0, "NEW-USDT", "not listed yet")
+    assert market.wanted() == {}  # the feed has dropped it, too
+    wants.clear()
+    waiting = asyncio.ensure_future(market.instruments(0, ["NEW-USDT"], "left"))
+    await asyncio.sleep(0)
+    assert wants == [(0, [("NEW-USDT", "book"), ("NEW-USDT", "trades")])]
+    feed.add("NEW-USDT")
+    assert [rules.pair for rules in await asyncio.wait_for(waiting, PATIENCE_S)] == ["NEW-USDT"]
+
+
+def test_a_candle_series_is_where_the_feed_says_until_its_next_epoch(market, feeds):
+    attach(market, feeds())
+    assert market.series(0, "BTC-USDT", "1m") == (None, "")
+    market.mark_series(0, "BTC-USDT", "1m", "/c.1")
+    market.mark_series(0, "BTC-USDT", "7m", "", "no such interval")
+    assert market.series(0, "BTC-USDT", "1m") == ("/c.1", "")
+    assert market.series(0, "BTC-USDT", "7m") == (None, "no such interval")
+    attach(market, feeds(2))
+    assert market.series(0, "BTC-USDT", "1m") == (None, "")
 
 
 async def test_a_pair_that_the_venue_does_not_list_is_an_error_for_who_waits(market, feeds):
