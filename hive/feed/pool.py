@@ -73,7 +73,12 @@ class PoolListener(Protocol):
 
 
 class StreamPool:
-    """Connections that carry streams; `make` makes one that tells this pool."""
+    """Connections that carry streams.
+
+    Args:
+        make: makes a connection that tells this pool.
+        rotate_after_ns: at what age a connection is replaced; rotated: called when one was.
+    """
 
     def __init__(
         self,
@@ -83,6 +88,9 @@ class StreamPool:
         rotate_after_ns: int,
         clock: Callable[[], int],
         rotated: Callable[[], None],
+        *,
+        confirmed_within_s: float = CONFIRMED_WITHIN_S,
+        handover_within_s: float = HANDOVER_WITHIN_S,
     ) -> None:
         self._make = make
         self._listener = listener
@@ -90,6 +98,8 @@ class StreamPool:
         self._rotate_after_ns = rotate_after_ns
         self._clock = clock
         self._rotated = rotated
+        self._confirmed_within_s = confirmed_within_s
+        self._handover_within_s = handover_within_s
         self._sinks: dict[str, StreamSink] = {}
         self._carrier: dict[str, MarketConnection] = {}
         self._tasks: dict[MarketConnection, asyncio.Task[None]] = {}
@@ -315,7 +325,7 @@ class StreamPool:
     async def _ready_to_take_over(self, old: MarketConnection, replacement: MarketConnection) -> bool:
         """Wait until the replacement may take over; False when it did so already, or cannot."""
         try:
-            async with asyncio.timeout(CONFIRMED_WITHIN_S):
+            async with asyncio.timeout(self._confirmed_within_s):
                 while not replacement.complete:
                     await asyncio.sleep(LOOK_S)
                     if self._replacement is not replacement:
@@ -323,7 +333,7 @@ class StreamPool:
         except TimeoutError:
             return False
         ping = old.ping()
-        deadline_ns = self._clock() + int(HANDOVER_WITHIN_S * 1e9)
+        deadline_ns = self._clock() + int(self._handover_within_s * 1e9)
         while self._replacement is replacement and replacement.complete and self._clock() < deadline_ns:
             if old.answered(ping) and self._continues(replacement.held):
                 return True

@@ -23,7 +23,9 @@ class Memory:
         counters = self._create("counters.feed", counters_size(METRICS_PER_VENUE, HISTOGRAMS_PER_VENUE), "counters")
         self.table = BookTable(books, CAPACITY, DEPTH, VERSIONS)
         self.trades = BroadcastWriter(trades, TRADES)
-        self.metrics = VenueMetrics(Counters.create(counters, METRICS_PER_VENUE), "test")
+        self.counters_segment = counters
+        self.counters = Counters.create(counters, METRICS_PER_VENUE)
+        self.metrics = VenueMetrics(self.counters, "test")
         self.directory = BookDirectory(books)
         self.trade_reader = BroadcastReader(trades)
         tops = self._create("tops.test", broadcast_size(TRADES), "tops")

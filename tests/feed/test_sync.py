@@ -206,3 +206,40 @@ def test_a_refresh_never_takes_a_live_book_back():
 
 def test_a_stream_that_is_down_ignores_diffs():
     assert BookSync().on_diff(1, 2, None, 0) is Verdict.IGNORED
+
+
+def test_where_diffs_name_the_one_before_that_name_decides_and_not_the_ids():
+    sync = live_sync(100)
+    assert sync.on_diff(98, 105, None, 0, prev_id=90) is Verdict.APPLY  # right after a snapshot its id decides
+    assert sync.on_diff(120, 125, None, 0, prev_id=105) is Verdict.APPLY
+    assert sync.on_diff(126, 130, None, SNAPSHOT_INTERVAL_NS, prev_id=124) is Verdict.GAP
+
+
+def test_buffered_diffs_are_joined_by_the_names_of_those_before():
+    sync = BookSync()
+    sync.up()
+    sync.on_diff(10, 12, "a", 0, prev_id=7)
+    sync.on_diff(20, 22, "b", 0, prev_id=12)
+    sync.on_diff(30, 32, "c", 0, prev_id=25)
+    sync.subscribed(0)
+    assert sync.on_snapshot(sync.request(0), 11, 0)[0] is Join.BROKEN
+    assert sync.on_snapshot(sync.request(0), 31, 0) == (Join.JOINED, ["c"])
+    assert sync.on_diff(40, 42, None, 0, prev_id=32) is Verdict.APPLY
+
+
+def test_a_refresh_that_changes_nothing_keeps_the_name_to_follow():
+    sync = live_sync(100)
+    sync.on_diff(101, 105, None, 0, prev_id=100)
+    sync.refresh(0)
+    assert sync.on_snapshot(sync.request(0), 105, 0) == (Join.JOINED, [])
+    assert sync.on_diff(106, 110, None, SNAPSHOT_INTERVAL_NS, prev_id=104) is Verdict.GAP
+
+
+@pytest.mark.parametrize(
+    ("diff", "follows"),
+    [((101, 103), True), ((95, 99), True), ((99, 101), True), ((102, 103), False), ((95, 99, 90), True)],
+)
+def test_what_would_follow_can_be_asked_without_applying_it(diff, follows):
+    sync = live_sync(100)
+    assert sync.follows(*diff) is follows
+    assert sync.last_id == 100
