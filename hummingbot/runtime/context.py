@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from hive.workers.context import StrategyContext
 from hive.workers.host import StrategySpec
+from hummingbot.runtime.candles import SharedCandles
 from hummingbot.runtime.clock import ContextClock
 from hummingbot.runtime.config_maps import ConfigLoader, private_starter
 from hummingbot.runtime.connector import SharedExchange
@@ -94,6 +95,7 @@ class HummingbotContext(TradingCore):
         client_config: ClientConfigAdapter,
         loader: ConfigLoader,
         make_connector: Callable[["HummingbotContext", str, list[str], bool], SharedExchange],
+        make_candles: Callable[["HummingbotContext", str, str, str, int], SharedCandles],
         prepare_markets: Callable[[str, list[str]], Any],
         tick_interval_s: float,
         stop_requested: Callable[[], None],
@@ -106,6 +108,7 @@ class HummingbotContext(TradingCore):
             client_config: the fleet's client configuration, shared by all contexts.
             loader: the worker's loader of V1 configurations.
             make_connector: makes a connector for (self, name, trading pairs, trading required).
+            make_candles: makes candles for (self, connector's name, trading pair, interval, how many).
             prepare_markets: coroutine function (venue name, pairs) that returns when the feed has all pairs.
             tick_interval_s: seconds between two ticks.
             stop_requested: called when the strategy asks its application to stop.
@@ -119,6 +122,7 @@ class HummingbotContext(TradingCore):
         self.stop_requested = stop_requested
         self._loader = loader
         self._make_connector = make_connector
+        self._make_candles = make_candles
         self._prepare_markets = prepare_markets
         self._tick_interval_s = tick_interval_s
         self._start_error: BaseException | None = None
@@ -126,6 +130,10 @@ class HummingbotContext(TradingCore):
     def make_connector(self, name: str, trading_pairs: list[str], trading_required: bool = True) -> SharedExchange:
         """Return a new connector of this strategy."""
         return self._make_connector(self, name, trading_pairs, trading_required)
+
+    def make_candles(self, connector: str, trading_pair: str, interval: str, max_records: int) -> SharedCandles:
+        """Return new candles of this strategy; raises UnknownVenue when the fleet has no venue of that name."""
+        return self._make_candles(self, connector, trading_pair, interval, max_records)
 
     def notify(self, msg: str, level: str = "INFO") -> None:
         """Log a message of the strategy or its starter; a failing starter says its reason this way."""

@@ -20,9 +20,11 @@ from pydantic import ValidationError
 
 from hive.shm.instruments import InstrumentRules
 from hive.shm.messages import Reply
+from hive.workers.candles import CandleBoard
 from hive.workers.context import CURRENT, StrategyContext, current
 from hive.workers.host import StrategySpec, WorkerServices
 from hummingbot.runtime import recorder, selftest, singletons
+from hummingbot.runtime.candles import SharedCandles
 from hummingbot.runtime.config_maps import ConfigLoader
 from hummingbot.runtime.connector import SharedExchange
 from hummingbot.runtime.context import HummingbotContext
@@ -105,6 +107,7 @@ class WorkerEngine:
         self._client_config = client_config
         self._venues = {venue["name"]: int(venue["index"]) for venue in services.venues}
         self._loader = ConfigLoader()
+        self._candles = CandleBoard(services.books)
         self._rules: dict[InstrumentRules, TradingRule] = {}
         self._journals: dict[str, asyncio.Task[None]] = {}
         for handler in [one for one in logging.getLogger().handlers if isinstance(one, ErrorCounter)]:
@@ -119,6 +122,7 @@ class WorkerEngine:
             client_config=self._client_config,
             loader=self._loader,
             make_connector=self._make_connector,
+            make_candles=self._make_candles,
             prepare_markets=self._prepare_markets,
             tick_interval_s=(spec.tick_interval_ms or self._services.tick_interval_ns * 1e-6) / 1000,
             stop_requested=lambda: self._stop_requested(context),
@@ -160,6 +164,13 @@ class WorkerEngine:
             context=core.context,
             services=self._services,
             rules=self._trading_rule,
+        )
+
+    def _make_candles(
+        self, core: HummingbotContext, name: str, trading_pair: str, interval: str, max_records: int
+    ) -> SharedCandles:
+        return SharedCandles(
+            core.context.id, name, self._venue(name), self._candles, trading_pair, interval, max_records
         )
 
     async def _prepare_markets(self, name: str, pairs: list[str]) -> None:

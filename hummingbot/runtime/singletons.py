@@ -6,16 +6,17 @@ attributes. `install()` puts an object into each of those slots that resolves th
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from hummingbot.client.hummingbot_application import HummingbotApplication
+from hummingbot.client.settings import AllConnectorSettings
 from hummingbot.connector.markets_recorder import MarketsRecorder
 from hummingbot.core.gateway.gateway_http_client import GatewayHttpClient
 from hummingbot.core.rate_oracle.rate_oracle import RateOracle
 from hummingbot.core.utils.trading_pair_fetcher import TradingPairFetcher
 from hummingbot.data_feed.candles_feed.candles_factory import CandlesFactory
-from hummingbot.data_feed.candles_feed.data_types import CandlesConfig
 
 from hive.workers.context import current
 
@@ -87,24 +88,18 @@ class BookRateOracle(RateOracle):
         return self.get_pair_rate(f"{base_token}-{self.quote_token}")
 
 
-class NoCandles(dict):
-    """The candles factory's table without feeds: each of them would open its own connection to a real exchange."""
-
-    def get(self, connector: str, default: Any = None) -> Any:
-        """Return a maker that refuses."""
-        return _refuse_candles
-
-
-def _refuse_candles(trading_pair: str, interval: str, max_records: int = 0) -> None:
-    wanted = CandlesConfig(connector="-", trading_pair=trading_pair, interval=interval, max_records=max_records)
-    raise NotImplementedError(f"candles are not available in Hive yet: {wanted.trading_pair} {wanted.interval}")
+def _candles_of_current_strategy(connector: str, trading_pair: str, interval: str, max_records: int) -> Any:
+    return current().host_data.make_candles(connector, trading_pair, interval, max_records)
 
 
 def install() -> None:
     """Fill Hummingbot's singleton slots; the process must run strategies only inside their contexts from now on."""
     GatewayHttpClient._GatewayHttpClient__instance = NullGateway()
     TradingPairFetcher._sf_shared_instance = NullPairFetcher()
-    CandlesFactory._candles_map = NoCandles()
+    CandlesFactory._candles_map = {
+        name: partial(_candles_of_current_strategy, name)
+        for name in {*CandlesFactory._candles_map, *AllConnectorSettings.get_connector_settings()}
+    }
     HummingbotApplication._main_app = Forwarder(lambda: current().host_data.app)
     RateOracle._shared_instance = Forwarder(lambda: current().host_data.rate_oracle)
     claim_recorder_slot()
