@@ -48,12 +48,15 @@ class TwinFinder:
         self.pure = pure
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> ModuleSpec | None:
-        """Return where a module of TWINS is, None for any other; ImportError when it is not built."""
+        """Return where a module of TWINS is, None for any other; ImportError when it is not there in this kind."""
         if name not in TWINS or path is None:
             return None
         if self.pure:
             files = [Path(folder) / f"{name.rpartition('.')[2]}.py" for folder in path]
-            return next((spec_from_file_location(name, file) for file in files if file.is_file()), None)
+            file = next((file for file in files if file.is_file()), None)
+            if file is None:
+                raise ImportError(f"{name} has no twin in pure Python", name=name)
+            return spec_from_file_location(name, file)
         spec = PathFinder.find_spec(name, path)
         if spec is None or not str(spec.origin).endswith(tuple(EXTENSION_SUFFIXES)):
             raise ImportError(f"{name} is not compiled: run ./compile, or set {VARIABLE}=1", name=name)

@@ -126,12 +126,15 @@ def _read(levels: object) -> list[tuple[float, float]]:
 class PriceLevelBook:
     """The price levels of one instrument. `depth` is how many of the best go to the readers."""
 
+    depth: int
+    n_bids: int  # levels that were handed out last
+    n_asks: int
+
     def __init__(self, depth: int) -> None:
         if not 1 <= depth <= 5000:
             raise ValueError(f"depth must be 1..5000, was {depth}")
         self.depth = depth
-        self.n_bids = 0  # levels that were handed out last
-        self.n_asks = 0
+        self.n_bids = self.n_asks = 0
         self._bids = _Side(1.0)
         self._asks = _Side(-1.0)
 

@@ -294,6 +294,10 @@ class BookDirectory:
         silent_after_ns: age of the writer's heartbeat from which on its books are WRITER_DEAD.
     """
 
+    epoch: int
+    name: str
+    silent_after_ns: int
+
     def __init__(self, segment, silent_after_ns: int = SILENT_AFTER_NS) -> None:
         self._memory = Memory(segment.buffer)
         if self._memory.halves[_CAPACITY] == 0:  # acquire: pairs with the store in BookTable

@@ -96,6 +96,8 @@ class RingReader:
         back: see so many of the latest records too, as far as they are there.
     """
 
+    epoch: int
+
     def __init__(self, segment, back: int = 0) -> None:
         self._memory = Memory(segment.buffer)
         capacity = self._memory.words[_CAPACITY]  # acquire: pairs with the store in the writer

@@ -6,6 +6,8 @@ When a strategy is due, what it is told, what is missed and who goes first are d
 import heapq
 import logging
 import time as system_time
+from collections.abc import Callable
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,12 @@ class MultiStrategyClock:
         running: an object with set(int): told index + 1 of the strategy before its tick, 0 after it.
         time: returns monotonic nanoseconds; None reads the system's clock.
     """
+
+    callbacks: CallbackCounter
+    on_pause: Callable[[Any, str], None] | None
+    budget_ns: int
+    max_errors: int
+    by_priority: bool
 
     def __init__(
         self,

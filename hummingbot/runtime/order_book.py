@@ -27,6 +27,9 @@ class SharedOrderBook(OrderBook):
         mixed: versions whose record and arrays disagree: must stay 0.
     """
 
+    pins: int
+    mixed: int
+
     def __init__(self, source, callbacks: CallbackCounter) -> None:
         """Make a book.
 

@@ -15,6 +15,7 @@ import pytest
 from hummingbot.core.data_type.order_book import OrderBook
 from hummingbot.core.data_type.order_book_row import OrderBookRow
 
+from hive.pure import COMPILED, implementation
 from hive.shm.book import BookDirectory, BookTable, books_size
 from hive.shm.segment import Segment, segment_name
 from hive.workers.clock import CallbackCounter
@@ -22,7 +23,7 @@ from hummingbot.runtime.order_book import SharedOrderBook
 from hummingbot.runtime.selftest import KNOWN
 from tests.runtime.book_writer import DEPTH, mid_of
 
-TICKS = 1_000_000
+TICKS = 1_000_000 if implementation() == COMPILED else 100_000
 
 
 @pytest.fixture
