@@ -59,6 +59,15 @@ static inline void copy_words(uint64_t *to, const uint64_t *from, size_t n) {
     for (size_t i = 0; i < n; i++) store_relaxed(to + i, load_relaxed(from + i));
 }
 
+/* The same with one side private (the reader's copy, the writer's original), which may hold doubles. */
+typedef uint64_t __attribute__((may_alias)) any_word;
+static inline void read_words(void *to, const uint64_t *shared, size_t n) {
+    for (size_t i = 0; i < n; i++) ((any_word *)to)[i] = load_relaxed(shared + i);
+}
+static inline void write_words(uint64_t *shared, const void *from, size_t n) {
+    for (size_t i = 0; i < n; i++) store_relaxed(shared + i, ((const any_word *)from)[i]);
+}
+
 static inline void cpu_relax(void) {
 #if defined(__x86_64__)
     __builtin_ia32_pause();

@@ -45,6 +45,7 @@ from hive.shm.atomics cimport (
     store_release,
     store_release_u32,
 )
+from hive.shm.book_protocol cimport book_place
 from hive.shm.layout cimport book_header, book_table_header, instrument_record, segment_header
 
 from hive.shm.arena import MOST_LEVELS, PAIR_OF_LINES, Arena, cells_for, place_bytes
@@ -280,11 +281,7 @@ cdef class BookTable:
         cdef instrument_record *record = self._record(slot)
         writer._memory = self._memory
         writer._record = record
-        writer._book = <book_header *>self._memory.at(record.offset, place_bytes(record.room, record.versions))
-        writer._cells = <char *>writer._book + sizeof(book_header)
-        writer._cell_bytes = (place_bytes(record.room, record.versions) - sizeof(book_header)) // record.versions
-        writer._mask = record.versions - 1
-        writer._room = record.room
+        _set_place(&writer._place, self._memory, record)
         writer._epoch = self._epoch
         writer.generation = record.generation
         writer.depth = record.depth
@@ -301,6 +298,20 @@ cdef instrument_record *_record_at(Memory memory, const book_table_header *heade
     return <instrument_record *>memory.at(
         header.directory_offset + slot * sizeof(instrument_record), sizeof(instrument_record)
     )
+
+
+cdef int _set_place(book_place *place, Memory memory, const instrument_record *record) except -1:
+    size = place_bytes(record.room, record.versions)
+    place.book = <book_header *>memory.at(record.offset, size)
+    place.cells = <char *>place.book + sizeof(book_header)
+    place.cell_bytes = (size - sizeof(book_header)) // record.versions
+    place.mask = record.versions - 1
+    place.generation = record.generation
+    # The base is this generation's, or the place has passed on, and then every read says GONE.
+    place.base = load_relaxed(&place.book.base)
+    place.room = record.room
+    place.depth = record.depth
+    return 0
 
 
 cdef str _name(const instrument_record *record):
@@ -401,16 +412,10 @@ cdef class BookDirectory:
         cdef instrument_record place
         cdef const instrument_record *record = self._checked(slot, &place)
         cdef BookReader reader = BookReader.__new__(BookReader)
-        size = place_bytes(place.room, place.versions)
         reader._memory = self._memory
         reader._segment = <const segment_header *>self._memory.base
         reader._record = record
-        reader._book = <const book_header *>self._memory.at(place.offset, size)
-        reader._cells = <const char *>reader._book + sizeof(book_header)
-        reader._cell_bytes = (size - sizeof(book_header)) // place.versions
-        reader._mask = place.versions - 1
-        # The base is this generation's, or the place has passed on, and then every read says REMOVED.
-        reader._base = load_relaxed(&reader._book.base)
+        _set_place(&reader._place, self._memory, &place)
         reader.generation = place.generation
         reader.room = place.room
         reader.depth = place.depth

@@ -20,10 +20,11 @@ value may be used as an index or a length unchecked; n_bids and n_asks are safe,
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from hive.shm.atomics cimport Memory
-from hive.shm.layout cimport book_header, book_version, instrument_record, segment_header
+from hive.shm.book_protocol cimport book_place
+from hive.shm.layout cimport book_version, instrument_record, segment_header
 
 
-cdef enum:
+cdef enum:  # as in book_protocol.h
     OK = 1
     NOTHING_YET = 0
     NOT_WHOLE = -1  # no consistent version in bounded tries
@@ -80,11 +81,7 @@ cdef class BookReader:
     cdef Memory _memory
     cdef const segment_header *_segment
     cdef const instrument_record *_record
-    cdef const book_header *_book
-    cdef const char *_cells
-    cdef uint64_t _cell_bytes
-    cdef uint64_t _mask
-    cdef uint64_t _base
+    cdef book_place _place  # its pointers lead into read-only memory
     cdef readonly uint32_t depth
     cdef readonly uint32_t room
     cdef readonly uint32_t slot

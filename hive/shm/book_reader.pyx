@@ -9,23 +9,23 @@ from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from hive.shm.atomics cimport (
-    copy_bytes,
-    copy_words,
-    cpu_relax,
-    fence_acquire,
-    load_acquire,
-    load_relaxed,
-    load_relaxed_f64,
-    load_relaxed_i64,
+from hive.shm.atomics cimport cpu_relax, fence_acquire, load_acquire, load_relaxed, load_relaxed_f64, load_relaxed_i64
+from hive.shm.book_protocol cimport (
+    BOOK_HEAD_WORDS,
+    BOOK_READ_TRIES,
+    BOOK_TOP_WORDS,
+    book_cell,
+    book_columns,
+    book_newest,
+    book_read,
+    book_read_head,
+    book_still,
 )
 from hive.shm.layout cimport book_version
 
 from hive.shm.instruments import BookSnapshot, Borrowed, Top
 
-# A try fails only when the writer laps all versions during one copy, or died there: then more tries do not help.
 cdef enum:
-    READ_TRIES = 64
     REMOVED = 5  # as in book.pyx
     WRITER_DEAD = 6
 
@@ -68,36 +68,6 @@ cdef _array(const double *values, uint32_t n):
     return array("d", [values[i] for i in range(n)])
 
 
-cdef inline const book_version *_newest(BookReader self, uint64_t *head, int *status) noexcept nogil:
-    """Return the cell of the newest version, finished when it was looked at; NULL with the reason in `status`."""
-    cdef const book_version *cell
-    cdef uint64_t word
-    cdef uint64_t n
-    # pairs with store_release(&head) in c_publish(), set_state(), add() and remove()
-    word = load_acquire(&self._book.head)
-    head[0] = word
-    # After the head: a head of this place's next instrument comes with that one's generation (store_release in add()).
-    if load_relaxed(&self._book.generation) != self.generation:
-        status[0] = GONE
-        return NULL
-    n = word >> 8
-    if n <= self._base:
-        status[0] = NOTHING_YET
-        return NULL
-    cell = <const book_version *>(self._cells + (n & self._mask) * self._cell_bytes)
-    if load_acquire(&cell.seq) != 2 * n + 2:  # pairs with store_release(&cell.seq) in c_publish()
-        status[0] = NOT_WHOLE
-        return NULL
-    status[0] = OK
-    return cell
-
-
-cdef inline bint _still(const book_version *cell, uint64_t n) noexcept nogil:
-    """Return whether all that was read from the cell until now is of version n."""
-    fence_acquire()  # pairs with fence_release() in c_publish()
-    return load_relaxed(&cell.seq) == 2 * n + 2
-
-
 cdef class BookReader:
     """Reads one instrument's book; from BookDirectory.reader(). Any number of these, in any process.
 
@@ -111,71 +81,47 @@ cdef class BookReader:
 
     cdef int64_t c_latest(self) noexcept nogil:
         """Return the number of the newest version, -1 when there is none yet or the instrument was removed."""
-        cdef uint64_t n = load_acquire(&self._book.head) >> 8  # pairs with store_release(&head) in c_publish()
-        if n <= self._base or load_relaxed(&self._book.generation) != self.generation:
+        cdef uint64_t n = load_acquire(&self._place.book.head) >> 8  # pairs with store_release(&head) in book_publish()
+        if n <= self._place.base or load_relaxed(&self._place.book.generation) != self.generation:
             return -1
         return <int64_t>n
 
     cdef int c_top(self, BookTop *into) noexcept nogil:
         """Copy line 0 of the newest version, and the state. Returns OK, NOTHING_YET, NOT_WHOLE or GONE."""
-        cdef const book_version *cell
         cdef uint64_t head
-        cdef int status
-        for _ in range(READ_TRIES):
-            cell = _newest(self, &head, &status)
-            if cell is not NULL:
-                copy_words(<uint64_t *>&into.update_id, <const uint64_t *>&cell.update_id, 7)
-                if _still(cell, head >> 8):
-                    into.version = head >> 8
-                    into.state = head & 0xFF
-                    return OK
-            elif status != NOT_WHOLE:
-                return status
-            cpu_relax()
-        return NOT_WHOLE
+        cdef int status = book_read_head(&self._place, <char *>into + sizeof(uint64_t), BOOK_TOP_WORDS, &head)
+        into.version = head >> 8
+        into.state = head & 0xFF
+        return status
 
     cdef int c_copy(self, BookCopy into) noexcept nogil:
         """Copy the newest version with the levels that are there. Returns any of the five."""
-        cdef const book_version *cell
-        cdef const double *levels
         cdef book_version top
+        cdef book_columns columns
         cdef uint64_t head
-        cdef uint64_t room = self.room
-        cdef uint32_t depth = self.depth
         cdef int status
-        if into.depth < depth:
+        if into.depth < self.depth:
             return TOO_SHALLOW
-        for _ in range(READ_TRIES):
-            cell = _newest(self, &head, &status)
-            if cell is NULL:
-                if status != NOT_WHOLE:
-                    return status
-                cpu_relax()
-                continue
-            copy_words(&top.seq + 1, &cell.seq + 1, 11)
-            if top.n_bids <= depth and top.n_asks <= depth:  # a torn count must not lead outside
-                levels = <const double *>(<const char *>cell + sizeof(book_version))
-                copy_bytes(into.bid_px, levels, top.n_bids * sizeof(double))
-                copy_bytes(into.bid_qty, levels + room, top.n_bids * sizeof(double))
-                copy_bytes(into.ask_px, levels + 2 * room, top.n_asks * sizeof(double))
-                copy_bytes(into.ask_qty, levels + 3 * room, top.n_asks * sizeof(double))
-                if _still(cell, head >> 8):
-                    into.version = head >> 8
-                    into.state = head & 0xFF
-                    into.epoch = top.epoch
-                    into.update_id = top.update_id
-                    into.exchange_ns = top.exchange_ns
-                    into.recv_ns = top.recv_ns
-                    into.local_ns = top.local_ns
-                    into.bid = top.bid
-                    into.best_bid_qty = top.bid_qty
-                    into.ask = top.ask
-                    into.best_ask_qty = top.ask_qty
-                    into.n_bids = top.n_bids
-                    into.n_asks = top.n_asks
-                    return OK
-            cpu_relax()
-        return NOT_WHOLE
+        columns.bid_px = into.bid_px
+        columns.bid_qty = into.bid_qty
+        columns.ask_px = into.ask_px
+        columns.ask_qty = into.ask_qty
+        status = book_read(&self._place, &top, &columns, &head)
+        if status == OK:
+            into.version = head >> 8
+            into.state = head & 0xFF
+            into.epoch = top.epoch
+            into.update_id = top.update_id
+            into.exchange_ns = top.exchange_ns
+            into.recv_ns = top.recv_ns
+            into.local_ns = top.local_ns
+            into.bid = top.bid
+            into.best_bid_qty = top.bid_qty
+            into.ask = top.ask
+            into.best_ask_qty = top.ask_qty
+            into.n_bids = top.n_bids
+            into.n_asks = top.n_asks
+        return status
 
     cdef int c_borrow(self, BookBorrow *into) noexcept nogil:
         """Point `into` at the newest version. Returns OK, NOTHING_YET, NOT_WHOLE or GONE; c_valid() must follow."""
@@ -183,8 +129,8 @@ cdef class BookReader:
         cdef uint64_t head
         cdef uint64_t room = self.room
         cdef int status
-        for _ in range(READ_TRIES):
-            cell = _newest(self, &head, &status)
+        for _ in range(BOOK_READ_TRIES):
+            cell = book_newest(&self._place, &head, &status)
             if cell is not NULL:
                 into.version = head >> 8
                 into.state = head & 0xFF
@@ -204,12 +150,12 @@ cdef class BookReader:
 
     cdef bint c_valid(self, const BookBorrow *borrowed) noexcept nogil:
         """Return whether everything read from the borrowed version until now was of that version."""
-        return _still(borrowed.cell, borrowed.version)
+        return book_still(borrowed.cell, borrowed.version)
 
     cdef uint32_t c_state(self) noexcept nogil:
         """Return the stored state, REMOVED when the place is another's or nobody's."""
-        cdef uint64_t head = load_acquire(&self._book.head)  # pairs with store_release(&head) in set_state()
-        return <uint32_t>(head & 0xFF) if load_relaxed(&self._book.generation) == self.generation else <uint32_t>REMOVED
+        cdef uint64_t head = load_acquire(&self._place.book.head)  # pairs with store_release(&head) in set_state()
+        return <uint32_t>(head & 0xFF) if load_relaxed(&self._place.book.generation) == self.generation else <uint32_t>REMOVED
 
     cdef uint32_t c_state_at(self, int64_t now_boot_ns) noexcept nogil:
         """Return the stored state, REMOVED, or WRITER_DEAD when the heartbeat is too old at `now_boot_ns`."""
@@ -221,7 +167,7 @@ cdef class BookReader:
         return state
 
     cdef int64_t c_state_ns(self) noexcept nogil:
-        return load_relaxed_i64(&self._book.state_ns)
+        return load_relaxed_i64(&self._place.book.state_ns)
 
     cdef double c_last_trade(self) noexcept nogil:
         cdef double price = load_relaxed_f64(&self._record.last_trade)
@@ -243,25 +189,16 @@ cdef class BookReader:
 
         None when there is no version yet, the instrument was removed, or none could be read whole (state_at() tells).
         """
-        cdef const book_version *cell
         cdef book_version top
         cdef uint64_t head
-        cdef int status
-        for _ in range(READ_TRIES):
-            cell = _newest(self, &head, &status)
-            if cell is not NULL:
-                copy_words(&top.seq + 1, &cell.seq + 1, 11)
-                if _still(cell, head >> 8):
-                    return Top(
-                        self._judged(head & 0xFF, now_boot_ns), top.epoch, head >> 8,
-                        top.bid, top.bid_qty, top.ask, top.ask_qty,
-                        top.update_id, top.exchange_ns, top.recv_ns, top.local_ns,
-                        self.c_age_ns(top.local_ns, now_boot_ns),
-                    )
-            elif status != NOT_WHOLE:
-                return None
-            cpu_relax()
-        return None
+        if book_read_head(&self._place, <char *>&top + sizeof(uint64_t), BOOK_HEAD_WORDS, &head) != OK:
+            return None
+        return Top(
+            self._judged(head & 0xFF, now_boot_ns), top.epoch, head >> 8,
+            top.bid, top.bid_qty, top.ask, top.ask_qty,
+            top.update_id, top.exchange_ns, top.recv_ns, top.local_ns,
+            self.c_age_ns(top.local_ns, now_boot_ns),
+        )
 
     def state_at(self, int64_t now_boot_ns) -> int:
         """Return what the book's state is worth at `now_boot_ns` (CLOCK_BOOTTIME).
@@ -284,7 +221,7 @@ cdef class BookReader:
 
     def still_valid(self, uint64_t version) -> bool:
         """Return whether everything that was read until now from a borrowed version was of that version."""
-        return bool(_still(<const book_version *>(self._cells + (version & self._mask) * self._cell_bytes), version))
+        return bool(book_still(<const book_version *>book_cell(&self._place, version), version))
 
     def top(self):
         """Return (bid, bid_qty, ask, ask_qty, update_id), None when there is no book yet; an empty side is nan, 0."""

@@ -3,18 +3,15 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from hive.shm.atomics cimport Memory
-from hive.shm.layout cimport book_header, instrument_record
+from hive.shm.book_protocol cimport book_place
+from hive.shm.layout cimport instrument_record
 
 
 cdef class BookWriter:
     cdef Memory _memory
     cdef instrument_record *_record
-    cdef book_header *_book
-    cdef char *_cells
-    cdef uint64_t _cell_bytes
-    cdef uint64_t _mask
+    cdef book_place _place
     cdef uint64_t _epoch
-    cdef uint32_t _room
     cdef readonly uint32_t depth
     cdef readonly uint32_t slot
     cdef readonly uint64_t generation

@@ -6,16 +6,8 @@ The protocol and the layout are in book.pyx, its other half in book_reader.pyx.
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from hive.shm.atomics cimport (
-    copy_bytes,
-    copy_words,
-    fence_release,
-    load_relaxed,
-    store_relaxed,
-    store_relaxed_f64,
-    store_relaxed_i64,
-    store_release,
-)
+from hive.shm.atomics cimport load_relaxed, store_relaxed_f64, store_relaxed_i64
+from hive.shm.book_protocol cimport book_publish
 from hive.shm.layout cimport book_version
 
 from hive.shm.errors import ShmError
@@ -36,46 +28,32 @@ cdef class BookWriter:
 
         The book's state stays what it is. Nothing happens once the instrument was removed.
         """
-        cdef uint64_t head_word = load_relaxed(&self._book.head)
-        cdef uint64_t n = (head_word >> 8) + 1
-        cdef uint64_t room = self._room
-        cdef book_version *cell = <book_version *>(self._cells + (n & self._mask) * self._cell_bytes)
-        cdef double *levels = <double *>(<char *>cell + sizeof(book_version))
         cdef uint32_t depth = self.depth
-        cdef book_version head
-        if load_relaxed(&self._book.generation) != self.generation:
+        cdef book_version top
+        if load_relaxed(&self._place.book.generation) != self.generation:
             return
         if n_bids > depth:
             n_bids = depth
         if n_asks > depth:
             n_asks = depth
-        head.update_id = update_id
-        head.exchange_ns = exchange_ns
-        head.local_ns = now_ns
-        head.bid = bid_px[0] if n_bids else NAN
-        head.bid_qty = bid_qty[0] if n_bids else 0.0
-        head.ask = ask_px[0] if n_asks else NAN
-        head.ask_qty = ask_qty[0] if n_asks else 0.0
-        head.instrument = self.slot
-        head.flags = 0
-        head.n_bids = n_bids
-        head.n_asks = n_asks
-        head.epoch = self._epoch
-        head.recv_ns = recv_ns
-
-        store_relaxed(&cell.seq, 2 * n + 1)
-        fence_release()  # pairs with fence_acquire() in the reader: who saw a byte of what follows sees this seq
-        copy_words(&cell.seq + 1, &head.seq + 1, 11)
-        copy_bytes(levels, bid_px, n_bids * sizeof(double))
-        copy_bytes(levels + room, bid_qty, n_bids * sizeof(double))
-        copy_bytes(levels + 2 * room, ask_px, n_asks * sizeof(double))
-        copy_bytes(levels + 3 * room, ask_qty, n_asks * sizeof(double))
-        store_release(&cell.seq, 2 * n + 2)  # pairs with load_acquire(&cell.seq) in the reader
-        store_release(&self._book.head, n << 8 | head_word & 0xFF)  # pairs with load_acquire(&head) in the reader
+        top.update_id = update_id
+        top.exchange_ns = exchange_ns
+        top.local_ns = now_ns
+        top.bid = bid_px[0] if n_bids else NAN
+        top.bid_qty = bid_qty[0] if n_bids else 0.0
+        top.ask = ask_px[0] if n_asks else NAN
+        top.ask_qty = ask_qty[0] if n_asks else 0.0
+        top.instrument = self.slot
+        top.flags = 0
+        top.n_bids = n_bids
+        top.n_asks = n_asks
+        top.epoch = self._epoch
+        top.recv_ns = recv_ns
+        book_publish(&self._place, &top, bid_px, bid_qty, ask_px, ask_qty)
 
     cdef void c_set_last_trade(self, double price, int64_t now_ns) noexcept nogil:
         # Two independent words: a reader may see the price of one trade with the time of the next.
-        if load_relaxed(&self._book.generation) != self.generation:
+        if load_relaxed(&self._place.book.generation) != self.generation:
             return
         store_relaxed_f64(&self._record.last_trade, price)
         store_relaxed_i64(&self._record.last_trade_ns, now_ns)
@@ -95,7 +73,7 @@ cdef class BookWriter:
             ShmError: the instrument was removed.
             ValueError: a side's columns differ in length, or are too long.
         """
-        if load_relaxed(&self._book.generation) != self.generation:
+        if load_relaxed(&self._place.book.generation) != self.generation:
             raise ShmError(f"the instrument of slot {self.slot} was removed: its writer publishes nothing more")
         for side, px, qty in (("bid", bid_px, bid_qty), ("ask", ask_px, ask_qty)):
             if px.shape[0] != qty.shape[0] or px.shape[0] > self.depth:
