@@ -1,51 +1,43 @@
-"""The feed's part of a venue's request weight: aligned one-minute windows.
+"""The feed's part of a venue's request weight: its share of the budget that the gate owns.
 
-The venue counts per IP address, and the gate spends from the same count, so the feed stops at its share: what it has
-spent itself, or what the venue says was spent by everybody, whichever is more, stays below `share` of the limit.
-Times are wall-clock nanoseconds, because the venue's windows are aligned to the minute.
+Before the gate's budget is known (a feed that starts, or runs without a gate), weight is drawn from a private one of
+the same share. What was spent there in this minute is brought along.
 """
 
-MINUTE_NS = 60_000_000_000
-SHARE = 0.66
+from hive.shm.budget import Budget
+from hive.shm.segment import Segment
+
+SHARE = 0.4
 
 
 class WeightBudget:
-    """Grants request weight; a pure function of the calls made to it."""
-
-    __slots__ = ("_ceiling", "_closed_until_ns", "_used", "_window")
+    """Grants request weight; times are this host's wall clock, see hive/shm/budget.py for the rules."""
 
     def __init__(self, limit_per_minute: int, share: float = SHARE) -> None:
-        if limit_per_minute < 1 or not 0.0 < share <= 1.0:
-            raise ValueError(f"limit must be >= 1 and share in (0, 1], were {limit_per_minute} and {share}")
-        self._ceiling = max(1, int(limit_per_minute * share))
-        self._window = -1
-        self._used = 0
-        self._closed_until_ns = 0
+        self._budget = Budget.private(limit_per_minute, share)
+        self._segment: Segment | None = None
+
+    def use(self, name: str, wall_ns: int) -> None:
+        """Draw from the gate's budget in the segment `name` from now on. Raises ShmError; then nothing changes."""
+        if self._segment is not None and self._segment.name == name:
+            return
+        segment = Segment.open(name, kind="budget", writable=True)
+        budget = Budget.open(segment)
+        before, self._segment = self._segment, segment
+        budget.bring(self._budget, wall_ns + budget.offset_ns)
+        self._budget = budget
+        if before is not None:
+            before.close()
 
     def reserve(self, weight: int, wall_ns: int) -> int:
-        """Take `weight` and return 0, or take nothing and return how many ns to wait before asking again.
+        """Take `weight` and return 0, or take nothing and return how many ns to wait before asking again."""
+        return self._budget.reserve(weight, wall_ns + self._budget.offset_ns)
 
-        A request heavier than the whole share passes alone, at the start of a window.
-        """
-        self._turn(wall_ns)
-        if wall_ns < self._closed_until_ns:
-            return self._closed_until_ns - wall_ns
-        if self._used and self._used + weight > self._ceiling:
-            return (self._window + 1) * MINUTE_NS - wall_ns
-        self._used += weight
-        return 0
-
-    def settle(self, used_weight: int, wall_ns: int) -> None:
-        """Take over the venue's own count of this minute, when it is higher."""
-        self._turn(wall_ns)
-        self._used = max(self._used, used_weight)
+    def settle(self, used_weight: int, wall_ns: int, asked_ns: int | None = None) -> None:
+        """Take over the venue's own count of this minute; -1: it did not say. `asked_ns`: when the request left."""
+        offset_ns = self._budget.offset_ns
+        self._budget.settle(used_weight, wall_ns + offset_ns, None if asked_ns is None else asked_ns + offset_ns)
 
     def close(self, seconds: float, wall_ns: int) -> None:
-        """Grant nothing for `seconds`: the venue said so."""
-        self._closed_until_ns = max(self._closed_until_ns, wall_ns + int(seconds * 1_000_000_000))
-
-    def _turn(self, wall_ns: int) -> None:
-        window = wall_ns // MINUTE_NS
-        if window != self._window:
-            self._window = window
-            self._used = 0
+        """Grant nothing for `seconds`, nor let the gate: the venue said so."""
+        self._budget.close(seconds, wall_ns + self._budget.offset_ns)

@@ -21,6 +21,7 @@ from hive.feed.errors import FeedError, MalformedMessage
 from hive.feed.metrics import VenueMetrics
 from hive.feed.pacing import ConnectPace, backoff_s
 from hive.feed.pulse import NEVER_NS, Patience, Pulse
+from hive.feed.recorder import ConnectionTap
 from hive.feed.socket import MarketSocket, SocketError, connect
 from hive.feed.venue import Answer, Notice, Venue
 
@@ -73,7 +74,7 @@ class MarketConnection:
     Args:
         pace: shared by all connections of the venue.
         woke_ns: when the loop woke up for what it reads now; clock: monotonic.
-        tap: is given every whole message as it was read, if not None.
+        tap: is given every whole message as it was read, and what becomes of the connection, if not None.
         ssl: for wss://; None verifies against the system's authorities.
     """
 
@@ -89,7 +90,7 @@ class MarketConnection:
         clock: Callable[[], int] = time.monotonic_ns,
         woke_ns: Callable[[], int] = time.monotonic_ns,
         rng: random.Random | None = None,
-        tap: Callable[[bytes, int], None] | None = None,
+        tap: ConnectionTap | None = None,
         ssl: tls.SSLContext | None = None,
         open_socket: Callable[..., Awaitable[MarketSocket]] = connect,
     ) -> None:
@@ -268,6 +269,8 @@ class MarketConnection:
             self._socket = None
             self.held.clear()
             self._metrics.market_connections.inc(-1)
+            if self._tap is not None:
+                self._tap.on_down(self._lost or "given up")
             socket.close()
 
     def _opened(self, socket: MarketSocket) -> None:
@@ -281,6 +284,8 @@ class MarketConnection:
         self._message_ns = now_ns
         self._socket = socket
         self._metrics.market_connections.inc()
+        if self._tap is not None:
+            self._tap.on_up()
         self._listener.on_up(self)
 
     def _turn(self, now_ns: int) -> int:
@@ -364,7 +369,7 @@ class MarketConnection:
         metrics.messages.inc()
         metrics.bytes_received.inc(len(raw))
         if self._tap is not None:
-            self._tap(raw, read_ns)
+            self._tap.on_message(raw, read_ns)
         try:
             event = self._venue.parse(raw)
         except MalformedMessage:
@@ -396,6 +401,8 @@ class MarketConnection:
         still = [stream for stream in streams if stream in self._wanted]
         if still:
             self._confirmed.update(still)
+            if self._tap is not None:
+                self._tap.on_subscribed(still)
             self._listener.on_subscribed(self, still)
 
     def _on_pong(self, payload: bytes) -> None:

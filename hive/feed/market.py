@@ -29,6 +29,7 @@ from hive.feed.metrics import VenueMetrics
 from hive.feed.pacing import ConnectPace
 from hive.feed.pool import PoolFull, StreamPool
 from hive.feed.pulse import Patience
+from hive.feed.recorder import Tap
 from hive.feed.rest import RestClient
 from hive.feed.rules import RulesWatch, read_rules
 from hive.feed.settings import VenueConfig
@@ -37,7 +38,7 @@ from hive.feed.socket import MarketSocket, connect
 from hive.feed.venue import CandleEvent, Diff, TradeEvent, Venue
 from hive.shm.book import BookTable
 from hive.shm.broadcast import BroadcastWriter, TopWriter
-from hive.shm.errors import NotRepresentable, TableFull
+from hive.shm.errors import NotRepresentable, ShmError, TableFull
 from hive.shm.instruments import InstrumentRules
 
 VENUES: dict[str, Callable[[str], Venue]] = {"binance": BinanceSpot}
@@ -76,7 +77,7 @@ class VenueFeed:
         woke_ns: says when the loop woke up for what it reads now.
         read_ns: says when the data that a task has just been given was read.
         candles: serves the kinds "candles:...", if not None.
-        tap: is given every message of the market connections, if not None.
+        tap: is given all that the venue sends, if not None.
         open_socket: opens a market connection, as hive.feed.socket.connect() does.
     """
 
@@ -94,7 +95,7 @@ class VenueFeed:
         woke_ns: Callable[[], int] = time.monotonic_ns,
         read_ns: Callable[[], int] = time.monotonic_ns,
         candles: CandleFeed | None = None,
-        tap: Callable[[bytes, int], None] | None = None,
+        tap: Tap | None = None,
         open_socket: Callable[..., Awaitable[MarketSocket]] = connect,
     ) -> None:
         self.config = config
@@ -107,7 +108,7 @@ class VenueFeed:
         self._read_ns = read_ns
         self._tap = tap
         self._open_socket = open_socket
-        self._budget = WeightBudget(self.venue.request_weight_per_minute)
+        self._budget = WeightBudget(self.venue.request_weight_per_minute, config.feed_share)
         self._rest: RestClient | None = None
         self._snapshots: SnapshotQueue | None = None
         self._ws_url = config.ws_url
@@ -151,11 +152,19 @@ class VenueFeed:
         """Read the rules again soon: the venue refused an order by one that was not known."""
         self._reread.set()
 
-    def set_budget(self, budget: WeightBudget) -> None:
-        """Take request weight from `budget` from now on."""
-        self._budget = budget
-        if self._rest is not None:
-            self._rest.budget = budget
+    def use_budget(self, segment: str) -> None:
+        """Take request weight from the gate's budget from now on."""
+        try:
+            self._budget.use(segment, time.time_ns())
+        except ShmError as error:
+            self.tell("warning", f"the gate's request budget cannot be used: {error}")
+
+    def refresh(self) -> None:
+        """Read the rules and every book again, for a recording that has a hole."""
+        self.reread_rules()
+        for instrument in self._books.values():
+            instrument.sync.refresh(self._clock())
+            self._want_snapshot(instrument)
 
     def late(self, beat: Beat) -> None:
         """Let no book pass for live after the loop came late, until its connection has proven that it is."""
@@ -175,7 +184,12 @@ class VenueFeed:
         connector = aiohttp.TCPConnector(ssl=self._ssl if self._ssl is not None else True)
         async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
             rest = RestClient(
-                session, self._budget, self._metrics, self.venue.weight_header, on_banned=self._pace_closed
+                session,
+                self._budget,
+                self._metrics,
+                self.venue.weight_header,
+                on_banned=self._pace_closed,
+                tap=self._tap,
             )
             self._rest = rest
             self._snapshots = SnapshotQueue(self.venue, rest, self._metrics, self._clock, self._read_ns)
@@ -390,7 +404,7 @@ class VenueFeed:
             pace=self._pace,
             clock=self._clock,
             woke_ns=self._woke_ns,
-            tap=self._tap,
+            tap=None if self._tap is None else self._tap.connection(),
             ssl=self._ssl,
             open_socket=self._open_socket,
         )

@@ -32,6 +32,10 @@ class VenueMetrics:
         candle_series   present count: series that are followed
         candles         candles made visible, each change of the newest one counted
         candle_gaps     candles that did not follow the one before
+        request_weight  charged for requests to the venue
+        recorded        records that went to the recording
+        recorded_bytes  present size of the recording's file
+        record_dropped  records that the recording lost because it could not be written fast enough
         book_latency_ns message read to book visible
         pong_ns         ping sent to pong handled
     """
@@ -67,9 +71,13 @@ class VenueMetrics:
         self.candle_series = counter("candle_series")
         self.candles = counter("candles")
         self.candle_gaps = counter("candle_gaps")
+        self.request_weight = counter("request_weight")
+        self.recorded = counter("recorded")
+        self.recorded_bytes = counter("recorded_bytes")
+        self.record_dropped = counter("record_dropped")
         self.book_latency_ns: Histogram = counters.histogram("book_latency_ns", venue=venue)
         self.pong_ns: Histogram = counters.histogram("pong_ns", venue=venue)
 
 
-METRICS_PER_VENUE = 29  # histograms among them
+METRICS_PER_VENUE = 33  # histograms among them
 HISTOGRAMS_PER_VENUE = 2

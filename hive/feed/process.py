@@ -180,6 +180,8 @@ class FeedProcess:
                 self._want(message)
             elif kind == "reread_rules":
                 self._feeds[message["venue"]].reread_rules()
+            elif kind == "budget":
+                self._feeds[message["venue"]].use_budget(message["segment"])
             else:
                 log.warning("message ignored: type %r", kind)
 

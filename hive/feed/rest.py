@@ -9,6 +9,7 @@ import aiohttp
 from hive.feed.budget import WeightBudget
 from hive.feed.errors import VenueRefused
 from hive.feed.metrics import VenueMetrics
+from hive.feed.recorder import Tap
 from hive.feed.venue import HttpAnswer, Request
 
 TIMEOUT = aiohttp.ClientTimeout(total=10.0)
@@ -21,7 +22,7 @@ class RestClient:
     """One venue's HTTP side.
 
     `weight_header` is where the venue says what was spent in this minute; `on_banned` is given the seconds for which
-    the venue refuses this address. `budget` may be replaced at any time.
+    the venue refuses this address. `tap` is given every answer, if not None.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class RestClient:
         weight_header: str,
         wall_ns: Callable[[], int] = time.time_ns,
         on_banned: Callable[[float], None] | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self._session = session
         self.budget = budget
@@ -39,11 +41,13 @@ class RestClient:
         self._weight_header = weight_header
         self._wall_ns = wall_ns
         self._on_banned = on_banned
+        self._tap = tap
 
     async def admit(self, request: Request) -> None:
         """Wait until the budget pays for `request`."""
         while wait_ns := self.budget.reserve(request.weight, self._wall_ns()):
             await asyncio.sleep(min(wait_ns / 1e9, LONGEST_WAIT_S))
+        self._metrics.request_weight.inc(request.weight)
 
     async def fetch(self, request: Request) -> HttpAnswer:
         """Return the venue's answer to an admitted request, whatever its status.
@@ -51,6 +55,7 @@ class RestClient:
         A 429 or 418 closes the budget for as long as the venue asks. Raises VenueRefused (status 0) when no answer
         came: the connection failed, or 10 s passed.
         """
+        asked_ns = self._wall_ns()
         try:
             async with self._session.request(request.method, request.url, timeout=TIMEOUT) as response:
                 body = await response.read()
@@ -64,7 +69,9 @@ class RestClient:
         )
         self._metrics.bytes_received.inc(len(body))
         wall_ns = self._wall_ns()
-        self.budget.settle(answer.used_weight, wall_ns)
+        self.budget.settle(answer.used_weight, wall_ns, asked_ns)
+        if self._tap is not None:
+            self._tap.on_answer(request, answer)
         if answer.status in (TOO_MANY, BANNED):
             seconds = answer.retry_after_s or WITHOUT_RETRY_AFTER_S
             self._metrics.http_429.inc()

@@ -18,7 +18,9 @@ class VenueConfig:
     the exchange rules are read again; a halt is noticed so late at most. audit_interval_s: how often each book is
     compared with a fresh snapshot, 0 never. linger_s: how long an instrument is followed after the last one who wanted
     it left. depths: levels per side of pairs that have another number than the feed's. ca_file: who may have signed the
-    venue's certificate, "" for the system's authorities.
+    venue's certificate, "" for the system's authorities. feed_share: the part of the venue's request weight that is
+    the feed's. record: a file to record to, "" for none. mode "replay": `file` is played instead of the venue, `speed`
+    times as fast as it was recorded, 0: as fast as possible.
     """
 
     index: int
@@ -37,6 +39,11 @@ class VenueConfig:
     linger_s: float = 10.0
     depths: Mapping[str, int] = field(default_factory=dict)
     ca_file: str = ""
+    feed_share: float = 0.4
+    mode: str = "live"
+    record: str = ""
+    file: str = ""
+    speed: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -46,7 +53,7 @@ class VenueConfig:
         for name in _ABOVE_ZERO:
             if getattr(self, name) <= 0:
                 raise BootError(f"venue {self.name}: {name} must be > 0, was {getattr(self, name)}")
-        for name in ("audit_interval_s", "linger_s"):
+        for name in ("audit_interval_s", "linger_s", "speed"):
             if getattr(self, name) < 0:
                 raise BootError(f"venue {self.name}: {name} must be >= 0, was {getattr(self, name)}")
         for pair, depth in self.depths.items():

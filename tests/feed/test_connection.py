@@ -68,6 +68,29 @@ class Listener:
         self.banned.append(seconds)
 
 
+class Tap:
+    """Keeps what a connection tells whoever records it."""
+
+    def __init__(self):
+        self.told = []
+
+    def on_up(self):
+        self.told.append("up")
+
+    def on_down(self, reason):
+        self.told.append(f"down: {reason}")
+
+    def on_subscribed(self, streams):
+        self.told.append(list(streams))
+
+    def on_message(self, data, read_ns):
+        self.told.append(data)
+
+    @property
+    def messages(self):
+        return [one for one in self.told if isinstance(one, bytes)]
+
+
 class Bench:
     def __init__(self, memory, server=None, **patience):
         self.server = server or MarketServer()
@@ -75,7 +98,7 @@ class Bench:
         self.metrics = memory.metrics
         calm = dict.fromkeys(("silence_s", "ping_interval_s", "pong_within_s"), NEVER_S)
         self.patience = Patience(**calm | patience)
-        self.tapped = []
+        self.tap = Tap()
 
     async def __aenter__(self):
         await self.server.start()
@@ -88,7 +111,7 @@ class Bench:
             self.patience,
             pace=self.pace,
             rng=random.Random(1),
-            tap=lambda raw, read_ns: self.tapped.append(raw),
+            tap=self.tap,
         )
         self.task = asyncio.create_task(self.connection.run())
         return self
@@ -146,6 +169,20 @@ async def test_a_stream_that_is_wanted_again_before_it_ended_stays(memory):
         assert bench.server.streams[bench.server.sockets[0]] == {"a"}
 
 
+async def test_a_tap_is_told_what_becomes_of_the_connection_and_given_every_message(memory):
+    async with Bench(memory) as bench:
+        bench.connection.subscribe(["a"])
+        await until(lambda: bench.connection.complete)
+        await bench.send(trade(5))
+        await until(lambda: bench.listener.events)
+        bench.connection.drop("a test")
+        await until(lambda: bench.listener.ups == 2)
+        up, answer, subscribed, event, down, again = bench.tap.told[:6]
+        assert (up, subscribed, down, again) == ("up", ["a"], "down: a test", "up")
+        assert b"result" in answer
+        assert event == trade(5).encode()
+
+
 async def test_bad_messages_are_counted_and_the_next_good_one_arrives(memory):
     async with Bench(memory) as bench:
         await until(lambda: bench.listener.ups == 1)
@@ -156,7 +193,7 @@ async def test_bad_messages_are_counted_and_the_next_good_one_arrives(memory):
         await until(lambda: bench.listener.events)
         assert bench.listener.events == [TradeEvent("X", 5, 1_000_000, 1.0, 1.0, False)]
         assert bench.metrics.malformed.value == len(bench.listener.malformed) == 8
-        assert bench.metrics.messages.value == len(bench.tapped) == 9
+        assert bench.metrics.messages.value == len(bench.tap.messages) == 9
         assert bench.listener.downs == []
 
 

@@ -8,17 +8,18 @@ import pytest
 from aiohttp import web
 
 from hive.feed.binance import BinanceSpot
-from hive.feed.budget import MINUTE_NS, WeightBudget
+from hive.feed.budget import WeightBudget
 from hive.feed.errors import VenueRefused
 from hive.feed.instruments import Instrument
 from hive.feed.rest import RestClient
 from hive.feed.snapshots import AT_A_TIME, SnapshotQueue
 from hive.feed.venue import Request
 from hive.shm.book import LIVE
+from hive.shm.budget import MINUTE_NS
 from hive.shm.instruments import InstrumentRules
 
 DEADLINE_S = 10.0
-START_NS = 1_000 * MINUTE_NS
+START_NS = 1_000 * MINUTE_NS + 1_000_000_000
 BOOK = {"lastUpdateId": 7, "bids": [["10", "1"]], "asks": [["11", "1"]]}
 
 
