@@ -124,7 +124,8 @@ def test_the_runtime_and_the_published_package_are_importable_from_anywhere(tmp_
 def unbuilt(tmp_path, record: str | None) -> str:
     """Import a copy of the bare package with this build record, and return what the import says."""
     (tmp_path / "hive").mkdir()
-    shutil.copy(ROOT / "hive" / "__init__.py", tmp_path / "hive")
+    for name in ("__init__.py", "pure.py"):
+        shutil.copy(ROOT / "hive" / name, tmp_path / "hive")
     if record is not None:
         (tmp_path / "hive" / "_build_info.py").write_text(record)
     command = [sys.executable, "-S", "-c", "import hive"]
@@ -136,7 +137,7 @@ def test_importing_an_unbuilt_tree_says_what_to_run(tmp_path):
 
 
 def test_importing_with_another_python_than_it_was_built_for_says_what_to_run(tmp_path):
-    said = unbuilt(tmp_path, 'PYTHON = "cpython-311"\n')
+    said = unbuilt(tmp_path, 'PYTHON = "cpython-311"\nPURE = False\n')
     assert "ImportError: Hive was built for cpython-311" in said
     assert "run ./compile with this Python" in said
 
@@ -251,6 +252,22 @@ def test_a_missing_compiler_names_the_package_to_install(clone, environment, var
     assert f"compile: there is no {language} compiler (no-such-compiler is not on PATH)." in done.stderr
     assert "apt-get install build-essential" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_pure_python_needs_no_compiler(clone, environment):
+    done = compile_(clone, CC="no-such-compiler", CXX="no-such-compiler", HIVE_PURE_PYTHON="1", **environment)
+    assert "none needed for Hive itself (HIVE_PURE_PYTHON)" in done.stdout
+    assert "[3/6] Packages of constraints.txt" in done.stdout  # where this clone, which has none, ends
+    assert "compiler" not in done.stderr
+
+
+def test_pure_python_on_another_machine_is_refused(clone, environment):
+    _, tools = clone
+    (tools / "uname").unlink()
+    program(tools / "uname", '#!/bin/sh\n[ "$1" = -m ] && echo aarch64 || echo Linux\n')
+    done = compile_(clone, HIVE_PURE_PYTHON="1", **environment)
+    assert done.returncode == 1
+    assert "compile: HIVE_PURE_PYTHON needs an x86-64 machine, this is aarch64." in done.stderr
 
 
 def test_a_compiler_that_does_not_work_is_told_from_one_that_is_not_there(clone, environment):
