@@ -153,7 +153,9 @@ def _title(frame: Frame, look: Look) -> list[Line]:
         states[one["state"]] = states.get(one["state"], 0) + 1
     what = " ".join(f"{count} {state}" for state, count in sorted(states.items()))
     up = span(total["duration_s"])
-    head = f"hive top  fleet {total['fleet']}  {'gone' if gone else 'up ' + up}  {len(total['strategies'])} strategies"
+    head = f"hive top  fleet {total['fleet']}  {'gone' if gone else 'up ' + up}  "
+    head += f"{total['implementation']}  " if total["implementation"] else ""
+    head += f"{len(total['strategies'])} strategies"
     head += f": {what}" if what else ""
     head += "  PAUSED" if look.paused else ""
     sums, now = total["totals"], recent["totals"]

@@ -1,0 +1,42 @@
+"""The example fleet in pure Python and compiled: it trades, ends cleanly, and says which of the two it is."""
+
+import pytest
+import yaml
+
+from fleet_run import EXAMPLES, FleetRun, wait_until
+from gate.bench import Exchange
+
+TRADE_WITHIN_S = 90.0
+
+
+@pytest.fixture
+def exchange():
+    exchange = Exchange("--rate", "200", "--symbols", "30")
+    yield exchange
+    exchange.close()
+
+
+@pytest.mark.parametrize(("variable", "kind"), [("1", "pure python"), ("0", "compiled")])
+def test_the_example_fleet_trades_and_says_what_it_runs_on(tmp_path, exchange, variable, kind):
+    example = yaml.safe_load((EXAMPLES / "fleet.yml").read_text())
+    run = FleetRun(tmp_path, exchange, example["strategies"], rate_limiting=example["rate_limiting"])
+    plain = dict(run.env)
+    run.env["HIVE_PURE_PYTHON"] = variable
+    run.up()
+    try:
+        running = run.wait_running()
+        assert running["implementation"] == kind
+        assert f"memory: {kind}" in run.text()
+        run.env = plain  # whoever asks need not be of the fleet's kind
+        assert run.status()["implementation"] == kind
+        assert f"  {kind}  " in run.hive("status", run.name).stdout.splitlines()[0]
+        wait_until(lambda: run.status()["totals"]["fills"] >= 5, f"five fills\n{run.text()}", TRADE_WITHIN_S)
+        assert run.stop() == 0, run.text()
+    finally:
+        run.close()
+    report = run.report()
+    assert report["implementation"] == kind
+    assert report["totals"]["fills"] >= 5
+    assert (report["totals"]["errors"], report["totals"]["mixed_books"], report["totals"]["restarts"]) == (0, 0, 0)
+    assert {strategy["ticks"] > 0 for strategy in report["strategies"]} == {True}
+    assert exchange.open_orders() == []
