@@ -1,6 +1,6 @@
 """The candle series that a worker's strategies use: wanted while somebody uses them, mapped once for all.
 
-    use(...) -> MarketData.want(...) -> feed -> {"type": "series", ...} -> MarketData.series(...) -> reader(...)
+use(...) -> MarketData.want(...) -> feed -> {"type": "series", ...} -> MarketData.series(...) -> reader(...)
 """
 
 import logging

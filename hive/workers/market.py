@@ -1,7 +1,8 @@
 """The market as a worker sees it: the books and trades that the feed's current epoch publishes, per venue.
 
 A feed that was restarted comes with new segments. `generation(venue)` changes then, and readers taken before go on
-showing the old epoch's last books: whoever keeps a reader compares the generation before he trusts it.
+showing the old epoch's last books: whoever keeps a reader compares the generation before he trusts it. The same holds
+when an instrument is removed and comes back.
 """
 
 import asyncio
@@ -10,11 +11,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from hive.shm.book import LIVE, BookDirectory, BookReader
+from hive.shm.atomics import boottime_ns
+from hive.shm.book import EMPTY, LIVE, REMOVED, WRITER_DEAD, BookDirectory, BookReader
 from hive.shm.broadcast import BroadcastReader
 from hive.shm.instruments import InstrumentRules, Trade
+from hive.shm.liveness import SegmentWriter, Verdict
 from hive.shm.segment import Segment
 from hive.workers.errors import BookMissing, UnknownInstrument
+from hive.workers.stale_figures import StaleFigures
 from hive.workers.wants import MARKET, Wants, Wish
 
 TRADES_KEPT = 2048  # per pair; who comes later than that has missed some
@@ -36,9 +40,11 @@ class _Venue:
     generation: int = 0
     epoch: int = -1
     directory: BookDirectory | None = None
+    writer: SegmentWriter | None = None
     tape: BroadcastReader | None = None
     readers: dict[str, BookReader] = field(default_factory=dict)
-    pairs_by_slot: dict[int, str] = field(default_factory=dict)
+    used: dict[str, None] = field(default_factory=dict)  # pairs that somebody here reads
+    pairs_by_slot: dict[tuple[int, int], str] = field(default_factory=dict)  # slot, generation of the instrument
     trades: dict[str, _Trades] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)  # pair -> why
     series: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)  # pair, interval -> segment, reason
@@ -47,24 +53,43 @@ class _Venue:
 class MarketData:
     """Books, trades and rules of every venue.
 
-    `want(venue, wishes)` tells the feed all that this worker wants of a venue now, as (pair, kind); `stale_after_ms` is
-    the age of the feed's heartbeat from which on none of its books is live.
+    Args:
+        want: tells the feed all that this worker wants of a venue now, as (pair, kind).
+        stale_after_ms: age of the feed's heartbeat from which on none of its books is live, see hive.shm.liveness.
+        boot_ns: CLOCK_BOOTTIME.
+        figures: makes the counters of a venue.
+        loop: notices a feed's end at once; without one its silence is noticed.
     """
 
     def __init__(
-        self, *, now_ns: Callable[[], int], want: Callable[[int, list[Wish]], None], stale_after_ms: float
+        self,
+        *,
+        want: Callable[[int, list[Wish]], None],
+        stale_after_ms: float,
+        boot_ns: Callable[[], int] = boottime_ns,
+        figures: Callable[[int], StaleFigures] = lambda _: StaleFigures(),
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._now_ns = now_ns
         self._tell_feed = want
         self._wants = Wants()
         self._stale_after_ns = int(stale_after_ms * 1e6)
+        self._boot_ns = boot_ns
+        self._make_figures = figures
+        self._loop = loop
         self._venues: dict[int, _Venue] = {}
+        self._figures: dict[int, StaleFigures] = {}
 
     def attach(self, venue: int, epoch: int, books: str, trades: str) -> None:
         """Read from these segments from now on; raises ShmError when they cannot be mapped (the old ones stay)."""
-        directory = BookDirectory(Segment.open(books, kind="books"))
+        segment = Segment.open(books, kind="books")
+        directory = BookDirectory(segment, self._stale_after_ns)
         tape = BroadcastReader(Segment.open(trades, kind="trades"))
         state = self._venue(venue)
+        if state.writer is not None:
+            state.writer.close()
+        state.writer = SegmentWriter(segment, self._stale_after_ns)
+        if self._loop is not None:
+            state.writer.watch(self._loop)
         state.directory = directory
         state.tape = tape
         state.epoch = epoch
@@ -73,6 +98,12 @@ class MarketData:
         state.unknown = {}
         state.series = {}
         state.generation += 1
+
+    def close(self) -> None:
+        """Watch no feed any longer."""
+        for state in self._venues.values():
+            if state.writer is not None:
+                state.writer.close()
 
     def generation(self, venue: int) -> int:
         """Return how often a feed was attached to this venue; 0 means never."""
@@ -87,12 +118,20 @@ class MarketData:
         directory = self._venue(venue).directory
         return [] if directory is None else list(directory.pairs())
 
+    def changes(self, venue: int) -> int:
+        """Return a number that is another when an instrument came, went or got other rules, or the feed restarted."""
+        state = self._venue(venue)
+        return 0 if state.directory is None else state.generation << 40 | state.directory.changes
+
     def reader(self, venue: int, pair: str) -> BookReader:
         """Return the reader of one book in the current epoch; raises BookMissing while the feed does not have it."""
         state = self._venue(venue)
+        state.used[pair] = None
         reader = state.readers.get(pair)
-        if reader is None:
+        if reader is None or reader.state == REMOVED:
             slot = self._slot(venue, pair)
+            if reader is not None:
+                state.generation += 1  # the instrument was removed and is back
             reader = state.readers[pair] = state.directory.reader(slot)
         return reader
 
@@ -101,16 +140,44 @@ class MarketData:
         slot = self._slot(venue, pair)
         return self._venue(venue).directory.rules(slot)
 
+    def state(self, venue: int, pair: str) -> int:
+        """Return what a book is worth now: one of hive.shm.book's states, WRITER_DEAD when its feed is not at work.
+
+        EMPTY while the feed does not have it, REMOVED when the feed has it no more.
+        """
+        state = self._venue(venue)
+        return self._state(venue, pair, state.writer is not None and self._verdict(state) is Verdict.ALIVE)
+
     def is_live(self, venue: int, pair: str) -> bool:
-        """Return whether orders may be based on this book: its state is LIVE and its feed's heartbeat is young."""
+        """Return whether orders may be based on this book: its state is LIVE and its feed is at work."""
+        return self.state(venue, pair) == LIVE
+
+    def look(self) -> None:
+        """Look at every book that is used and count those that are not current; call it with every beat."""
+        for venue, state in self._venues.items():
+            if state.writer is None:
+                continue
+            figures = self._figures.get(venue)
+            if figures is None:
+                figures = self._figures[venue] = self._make_figures(venue)
+            now_ns = self._boot_ns()
+            alive = state.writer.verdict(now_ns) is Verdict.ALIVE
+            for pair in state.used:
+                figures.note(pair, self._state(venue, pair, alive), now_ns)
+
+    def _verdict(self, state: _Venue) -> Verdict:
+        return state.writer.verdict(self._boot_ns())
+
+    def _state(self, venue: int, pair: str, alive: bool) -> int:
         state = self._venue(venue)
         reader = state.readers.get(pair)
-        if reader is None:
+        stored = REMOVED if reader is None else reader.state
+        if stored == REMOVED:
             try:
-                reader = self.reader(venue, pair)
+                stored = self.reader(venue, pair).state
             except BookMissing:
-                return False
-        return reader.state == LIVE and self._now_ns() - state.directory.heartbeat_ns <= self._stale_after_ns
+                return EMPTY if reader is None else REMOVED
+        return stored if alive else WRITER_DEAD
 
     def trades_since(self, venue: int, pair: str, cursor: int | None) -> tuple[int, list[Trade]]:
         """Return (next cursor, the trades after `cursor`, oldest first).
@@ -166,12 +233,21 @@ class MarketData:
     def unwant(self, owner: str, venue: int, wishes: Iterable[Wish]) -> None:
         """Take back some of what a strategy wanted."""
         if self._wants.remove(owner, venue, wishes):
-            self._tell_feed(venue, self._wants.of(venue))
+            self._want_less(venue)
 
     def release(self, owner: str) -> None:
         """Take back all that a strategy wanted: it has ended."""
         for venue in self._wants.release(owner):
-            self._tell_feed(venue, self._wants.of(venue))
+            self._want_less(venue)
+
+    def _want_less(self, venue: int) -> None:
+        wishes = self._wants.of(venue)
+        used = self._venue(venue).used
+        for pair in used.keys() - {pair for pair, _ in wishes}:
+            del used[pair]
+            if venue in self._figures:
+                self._figures[venue].forget(pair)
+        self._tell_feed(venue, wishes)
 
     def tell_wants(self, venues: Iterable[int]) -> None:
         """Tell the feed all wishes again, so that it forgets those of an earlier life of this worker."""
@@ -218,10 +294,21 @@ class MarketData:
             return
         while batch := state.tape.drain():
             for trade in batch:
-                pair = state.pairs_by_slot.get(trade.slot)
-                if pair is None:
-                    pair = state.pairs_by_slot[trade.slot] = state.directory.rules(trade.slot).pair
-                trades = state.trades.get(pair)
+                trades = state.trades.get(self._pair_of(state, trade))
                 if trades is not None:
                     trades.kept.append(trade)
                     trades.seen += 1
+
+    @staticmethod
+    def _pair_of(state: _Venue, trade: Trade) -> str:
+        """Return whose trade it is; "" when that instrument is not there any more."""
+        key = (trade.slot, trade.generation)
+        pair = state.pairs_by_slot.get(key)
+        if pair is None:
+            try:
+                reader = state.directory.reader(trade.slot)
+            except IndexError:
+                return ""
+            gone = trade.generation not in (0, reader.generation)
+            pair = state.pairs_by_slot[key] = "" if gone else reader.pair
+        return pair

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
+from hive.shm.book import LIVE, STATE_NAMES
 from hive.shm.errors import NotRepresentable, QueueWedged
 from hive.shm.ids import parse_order_id
 from hive.shm.link import Link
@@ -104,8 +105,8 @@ class OrderRouter:
 
         Everything that follows UNKNOWN or ACKED goes to `context.on_reply`. Cancelling the future does not cancel the
         order: its answer then goes to `on_reply` as well. Raises OrderRefused, and nothing was sent, when no gate is
-        attached, the account is not ready, the pair's book is not live, the client order id is not this strategy's or
-        was used before, or a price or an amount cannot be carried exactly.
+        attached, the account is not ready, a book that the strategy uses is not live, the client order id is not this
+        strategy's or was used before, or a price or an amount cannot be carried exactly.
         """
         context = self._owner(intent.client_order_id)
         try:
@@ -240,8 +241,10 @@ class OrderRouter:
         closed = self._accounts[intent.venue].closed
         if closed:
             raise OrderRefused(f"venue {intent.venue} is not ready: {closed}")
-        if not self._market.is_live(intent.venue, intent.pair):
-            raise OrderRefused(f"book of {intent.pair} is stale")
+        for venue, pair in ((intent.venue, intent.pair), *context.books):
+            state = self._market.state(venue, pair)
+            if state != LIVE:
+                raise OrderRefused(f"book of {pair} is {STATE_NAMES[state]}")
 
     def _cancel_intent(self, venue: int, pair: str, client_order_id: str) -> Intent:
         return Intent(IntentKind.CANCEL, venue, pair, client_order_id, created_ns=self._now_ns())

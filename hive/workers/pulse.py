@@ -7,23 +7,34 @@ import asyncio
 from time import monotonic_ns
 
 from hive.shm.counters import Counters
+from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
 from hive.workers.watchdog import Watchdog
 
 BEAT_NS = 10_000_000
-LOOK_AT_BOOKS = 10  # beats
+LOOK_AT_ORDERS = 10  # beats
 
 
 class Pulse:
-    """Beats every 10 ms: heartbeat, loop lag, watchdog, a look at the queues; every 100 ms at the books."""
+    """Beats every 10 ms: heartbeat, loop lag, watchdog, a look at the queues and at the books.
+
+    Every 100 ms it cancels what rests on books that are not live for too long.
+    """
 
     def __init__(
-        self, counters: Counters, *, loop: asyncio.AbstractEventLoop, watchdog: Watchdog, orders: OrderRouter
+        self,
+        counters: Counters,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        watchdog: Watchdog,
+        orders: OrderRouter,
+        market: MarketData,
     ) -> None:
         self._counters = counters
         self._loop = loop
         self._watchdog = watchdog
         self._orders = orders
+        self._market = market
         self._lag = counters.histogram("loop_lag_ns")
         self._stale_cancels = counters.counter("stale_cancels")
         self._due_ns = 0
@@ -52,6 +63,7 @@ class Pulse:
         self._lag.record(lag_ns)
         self._watchdog.beat()
         self._orders.pump()
+        self._market.look()
         self._beats += 1
-        if self._beats % LOOK_AT_BOOKS == 0:
+        if self._beats % LOOK_AT_ORDERS == 0:
             self._stale_cancels.inc(self._orders.check_books())

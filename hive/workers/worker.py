@@ -41,6 +41,7 @@ from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
 from hive.workers.pulse import Pulse
 from hive.workers.scheduler import State, StrategyScheduler
+from hive.workers.stale_figures import StaleFigures
 from hive.workers.strategies import Strategies
 from hive.workers.wants import Wish
 from hive.workers.watchdog import Watchdog
@@ -53,6 +54,7 @@ STOP_WITHIN_S = 10  # when SIGTERM asks instead of the supervisor
 LAST_WORDS_WITHIN_S = 1
 OOM_SCORE_ADJ = 500  # workers are the first to go when memory ends
 COUNTERS_OF_ITS_OWN = 32  # beside those of its strategies; the host may add some
+COUNTERS_PER_VENUE = 2
 COUNTERS_PER_STRATEGY = len(StrategyCounters.__annotations__) + 8
 
 log = logging.getLogger(__name__)
@@ -75,7 +77,9 @@ class Worker:
         count_unresolved(counters.counter("context_unresolved").inc)
         self._wake = WakeReceiver(Path(boot.run_dir) / f"wake.worker{boot.index}.{boot.epoch}")
         running = counters.counter("running_strategy")
-        self._market = MarketData(now_ns=monotonic_ns, want=self._want, stale_after_ms=boot.stale_after_ms)
+        self._market = MarketData(
+            want=self._want, stale_after_ms=boot.stale_after_ms, figures=self._stale_figures, loop=loop
+        )
         self._orders = OrderRouter(
             loop=loop,
             now_ns=monotonic_ns,
@@ -91,7 +95,7 @@ class Worker:
             on_failing=self._cancel_orders_of,
         )
         watchdog = Watchdog(running, limit_s=boot.slow_callback_ms / 1e3)
-        self._pulse = Pulse(counters, loop=loop, watchdog=watchdog, orders=self._orders)
+        self._pulse = Pulse(counters, loop=loop, watchdog=watchdog, orders=self._orders, market=self._market)
 
     async def run(self, host_class: type[Host], host_config: Mapping[str, Any]) -> int:
         """Live until told to stop; returns the exit code. Raises BootError when the host cannot be made."""
@@ -113,6 +117,7 @@ class Worker:
         self._scheduler.stop()
         self._pulse.stop()
         await self._last_words()
+        self._market.close()
         listening.cancel()
         self._wake.close()
         return EXIT_STOPPED
@@ -226,6 +231,11 @@ class Worker:
         self._wake.drain()
         self._orders.pump()
 
+    def _stale_figures(self, venue: int) -> StaleFigures:
+        name = self._boot.venue_name(venue)
+        names = ("stale_intervals", "stale_ms")
+        return StaleFigures(*(self._counters.counter(one, venue=name) for one in names))
+
     def _want(self, venue: int, wishes: list[Wish]) -> None:
         self._channel.send({"type": "want", "venue": self._boot.venue_name(venue), "wants": wishes})
 
@@ -295,7 +305,8 @@ def set_up_process(boot: WorkerBoot) -> None:
 
 def counters_capacity(boot: WorkerBoot) -> int:
     """Return how many counters and histograms a worker has room for."""
-    return COUNTERS_OF_ITS_OWN + COUNTERS_PER_STRATEGY * len(boot.strategies)
+    per_venue = COUNTERS_PER_VENUE * len(boot.venues)
+    return COUNTERS_OF_ITS_OWN + per_venue + COUNTERS_PER_STRATEGY * len(boot.strategies)
 
 
 def create_counters(boot: WorkerBoot) -> Segment:

@@ -128,7 +128,7 @@ class Stage:
         self.books_segment = books
         self.callbacks = CallbackCounter()
         self.counters = Counters.create(counters, 2000)
-        self.market = MarketData(now_ns=time.monotonic_ns, want=lambda venue, pairs: None, stale_after_ms=60_000)
+        self.market = MarketData(want=lambda venue, wishes: None, stale_after_ms=60_000)
         self.market.attach(0, 1, books.name, trades.name)
         self.router = OrderRouter(loop=self.loop, now_ns=time.monotonic_ns, market=self.market)
         self.states = []

@@ -4,8 +4,13 @@ import asyncio
 
 import pytest
 
+from hive.shm.book import EMPTY, HALTED, LIVE, REMOVED, WRITER_DEAD
+from hive.shm.counters import Counters, counters_size
+from hive.shm.liveness import GRACE_NS
+from hive.shm.segment import Segment, segment_name
 from hive.workers.errors import BookMissing, UnknownInstrument
 from hive.workers.market import MarketData
+from hive.workers.stale_figures import StaleFigures
 from tests.workers.venue import TinyFeed
 
 MS = 1_000_000
@@ -45,7 +50,7 @@ def wants():
 
 @pytest.fixture
 def market(now, wants):
-    return MarketData(now_ns=now, want=lambda *what: wants.append(what), stale_after_ms=50)
+    return MarketData(boot_ns=now, want=lambda *what: wants.append(what), stale_after_ms=50)
 
 
 def attach(market, feed):
@@ -69,14 +74,72 @@ def test_a_book_is_live_while_its_state_says_so_and_the_feed_beats(market, feeds
     assert market.is_live(0, "BTC-USDT")
     now.ns += 50 * MS
     assert market.is_live(0, "BTC-USDT")
-    now.ns += MS
-    assert not market.is_live(0, "BTC-USDT")
+    now.ns += GRACE_NS + MS
+    assert market.state(0, "BTC-USDT") == WRITER_DEAD
     feed.beat(now.ns)
     feed.stale("BTC-USDT")
     assert not market.is_live(0, "BTC-USDT")
     feed.live("BTC-USDT")
     assert market.is_live(0, "BTC-USDT")
     assert not market.is_live(0, "ETH-USDT")
+
+
+def test_an_instrument_that_was_removed_and_is_back_has_a_new_reader(market, feeds, now):
+    feed = feeds()
+    feed.add("BTC-USDT")
+    attach(market, feed)
+    feed.beat(now.ns)
+    assert market.state(0, "BTC-USDT") == LIVE
+    before = (market.reader(0, "BTC-USDT"), market.generation(0), market.changes(0))
+    feed.table.remove(feed.slots["BTC-USDT"])
+    assert market.state(0, "BTC-USDT") == REMOVED
+    assert market.state(0, "ETH-USDT") == EMPTY
+    feed.add("ETH-USDT")  # gets the place
+    feed.add("BTC-USDT", mid=300.0)
+    assert market.state(0, "BTC-USDT") == LIVE
+    assert market.reader(0, "BTC-USDT").top()[0] == pytest.approx(299.99)
+    after = (market.reader(0, "BTC-USDT"), market.generation(0), market.changes(0))
+    assert all(was != now for was, now in zip(before, after, strict=True))
+
+
+def test_every_interval_in_which_a_used_book_is_not_current_is_counted(now, feeds, run):
+    segment = Segment.create(segment_name(run, "counters.x", 1), counters_size(8, 0), kind="counters", epoch=1)
+    counters = Counters.create(segment, 8)
+    intervals, ms = counters.counter("stale_intervals"), counters.counter("stale_ms")
+    market = MarketData(
+        boot_ns=now, want=lambda *_: None, stale_after_ms=50, figures=lambda _: StaleFigures(intervals, ms)
+    )
+    feed = feeds()
+    for pair in ("BTC-USDT", "ETH-USDT", "SOL-USDT"):
+        feed.add(pair)
+    attach(market, feed)
+
+    def look(after_ms):
+        now.ns += after_ms * MS
+        feed.beat(now.ns)
+        market.look()
+        return intervals.value, ms.value
+
+    market.want("left", 0, [("BTC-USDT", "book"), ("ETH-USDT", "book")])
+    assert market.is_live(0, "BTC-USDT")
+    assert market.is_live(0, "ETH-USDT")
+    assert look(10) == (0, 0)
+    feed.stale("BTC-USDT")
+    feed.stale("SOL-USDT")  # nobody reads it
+    assert look(10) == (1, 0)
+    assert look(30) == (1, 0)
+    feed.live("BTC-USDT")
+    assert look(10) == (1, 40)
+    feed.table.set_state(feed.slots["ETH-USDT"], HALTED, 0)  # not traded on, but as the venue has it
+    assert look(10) == (1, 40)
+    now.ns += 1000 * MS  # the feed hangs, with both books
+    market.look()
+    assert intervals.value == 3
+    assert look(0) == (3, 40)
+    market.release("left")
+    feed.stale("BTC-USDT")
+    assert look(10) == (3, 40)
+    segment.unlink()
 
 
 def test_a_new_feed_epoch_replaces_the_readers_and_the_old_ones_keep_their_last_book(market, feeds, now):

@@ -30,7 +30,7 @@ class Stage:
         self.feed = TinyFeed(run)
         self.feed.add(PAIR)
         self.feed.beat(self.now_ns)
-        self.market = MarketData(now_ns=lambda: self.now_ns, want=lambda *_: None, stale_after_ms=50)
+        self.market = MarketData(boot_ns=lambda: self.now_ns, want=lambda *_: None, stale_after_ms=50)
         self.market.attach(0, 1, self.feed.books.name, self.feed.trades.name)
         self.wedged = []
         self.router = OrderRouter(
@@ -313,8 +313,8 @@ async def test_a_late_fill_of_an_order_that_was_over_still_reaches_its_strategy(
     [
         (lambda stage: None, {}, "gate is restarting"),
         (lambda stage: stage.gate(opened=False), {}, "venue 0 is not ready: its account was not read yet"),
-        (lambda stage: (stage.gate(), stage.feed.stale(PAIR)), {}, "book of BTC-USDT is stale"),
-        (lambda stage: stage.gate(), {"pair": "ETH-USDT"}, "book of ETH-USDT is stale"),
+        (lambda stage: (stage.gate(), stage.feed.stale(PAIR)), {}, "book of BTC-USDT is STALE"),
+        (lambda stage: stage.gate(), {"pair": "ETH-USDT"}, "book of ETH-USDT is EMPTY"),
         (lambda stage: stage.gate(), {"price": Decimal("1e-200")}, "a decimal must fit"),
         (lambda stage: stage.gate(), {"price": 99.5}, "a decimal is needed, was float"),
         (lambda stage: stage.gate(), {"kind": IntentKind.QUERY}, r"place\(\) takes PLACE intents, was QUERY"),

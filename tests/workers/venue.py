@@ -46,7 +46,8 @@ class TinyFeed:
         self.beat()
 
     def beat(self, now_ns=None):
-        self.books.beat(time.monotonic_ns() if now_ns is None else now_ns)
+        """Beat now, or at `now_ns` by both clocks."""
+        self.books.beat(time.monotonic_ns() if now_ns is None else now_ns, now_ns)
 
     def add(self, pair, mid=100.0):
         slot = self.slots[pair] = self.table.add(rules(pair))
