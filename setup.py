@@ -40,6 +40,7 @@ CPP_MODULES = [
     "hummingbot.runtime.order_book",
     "hummingbot.runtime.clock",
 ]
+PERF_MODULES = {"perf.native.loops": ["rival.c", "torn_checked.c", "torn_unchecked.c"]}  # for perf/, never installed
 
 WARNINGS = [
     "-Wall",
@@ -56,10 +57,13 @@ def extension(name: str) -> Extension:
     source = name.replace(".", "/") + ".pyx"
     headers = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "hive" / "shm").glob("*.h"))
     common = {"depends": headers, "define_macros": NUMPY_API}
-    if name in C_MODULES:
+    if name in PERF_MODULES:
+        folder = Path(source).parent
+        common["depends"] = headers + sorted(str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*.[ch]"))
+    if name not in CPP_MODULES:
         return Extension(
             name,
-            [source],
+            [source, *(str(folder / file) for file in PERF_MODULES.get(name, ()))],
             language="c",
             include_dirs=["hive/shm", numpy.get_include()],
             extra_compile_args=["-O3", "-std=gnu11", *WARNINGS],
@@ -78,7 +82,7 @@ def extension(name: str) -> Extension:
 def selected() -> list[Extension]:
     """Return the extensions to build: all, or what HIVE_BUILD_ONLY selects and the tree has."""
     only = tuple(filter(None, os.environ.get("HIVE_BUILD_ONLY", "").split(",")))
-    extensions = [extension(name) for name in C_MODULES + CPP_MODULES]
+    extensions = [extension(name) for name in [*C_MODULES, *CPP_MODULES, *PERF_MODULES]]
     if not only:
         return extensions
     kept = []
@@ -103,6 +107,8 @@ class BuildExt(build_ext):
     """Builds the extensions, then records what they were built against in hive/_build_info.py."""
 
     def run(self) -> None:
+        if not self.inplace:
+            self.extensions = [one for one in self.extensions if one.name not in PERF_MODULES]
         if not self.extensions and not PURE:
             return
         path = (ROOT if self.inplace else Path(self.build_lib)) / "hive" / "_build_info.py"

@@ -79,7 +79,7 @@ static inline int book_read_head(const book_place *place, void *into, size_t wor
     for (int turn = 0; turn < BOOK_READ_TRIES; turn++) {
         const book_version *cell = book_newest(place, head, &status);
         if (cell) {
-            read_words(into, (const uint64_t *)cell + 1, words);
+            copy_bytes(into, (const uint64_t *)cell + 1, words * 8);
             if (book_still(cell, *head >> 8)) return BOOK_OK;
         } else if (status != BOOK_NOT_WHOLE) {
             return status;
@@ -95,7 +95,7 @@ static inline int book_read(const book_place *place, book_version *top, const bo
     for (int turn = 0; turn < BOOK_READ_TRIES; turn++) {
         const book_version *cell = book_newest(place, head, &status);
         if (cell) {
-            read_words((any_word *)top + 1, (const uint64_t *)cell + 1, BOOK_HEAD_WORDS);
+            copy_bytes((any_word *)top + 1, (const uint64_t *)cell + 1, BOOK_HEAD_WORDS * 8);
             if (top->n_bids <= place->depth && top->n_asks <= place->depth) { /* a torn count leads nowhere */
                 const double *levels = (const double *)(cell + 1);
                 copy_bytes(into->bid_px, levels, top->n_bids * sizeof(double));
@@ -121,13 +121,27 @@ static inline void book_publish(const book_place *place, const book_version *top
     uint64_t n = (head >> 8) + 1;
     book_version *cell = (book_version *)book_cell(place, n);
     double *levels = (double *)(cell + 1);
+    size_t bids = top->n_bids * sizeof(double), asks = top->n_asks * sizeof(double);
     store_relaxed(&cell->seq, 2 * n + 1);
     fence_release(); /* pairs with fence_acquire() in book_still(): who saw a byte of what follows sees this seq */
-    write_words((uint64_t *)cell + 1, (const any_word *)top + 1, BOOK_HEAD_WORDS);
-    copy_bytes(levels, bid_px, top->n_bids * sizeof(double));
-    copy_bytes(levels + place->room, bid_qty, top->n_bids * sizeof(double));
-    copy_bytes(levels + 2 * (size_t)place->room, ask_px, top->n_asks * sizeof(double));
-    copy_bytes(levels + 3 * (size_t)place->room, ask_qty, top->n_asks * sizeof(double));
+    /* Field by field: a copy of what was just put together would wait for eleven small stores to become large ones. */
+    store_relaxed_i64(&cell->update_id, top->update_id);
+    store_relaxed_i64(&cell->exchange_ns, top->exchange_ns);
+    store_relaxed_i64(&cell->local_ns, top->local_ns);
+    store_relaxed_f64(&cell->bid, top->bid);
+    store_relaxed_f64(&cell->bid_qty, top->bid_qty);
+    store_relaxed_f64(&cell->ask, top->ask);
+    store_relaxed_f64(&cell->ask_qty, top->ask_qty);
+    store_relaxed_u32(&cell->instrument, top->instrument);
+    store_relaxed_u32(&cell->flags, top->flags);
+    store_relaxed_u32(&cell->n_bids, top->n_bids);
+    store_relaxed_u32(&cell->n_asks, top->n_asks);
+    store_relaxed(&cell->epoch, top->epoch);
+    store_relaxed_i64(&cell->recv_ns, top->recv_ns);
+    copy_bytes(levels, bid_px, bids);
+    copy_bytes(levels + place->room, bid_qty, bids);
+    copy_bytes(levels + 2 * (size_t)place->room, ask_px, asks);
+    copy_bytes(levels + 3 * (size_t)place->room, ask_qty, asks);
     store_release(&cell->seq, 2 * n + 2);                     /* pairs with load_acquire(&seq) in book_newest() */
     store_release(&place->book->head, n << 8 | (head & 0xFF)); /* pairs with load_acquire(&head) in book_newest() */
 }

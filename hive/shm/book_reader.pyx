@@ -13,7 +13,6 @@ from hive.shm.atomics cimport cpu_relax, fence_acquire, load_acquire, load_relax
 from hive.shm.book_protocol cimport (
     BOOK_HEAD_WORDS,
     BOOK_READ_TRIES,
-    BOOK_TOP_WORDS,
     book_cell,
     book_columns,
     book_newest,
@@ -85,14 +84,6 @@ cdef class BookReader:
         if n <= self._place.base or load_relaxed(&self._place.book.generation) != self.generation:
             return -1
         return <int64_t>n
-
-    cdef int c_top(self, BookTop *into) noexcept nogil:
-        """Copy line 0 of the newest version, and the state. Returns OK, NOTHING_YET, NOT_WHOLE or GONE."""
-        cdef uint64_t head
-        cdef int status = book_read_head(&self._place, <char *>into + sizeof(uint64_t), BOOK_TOP_WORDS, &head)
-        into.version = head >> 8
-        into.state = head & 0xFF
-        return status
 
     cdef int c_copy(self, BookCopy into) noexcept nogil:
         """Copy the newest version with the levels that are there. Returns any of the five."""

@@ -1,0 +1,2 @@
+#define NAME torn_read_checked
+#include "torn_reader.h"
