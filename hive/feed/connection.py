@@ -163,6 +163,10 @@ class MarketConnection:
 
     def unsubscribe(self, streams: Iterable[str]) -> None:
         """Want `streams` no more."""
+        streams = list(streams)
+        confirmed = [stream for stream in streams if stream in self._confirmed]
+        if confirmed and self._socket is not None and self._tap is not None:
+            self._tap.on_unsubscribed(confirmed)
         for stream in streams:
             self._wanted.pop(stream, None)
             self._confirmed.discard(stream)

@@ -114,10 +114,7 @@ class VenueFeed:
         self._ws_url = config.ws_url
         self._pace = ConnectPace()
         self._ssl = tls.create_default_context(cafile=config.ca_file) if config.ca_file else None
-        rotate_after_ns = int(config.rotate_after_s * 1e9)
-        self._pool = StreamPool(
-            self._connection, self, config.max_connections, rotate_after_ns, clock, metrics.rotations.inc
-        )
+        self._pool = self._make_pool()
         self._following = Following(
             config, self.venue, table, trades, tops, metrics, depth, self._pool, self._want_snapshot, clock
         )
@@ -131,6 +128,10 @@ class VenueFeed:
         self._in_doubt = asyncio.Event()
         self._unlisted: dict[str, int] = {}  # pair -> until when that is believed
         self._rules_failures = 0
+
+    def wall_ns(self) -> int:
+        """Return the wall clock of what arrives now."""
+        return time.time_ns()
 
     # --- what the supervisor says
 
@@ -386,6 +387,12 @@ class VenueFeed:
             if url is not None:
                 self._ws_url = url
                 self._pool.rotate()
+
+    def _make_pool(self) -> StreamPool:
+        config = self.config
+        rotate_after_ns = int(config.rotate_after_s * 1e9)
+        rotated = self._metrics.rotations.inc
+        return StreamPool(self._connection, self, config.max_connections, rotate_after_ns, self._clock, rotated)
 
     def _connection(self, pool: StreamPool) -> MarketConnection:
         config = self.config

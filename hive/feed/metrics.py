@@ -78,6 +78,12 @@ class VenueMetrics:
         self.book_latency_ns: Histogram = counters.histogram("book_latency_ns", venue=venue)
         self.pong_ns: Histogram = counters.histogram("pong_ns", venue=venue)
 
+    def set_recording(self, records: int, size: int, dropped: int) -> None:
+        """Show how far a recording is."""
+        self.recorded.set(records)
+        self.recorded_bytes.set(size)
+        self.record_dropped.set(dropped)
+
 
 METRICS_PER_VENUE = 33  # histograms among them
 HISTOGRAMS_PER_VENUE = 2

@@ -23,8 +23,11 @@ from typing import Any
 from hive.feed.candle_desk import CandleDesk
 from hive.feed.errors import BootError
 from hive.feed.lag import Beat, LagWatch
-from hive.feed.market import VenueFeed
+from hive.feed.market import VENUES, VenueFeed
 from hive.feed.metrics import HISTOGRAMS_PER_VENUE, METRICS_PER_VENUE, VenueMetrics
+from hive.feed.recorder import Recorder
+from hive.feed.recording import Header
+from hive.feed.replay import ReplayFeed
 from hive.feed.selector import WakeupSelector
 from hive.feed.settings import VenueConfig
 from hive.shm.atomics import boottime_ns
@@ -105,6 +108,7 @@ class FeedProcess:
         self._selector = selector
         self._segments: list[Segment] = []
         self._feeds: dict[str, VenueFeed] = {}
+        self._recorders: list[Recorder] = []
         self._ready: dict[str, Any] = {}
         self._stopping = asyncio.Event()
         self._lag = LagWatch(int(boot.stale_after_ms * 1e6))
@@ -125,7 +129,8 @@ class FeedProcess:
             trades = self._create(f"trades.{venue.name}", broadcast_size(boot.trades_capacity), "trades")
             tops = self._create(f"tops.{venue.name}", broadcast_size(boot.trades_capacity), "tops")
             metrics = VenueMetrics(counters, venue.name)
-            feed = self._feeds[venue.name] = VenueFeed(
+            recorder = _recorder(venue, metrics)
+            feed = self._feeds[venue.name] = (ReplayFeed if venue.mode == "replay" else VenueFeed)(
                 venue,
                 BookTable(books, boot.capacity, boot.depth, boot.versions),
                 BroadcastWriter(trades, boot.trades_capacity),
@@ -135,10 +140,15 @@ class FeedProcess:
                 tops=TopWriter(tops, boot.trades_capacity),
                 woke_ns=self._selector.last_ns,
                 read_ns=self._selector.read_ns,
+                tap=recorder,
             )
             feed.candles = CandleDesk(
-                venue.name, feed.venue, boot.candles, self._create, self._remove, self._channel.send, metrics
-            )
+                venue.name, feed.venue, boot.candles, self._create, self._remove, self._channel.send, metrics,
+                wall_ns=feed.wall_ns,
+            )  # fmt: skip
+            if recorder is not None:
+                recorder.tell, recorder.on_incomplete = feed.tell, feed.refresh
+                self._recorders.append(recorder)
             names = {"books": books.name, "trades": trades.name, "tops": tops.name}
             self._ready["venues"].append({"name": venue.name, **names})
 
@@ -150,6 +160,9 @@ class FeedProcess:
         self._beat(loop)
         self._channel.send(self._ready)
         tasks = [asyncio.create_task(feed.run(), name=name) for name, feed in self._feeds.items()]
+        for recorder in self._recorders:
+            recorder.tell("info", f"recording to {recorder.path}")
+            tasks.append(asyncio.create_task(recorder.run()))
         stopping = asyncio.create_task(self._stopping.wait())
         tasks += [stopping, asyncio.create_task(self._obey())]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -163,7 +176,10 @@ class FeedProcess:
         self._channel.send({"type": "stopped"})
 
     def close(self) -> None:
-        """Unlink every segment of this epoch."""
+        """Finish recordings and unlink every segment of this epoch."""
+        for recorder in self._recorders:
+            recorder.close()
+        self._recorders.clear()
         self._feeds.clear()
         for segment in self._segments:
             segment.unlink()
@@ -231,6 +247,18 @@ class FeedProcess:
         self._segments.remove(segment)
         segment.unlink()
         segment.close()
+
+
+def _recorder(venue: VenueConfig, metrics: VenueMetrics) -> Recorder | None:
+    """Return a venue's recorder, None when it is not to be recorded. Raises OSError."""
+    if not venue.record:
+        return None
+    header = Header(
+        venue.kind, venue.rest_url, venue.ws_url, time.time_ns(), time.monotonic_ns(), tuple(venue.pairs)
+    )
+    recorder = Recorder(Path(venue.record), header, VENUES[venue.kind](venue.rest_url))
+    recorder.count = metrics.set_recording
+    return recorder
 
 
 def main(arguments: list[str] | None = None) -> int:

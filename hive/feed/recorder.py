@@ -58,6 +58,9 @@ class ConnectionTap(Protocol):
     def on_subscribed(self, streams: Iterable[str]) -> None:
         """The venue has confirmed these streams on it."""
 
+    def on_unsubscribed(self, streams: Iterable[str]) -> None:
+        """These streams, confirmed before, are not wanted on it any more."""
+
     def on_message(self, data: bytes, read_ns: int) -> None:
         """A whole message, read at `read_ns` (monotonic)."""
 
@@ -116,9 +119,11 @@ class Recorder:
         path: where; see open_new().
         header: what the file says of itself.
         venue: tells what requests are for.
-        on_incomplete: called in the event loop after something was dropped, when there is room again.
-        tell: is given (level, text) of what the operator wants to know.
         room_bytes: what may wait for the thread.
+
+    `on_incomplete` is called in the event loop after something was dropped, when there is room again; `tell` is given
+    (level, text) of what the operator wants to know; `count` is given how many records went to the file, its bytes and
+    how many were dropped, every FLUSH_S.
 
     Raises:
         OSError: the file cannot be made.
@@ -131,8 +136,6 @@ class Recorder:
         venue: Venue,
         *,
         clock: Callable[[], int] = time.monotonic_ns,
-        on_incomplete: Callable[[], None] | None = None,
-        tell: Callable[[str, str], None] | None = None,
         room_bytes: int = ROOM_BYTES,
     ) -> None:
         self.path, fd = open_new(path)
@@ -140,11 +143,12 @@ class Recorder:
         self._file = os.fdopen(fd, "wb", buffering=0)
         self._venue = venue
         self._clock = clock
-        self._on_incomplete = on_incomplete
-        self._tell = tell
+        self.on_incomplete: Callable[[], None] = _nothing
+        self.tell: Callable[[str, str], None] = _nothing
+        self.count: Callable[[int, int, int], None] = _nothing
         self._told_failure = False
         self._room_bytes = room_bytes
-        self._started_ns = clock()
+        self._started_ns = header.started_ns
         self._connections = 0
         self._streams: dict[int, dict[str, None]] = {}  # of the connections that are up
         self._lost = 0  # records that no block tells of yet
@@ -190,7 +194,8 @@ class Recorder:
             self.flush()
             if self.state.failure and not self._told_failure:
                 self._told_failure = True
-                self._say("error", f"the recording ended: {self.state.failure}")
+                self.tell("error", f"the recording ended: {self.state.failure}")
+            self.count(self.state.records, self.state.bytes, self.state.dropped)
 
     def flush(self) -> None:
         """Give what was recorded to the thread, or drop it when that is too far behind."""
@@ -208,9 +213,8 @@ class Recorder:
         lost = self._announced
         self._fresh_block()
         if lost:
-            self._say("warning", f"the recording lost {lost} records: its file could not be written fast enough")
-            if self._on_incomplete is not None:
-                self._on_incomplete()
+            self.tell("warning", f"the recording lost {lost} records: its file could not be written fast enough")
+            self.on_incomplete()
 
     def close(self) -> None:
         """Write what is left and an end mark; a thread that does not come to an end is left behind."""
@@ -241,10 +245,6 @@ class Recorder:
                 self.add(Kind.SUBSCRIBED, number, now_ns, json.dumps(list(streams)).encode())
             self._told = self._count
 
-    def _say(self, level: str, text: str) -> None:
-        if self._tell is not None:
-            self._tell(level, text)
-
     def _write(self) -> None:
         """Compress and write blocks until told to end; the thread's function."""
         while (block := self._queue.get()) is not None:
@@ -265,6 +265,10 @@ class Recorder:
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
+
+
+def _nothing(*_: object) -> None:
+    """What nobody wants to know."""
 
 
 class RecordedConnection:
@@ -289,6 +293,13 @@ class RecordedConnection:
         streams = list(streams)
         self._recorder._streams[self._number].update(dict.fromkeys(streams))
         self._recorder.add(Kind.SUBSCRIBED, self._number, self._recorder._clock(), json.dumps(streams).encode())
+
+    def on_unsubscribed(self, streams: Iterable[str]) -> None:
+        """Record what nobody wants on it any more."""
+        streams = list(streams)
+        for stream in streams:
+            self._recorder._streams[self._number].pop(stream, None)
+        self._recorder.add(Kind.UNSUBSCRIBED, self._number, self._recorder._clock(), json.dumps(streams).encode())
 
     def on_message(self, data: bytes, read_ns: int) -> None:
         """Record a message."""

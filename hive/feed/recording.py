@@ -8,6 +8,7 @@
 
     UP, DOWN        a market connection opened; closed, with the reason
     SUBSCRIBED      JSON list of streams that the venue confirmed on it
+    UNSUBSCRIBED    JSON list of streams that nobody wanted any more on it
     MESSAGE         one whole WebSocket message, as it came
     ANSWER          HTTP: u32 length of a JSON head {purpose, target, status, used_weight, retry_after_s}, head, body
     DROPPED         JSON {"records": n}: the writer could not keep up, n records are missing here
@@ -55,10 +56,11 @@ class Kind(IntEnum):
     UP = 1
     DOWN = 2
     SUBSCRIBED = 3
-    MESSAGE = 4
-    ANSWER = 5
-    DROPPED = 6
-    END = 7
+    UNSUBSCRIBED = 4
+    MESSAGE = 5
+    ANSWER = 6
+    DROPPED = 7
+    END = 8
 
 
 _KINDS = {int(kind): kind for kind in Kind}
@@ -66,14 +68,18 @@ _KINDS = {int(kind): kind for kind in Kind}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a recording is of; `kind` is the venue's protocol, `pairs` what was wanted from the start."""
+    """What a recording is of.
+
+    kind is the venue's protocol; started_wall_ns and started_ns (monotonic) are when its first nanosecond was; pairs
+    are those that were known to be wanted from the start.
+    """
 
     kind: str
     rest_url: str
     ws_url: str
     started_wall_ns: int
+    started_ns: int
     pairs: tuple[str, ...] = ()
-    recorded_by: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the file has it; URLs without user, password and query."""
@@ -90,7 +96,7 @@ class Record:
     data: bytes
 
     def value(self) -> Any:
-        """Return the JSON of a record that has some: SUBSCRIBED, DROPPED, END."""
+        """Return the JSON of a record that has some: SUBSCRIBED, UNSUBSCRIBED, DROPPED, END."""
         return json.loads(self.data)
 
 
@@ -197,10 +203,13 @@ class Recording:
         for kind, connection, ns, data in self.parts():
             yield Record(_KINDS[kind], connection, ns, data)
 
-    def parts(self) -> Iterator[tuple[int, int, int, bytes]]:
-        """Yield (kind, connection, ns, data) of every record, as an iteration does."""
+    def parts(self, *kinds: Kind) -> Iterator[tuple[int, int, int, bytes]]:
+        """Yield (kind, connection, ns, data) of every record, as an iteration does.
+
+        With `kinds`, blocks without any record of these kinds are passed over unread, and unchecked.
+        """
         unpack, head_bytes = _RECORD_HEAD.unpack_from, _RECORD_HEAD.size
-        for raw in self._blocks():
+        for raw in self._blocks(sum(1 << kind for kind in kinds)):
             at = 0
             while at < len(raw):
                 kind, connection, size, ns = unpack(raw, at)
@@ -241,27 +250,28 @@ class Recording:
         fields = json.loads(text)
         return Header(**{**fields, "pairs": tuple(fields["pairs"])})
 
-    def _blocks(self) -> Iterator[bytes]:
-        """Yield the records of each block, still packed together."""
+    def _blocks(self, wanted: int = 0) -> Iterator[bytes]:
+        """Yield the records of each block (with one of the kinds `wanted`, if given), still packed together."""
         self.torn_bytes = 0
         with self.path.open("rb") as file:
             end = os.fstat(file.fileno()).st_size
             file.seek(self._begins)
             at = self._begins
             while at < end:
-                raw, next_at = self._block(file, at, end)
+                raw, next_at = self._block(file, at, end, wanted)
                 if raw is None:
                     self.torn_bytes = end - at
                     return
-                yield raw
+                if raw:
+                    yield raw
                 at = next_at
 
-    def _block(self, file: BinaryIO, at: int, end: int) -> tuple[bytes | None, int]:
-        """Return a block's records and where the next begins; (None, end) at a torn tail."""
+    def _block(self, file: BinaryIO, at: int, end: int, wanted: int) -> tuple[bytes | None, int]:
+        """Return a block's records (none, if it has nothing wanted) and where the next begins; None at a torn tail."""
         head = file.read(_BLOCK_HEAD.size)
         if len(head) < _BLOCK_HEAD.size:
             return None, end
-        marker, packed_bytes, raw_bytes, _, _, _, _, checksum = _BLOCK_HEAD.unpack(head)
+        marker, packed_bytes, raw_bytes, _, kinds, _, _, checksum = _BLOCK_HEAD.unpack(head)
         next_at = at + _BLOCK_HEAD.size + packed_bytes
         if marker == _MARKER and next_at > end:
             return None, end
@@ -269,6 +279,9 @@ class Recording:
             if not head.strip(b"\0") and not file.read(1 << 16).strip(b"\0"):
                 return None, end  # room that a file system had given and nobody wrote
             raise RecordingError(f"{self.path}: damaged at byte {at}")
+        if wanted and not kinds & wanted:
+            file.seek(next_at)
+            return b"", next_at
         packed = file.read(packed_bytes)
         if zlib.crc32(packed, zlib.crc32(head[:-4])) != checksum:
             if next_at == end:

@@ -19,8 +19,8 @@ class VenueConfig:
     compared with a fresh snapshot, 0 never. linger_s: how long an instrument is followed after the last one who wanted
     it left. depths: levels per side of pairs that have another number than the feed's. ca_file: who may have signed the
     venue's certificate, "" for the system's authorities. feed_share: the part of the venue's request weight that is
-    the feed's. record: a file to record to, "" for none. mode "replay": `file` is played instead of the venue, `speed`
-    times as fast as it was recorded, 0: as fast as possible.
+    the feed's. record: a file to record to, "" for none; pairs: what the file says that is wanted. mode "replay":
+    `file` is played instead of the venue, `speed` times as fast as it was recorded, 0: as fast as possible.
     """
 
     index: int
@@ -42,6 +42,7 @@ class VenueConfig:
     feed_share: float = 0.4
     mode: str = "live"
     record: str = ""
+    pairs: tuple[str, ...] = ()
     file: str = ""
     speed: float = 1.0
 

@@ -83,6 +83,9 @@ class Tap:
     def on_subscribed(self, streams):
         self.told.append(list(streams))
 
+    def on_unsubscribed(self, streams):
+        self.told.append(tuple(streams))
+
     def on_message(self, data, read_ns):
         self.told.append(data)
 
@@ -177,6 +180,9 @@ async def test_a_tap_is_told_what_becomes_of_the_connection_and_given_every_mess
         await until(lambda: bench.listener.events)
         bench.connection.drop("a test")
         await until(lambda: bench.listener.ups == 2)
+        await until(lambda: bench.connection.complete)
+        bench.connection.unsubscribe(["a", "never"])
+        assert bench.tap.told.pop() == ("a",)
         up, answer, subscribed, event, down, again = bench.tap.told[:6]
         assert (up, subscribed, down, again) == ("up", ["a"], "down: a test", "up")
         assert b"result" in answer

@@ -28,7 +28,7 @@ from hive.feed.recording import (
 from hive.feed.venue import HttpAnswer, Request
 
 VENUE = BinanceSpot("http://127.0.0.1:1")
-HEADER = Header("binance", "http://127.0.0.1:1", "ws://127.0.0.1:1/ws", 1_700_000_000_000_000_000, ("BTC-USDT",))
+HEADER = Header("binance", "http://127.0.0.1:1", "ws://127.0.0.1:1/ws", 1_700_000_000_000_000_000, 5_000, ("BTC-USDT",))
 
 
 class Clock:
@@ -116,7 +116,7 @@ def test_messages_are_read_in_a_row(path, clock):
 
 
 def test_secrets_of_addresses_do_not_reach_the_file(path, clock):
-    header = Header("binance", "https://me:secret@host/api?key=secret", "wss://host/ws/secret?x=secret#secret", 1)
+    header = Header("binance", "https://me:secret@host/api?key=secret", "wss://host/ws/secret?x=secret#secret", 1, 2)
     made = Recorder(path, header, VENUE, clock=clock)
     made.on_answer(Request("http://h/api/v3/userDataStream?listenKey=secret", 2), HttpAnswer(200, b"", -1, 0.0))
     made.close()
@@ -230,13 +230,9 @@ class Stuck:
 
 def test_what_the_thread_cannot_take_is_dropped_counted_and_said_at_its_place(path, clock):
     told, again = [], []
-    made = recorder(
-        path,
-        clock,
-        room_bytes=2 * BLOCK_BYTES,
-        on_incomplete=lambda: again.append(True),
-        tell=lambda level, text: told.append((level, text)),
-    )
+    made = recorder(path, clock, room_bytes=2 * BLOCK_BYTES)
+    made.on_incomplete = lambda: again.append(True)
+    made.tell = lambda level, text: told.append((level, text))
     made._file = stuck = Stuck(made._file)
     tap = made.connection()
     tap.on_up()
