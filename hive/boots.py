@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hive.fleet import FleetConfig, StrategyConfig
+from hive.fleet import FleetConfig, ReplayVenue, StrategyConfig, Venue
 from hive.plan import WorkerPlan
 
 HOST = "hummingbot.runtime.host:HummingbotHost"
@@ -22,11 +22,14 @@ class Endpoint:
     ws_url: str
     ws_api_url: str
     recv_window_ms: int
-    key_fd: int
+    key_fd: int | None
+    file: str = ""
+    speed: float = 1.0
 
     def public(self) -> dict[str, Any]:
-        """Return what every process may know of the venue."""
-        return {name: value for name, value in asdict(self).items() if name != "key_fd"}
+        """Return what every process may know of the venue; file and speed are a replay's."""
+        hidden = ("key_fd",) if self.mode == "replay" else ("key_fd", "file", "speed")
+        return {name: value for name, value in asdict(self).items() if name not in hidden}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ def feed_boot(run: Run, epoch: int, endpoints: list[Endpoint]) -> dict[str, Any]
         "audit_interval_s": feed.audit_interval_s,
         "rules_interval_s": feed.rules_interval_s,
         "linger_s": feed.linger_s,
+        "feed_share": run.fleet.rate_limiting.feed_share,
+        "pairs": sorted({pair for one in run.fleet.strategies for pair in one.pairs}),
     }
     return {
         **run.common("feed", epoch),
@@ -80,8 +85,15 @@ def feed_boot(run: Run, epoch: int, endpoints: list[Endpoint]) -> dict[str, Any]
         "candles": feed.candles,
         "lock_memory": feed.lock_memory,
         "huge_pages": feed.huge_pages,
-        "venues": [{**one.public(), **follow} for one in endpoints],
+        "venues": [{**one.public(), **follow, **_source(run.fleet.venues[one.index])} for one in endpoints],
     }
+
+
+def _source(venue: Venue) -> dict[str, Any]:
+    """Return where the feed writes a venue's raw data to, or what it plays instead of the venue."""
+    if isinstance(venue, ReplayVenue):
+        return {"file": str(venue.file), "speed": venue.speed}
+    return {"record": str(venue.record) if venue.record is not None else ""}
 
 
 def gate_boot(run: Run, epoch: int, endpoints: list[Endpoint], workers: tuple[WorkerPlan, ...]) -> dict[str, Any]:
@@ -97,6 +109,7 @@ def gate_boot(run: Run, epoch: int, endpoints: list[Endpoint], workers: tuple[Wo
         "venues": [one.public() for one in endpoints],
         "strategies": strategies,
         "rate_limiting": asdict(fleet.rate_limiting),
+        "stale_after_ms": fleet.on_stale.stale_after_ms,
         "on_supervisor_death": fleet.on_crash,
         "on_worker_death": fleet.on_crash,
     }
