@@ -46,6 +46,7 @@ from hive.shm.atomics cimport (
     store_release_u32,
 )
 from hive.shm.book_protocol cimport book_place
+from hive.shm.book_writer cimport Account, Accounts
 from hive.shm.layout cimport book_header, book_table_header, instrument_record, segment_header
 
 from hive.shm.arena import MOST_LEVELS, PAIR_OF_LINES, Arena, cells_for, place_bytes
@@ -116,6 +117,7 @@ cdef class BookTable:
     cdef dict _slots
     cdef object _free_slots
     cdef object _arena
+    cdef Accounts _accounts
     cdef uint64_t _epoch
     cdef uint64_t _generation
 
@@ -129,6 +131,7 @@ cdef class BookTable:
         self._slots = {}
         self._free_slots = deque()
         self._arena = Arena(arena, segment.size, cells, depth)
+        self._accounts = Accounts(capacity)
         self._epoch = segment.epoch
         self._generation = 0
         if self._header.capacity:
@@ -188,11 +191,13 @@ cdef class BookTable:
         data = pack_rules(rules, depth, self._header.versions, offset, generation, place[1])
 
         book = <book_header *>self._memory.at(offset, place_bytes(place[1], self._header.versions))
-        store_relaxed(&book.base, load_relaxed(&book.head) >> 8)
+        cdef uint64_t base = load_relaxed(&book.head) >> 8
+        store_relaxed(&book.base, base)
         store_relaxed_i64(&book.state_ns, 0)
         store_relaxed(&book.generation, generation)
-        # pairs with load_acquire(&head) in the reader: who sees this head or a later one sees the new generation
-        store_release(&book.head, book.base << 8 | <uint64_t>EMPTY_STATE)
+        # pairs with load_acquire(&head) in book_newest(): who sees this head or a later one sees the new generation
+        store_release(&book.head, base << 8 | <uint64_t>EMPTY_STATE)
+        self._accounts.of_slot[slot] = Account(base << 8 | <uint64_t>EMPTY_STATE, generation)
 
         record = _record_at(self._memory, self._header, slot)
         self._write_rules(record, data, True)
@@ -247,8 +252,9 @@ cdef class BookTable:
         cdef book_header *book = self._book(record)
         pair = _name(record)
         place = record.offset, record.room
-        store_release(&book.head, load_relaxed(&book.head) & ~<uint64_t>0xFF | <uint64_t>REMOVED_STATE)
-        # The fence pairs with load_acquire(&seq) and fence_acquire() in the reader: who sees what the place's next
+        self._accounts.of_slot[slot].generation = 0
+        store_release(&book.head, self._accounts.of_slot[slot].head & ~<uint64_t>0xFF | <uint64_t>REMOVED_STATE)
+        # The fence pairs with fence_acquire() in book_still(): who sees what the place's next
         # owner writes sees that the generation has changed, if it looks for it afterwards.
         store_relaxed(&book.generation, 0)
         store_relaxed(&record.generation, 0)
@@ -271,9 +277,10 @@ cdef class BookTable:
         if state >= REMOVED_STATE:
             raise ValueError(f"state must be one of 0..{HALTED}, was {state}")
         cdef book_header *book = self._book(self._record(slot))
+        cdef Account *account = &self._accounts.of_slot[slot]
+        account.head = account.head & ~<uint64_t>0xFF | state
         store_relaxed_i64(&book.state_ns, now_ns)
-        # pairs with load_acquire(&head) in the reader
-        store_release(&book.head, load_relaxed(&book.head) & ~<uint64_t>0xFF | state)
+        store_release(&book.head, account.head)  # pairs with load_acquire(&head) in book_newest()
 
     def writer(self, slot: int) -> BookWriter:
         """Return the writer of a slot's book; an instrument has one writer, ever."""
@@ -282,6 +289,8 @@ cdef class BookTable:
         writer._memory = self._memory
         writer._record = record
         _set_place(&writer._place, self._memory, record)
+        writer._accounts = self._accounts
+        writer._account = &self._accounts.of_slot[slot]
         writer._epoch = self._epoch
         writer.generation = record.generation
         writer.depth = record.depth

@@ -114,10 +114,14 @@ static inline int book_read(const book_place *place, book_version *top, const bo
 
 /* ---- Writing ---------------------------------------------------------------------------------------------------- */
 
-/* Publish the next version: `top` with its counts (<= place->depth) and the columns. Only the writer calls this. */
-static inline void book_publish(const book_place *place, const book_version *top, const double *bid_px,
-                                const double *bid_qty, const double *ask_px, const double *ask_qty) {
-    uint64_t head = load_relaxed(&place->book->head);
+/* Publish the version after `head`: `top` with its counts (<= place->depth) and the columns. Returns the new head.
+ *
+ * Only the writer calls this. It keeps the head in memory of its own, because readers wait on the shared one: to load
+ * it from there held the writer for 85 ns instead of 25 at one publication in 10 us (see perf/shm_books.py).
+ */
+static inline uint64_t book_publish(const book_place *place, uint64_t head, const book_version *top,
+                                    const double *bid_px, const double *bid_qty, const double *ask_px,
+                                    const double *ask_qty) {
     uint64_t n = (head >> 8) + 1;
     book_version *cell = (book_version *)book_cell(place, n);
     double *levels = (double *)(cell + 1);
@@ -142,8 +146,10 @@ static inline void book_publish(const book_place *place, const book_version *top
     copy_bytes(levels + place->room, bid_qty, bids);
     copy_bytes(levels + 2 * (size_t)place->room, ask_px, asks);
     copy_bytes(levels + 3 * (size_t)place->room, ask_qty, asks);
-    store_release(&cell->seq, 2 * n + 2);                     /* pairs with load_acquire(&seq) in book_newest() */
-    store_release(&place->book->head, n << 8 | (head & 0xFF)); /* pairs with load_acquire(&head) in book_newest() */
+    store_release(&cell->seq, 2 * n + 2); /* pairs with load_acquire(&seq) in book_newest() */
+    head = n << 8 | (head & 0xFF);
+    store_release(&place->book->head, head); /* pairs with load_acquire(&head) in book_newest() */
+    return head;
 }
 
 #endif

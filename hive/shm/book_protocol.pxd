@@ -37,7 +37,7 @@ cdef extern from "book_protocol.h" nogil:
     bint book_still(const book_version *cell, uint64_t n) noexcept
     int book_read_head(const book_place *place, void *into, size_t words, uint64_t *head) noexcept
     int book_read(const book_place *place, book_version *top, const book_columns *into, uint64_t *head) noexcept
-    void book_publish(
-        const book_place *place, const book_version *top,
+    uint64_t book_publish(
+        const book_place *place, uint64_t head, const book_version *top,
         const double *bid_px, const double *bid_qty, const double *ask_px, const double *ask_qty,
     ) noexcept

@@ -7,8 +7,19 @@ from hive.shm.book_protocol cimport book_place
 from hive.shm.layout cimport instrument_record
 
 
+cdef struct Account:
+    uint64_t head
+    uint64_t generation
+
+
+cdef class Accounts:
+    cdef Account *of_slot
+
+
 cdef class BookWriter:
     cdef Memory _memory
+    cdef Accounts _accounts
+    cdef Account *_account
     cdef instrument_record *_record
     cdef book_place _place
     cdef uint64_t _epoch

@@ -5,12 +5,28 @@ The protocol and the layout are in book.pyx, its other half in book_reader.pyx.
 
 from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
 
-from hive.shm.atomics cimport load_relaxed, store_relaxed_f64, store_relaxed_i64
+from hive.shm.atomics cimport store_relaxed_f64, store_relaxed_i64
 from hive.shm.book_protocol cimport book_publish
 from hive.shm.layout cimport book_version
 
 from hive.shm.errors import ShmError
+
+
+cdef class Accounts:
+    """What a process knows of the books that it writes: head and generation by slot, in memory of its own.
+
+    The table and its writers share it, and need not load from lines that readers are waiting on.
+    """
+
+    def __cinit__(self, uint32_t slots):
+        self.of_slot = <Account *>calloc(slots, sizeof(Account))
+        if self.of_slot is NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        free(self.of_slot)
 
 
 cdef class BookWriter:
@@ -30,7 +46,7 @@ cdef class BookWriter:
         """
         cdef uint32_t depth = self.depth
         cdef book_version top
-        if load_relaxed(&self._place.book.generation) != self.generation:
+        if self._account.generation != self.generation:
             return
         if n_bids > depth:
             n_bids = depth
@@ -49,11 +65,13 @@ cdef class BookWriter:
         top.n_asks = n_asks
         top.epoch = self._epoch
         top.recv_ns = recv_ns
-        book_publish(&self._place, &top, bid_px, bid_qty, ask_px, ask_qty)
+        self._account.head = book_publish(
+            &self._place, self._account.head, &top, bid_px, bid_qty, ask_px, ask_qty
+        )
 
     cdef void c_set_last_trade(self, double price, int64_t now_ns) noexcept nogil:
         # Two independent words: a reader may see the price of one trade with the time of the next.
-        if load_relaxed(&self._place.book.generation) != self.generation:
+        if self._account.generation != self.generation:
             return
         store_relaxed_f64(&self._record.last_trade, price)
         store_relaxed_i64(&self._record.last_trade_ns, now_ns)
@@ -73,7 +91,7 @@ cdef class BookWriter:
             ShmError: the instrument was removed.
             ValueError: a side's columns differ in length, or are too long.
         """
-        if load_relaxed(&self._place.book.generation) != self.generation:
+        if self._account.generation != self.generation:
             raise ShmError(f"the instrument of slot {self.slot} was removed: its writer publishes nothing more")
         for side, px, qty in (("bid", bid_px, bid_qty), ("ask", ask_px, ask_qty)):
             if px.shape[0] != qty.shape[0] or px.shape[0] > self.depth:

@@ -1,5 +1,7 @@
 """The loops that perf scripts time: Hive's C API and the rival's, without the interpreter between."""
 
+from array import array
+
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -28,6 +30,7 @@ cdef extern from "rival.h" nogil:
         size_t cell_bytes
         uint64_t mask
         size_t room
+        uint64_t sent
 
     ctypedef struct rival_copy:
         rival_heading heading
@@ -38,15 +41,15 @@ cdef extern from "rival.h" nogil:
 
     double rival_top_loop(const rival_book *book, long n) noexcept
     double rival_copy_loop(const rival_book *book, rival_copy *into, long n) noexcept
-    void rival_publish_loop(const rival_book *book, rival_heading *heading, const double *columns, long n) noexcept
+    void rival_publish_loop(rival_book *book, rival_heading *heading, const double *columns, long n) noexcept
     int rival_word_ping(uint64_t *out, const uint64_t *in_, uint64_t first, long rounds) noexcept
     int rival_word_pong(uint64_t *out, const uint64_t *in_, uint64_t first, long rounds) noexcept
     int rival_ping(
-        const rival_book *out, const rival_book *in_, const double *columns, rival_copy *copy, int64_t first,
+        rival_book *out, const rival_book *in_, const double *columns, rival_copy *copy, int64_t first,
         long rounds, bint whole,
     ) noexcept
     int rival_pong(
-        const rival_book *out, const rival_book *in_, const double *columns, rival_copy *copy, int64_t first,
+        rival_book *out, const rival_book *in_, const double *columns, rival_copy *copy, int64_t first,
         long rounds, bint whole,
     ) noexcept
 
@@ -56,6 +59,7 @@ cdef extern from "waiting.h" nogil:
         LOOK_EVERY
 
     void deliver(const void *p) noexcept
+    void drain_stores() noexcept
 
 cdef extern from "torn.h" nogil:
     enum:
@@ -355,32 +359,34 @@ def read_until(BookReader reader, BookCopy copy, Memory control, Py_ssize_t mode
             store_release(count_word, seen)
 
 
-cdef uint64_t _work(uint64_t *table, uint64_t state, long steps) noexcept nogil:
-    """Walk a private table, as a feed does in its own book; about a ns for each step."""
-    cdef long i
-    for i in range(steps):
-        state = state * 0x5851F42D4C957F2DULL + 0x14057B7EF767814FULL
-        table[state >> 52] += state
-    return state
+def paced_publish_ns(
+    BookWriter writer, Columns columns, long n, int64_t interval_ns, bint publish, bint drained
+) -> array:
+    """Publish a book of 20 levels every `interval_ns`, n times; return how long the thread was held each time, in ns.
 
-
-def publish_between_work_ns(BookWriter writer, Columns columns, long n, long steps, bint publish) -> float:
-    """Do `steps` of private work n times, with a publication after each when `publish`; return ns for each turn."""
-    cdef uint64_t *table = <uint64_t *>calloc(4096, sizeof(uint64_t))
-    cdef uint64_t state = 1
+    With `drained` also until other CPUs can see what was stored. Without `publish` the same for nothing: what the two
+    readings of the clock cost.
+    """
+    took = array("q", bytes(8 * n))
+    cdef int64_t[::1] into = took
+    cdef int64_t due = monotonic_clock_ns() + interval_ns
     cdef int64_t begun
     cdef long i
-    if table is NULL:
-        raise MemoryError()
     with nogil:
-        begun = monotonic_clock_ns()
         for i in range(n):
-            state = _work(table, state, steps)
+            begun = monotonic_clock_ns()
+            while begun < due:
+                cpu_relax()
+                begun = monotonic_clock_ns()
             if publish:
-                _send(writer, columns.values, <int64_t>(state & 0xFFFF))
-        begun = monotonic_clock_ns() - begun
-    free(table)
-    return begun / <double>n
+                _send(writer, columns.values, i)
+            if drained:
+                drain_stores()
+            into[i] = monotonic_clock_ns() - begun
+            due += interval_ns
+            if due < begun:  # the CPU was away: no burst to catch up
+                due = begun + interval_ns
+    return took
 
 
 # ---- Torn reads --------------------------------------------------------------------------------------------------

@@ -45,9 +45,9 @@ int rival_read_copy(const rival_book *book, rival_copy *into) {
     return -1;
 }
 
-void rival_publish(const rival_book *book, const rival_heading *heading, const double *bid_px, const double *bid_qty,
+void rival_publish(rival_book *book, const rival_heading *heading, const double *bid_px, const double *bid_qty,
                    const double *ask_px, const double *ask_qty) {
-    uint64_t head = relaxed(book->head), n = (head >> 8) + 1;
+    uint64_t n = ++book->sent;
     char *cell = cell_of(book, n);
     double *levels = (double *)(cell + 128);
     __atomic_store_n((uint64_t *)cell, 2 * n + 1, __ATOMIC_RELAXED);
@@ -58,7 +58,7 @@ void rival_publish(const rival_book *book, const rival_heading *heading, const d
     memcpy(levels + 2 * book->room, ask_px, heading->n_asks * 8);
     memcpy(levels + 3 * book->room, ask_qty, heading->n_asks * 8);
     __atomic_store_n((uint64_t *)cell, 2 * n + 2, __ATOMIC_RELEASE);
-    __atomic_store_n(book->head, n << 8 | (head & 0xFF), __ATOMIC_RELEASE);
+    __atomic_store_n(book->head, n << 8, __ATOMIC_RELEASE);
 }
 
 double rival_top_loop(const rival_book *book, long n) {
@@ -82,7 +82,7 @@ double rival_copy_loop(const rival_book *book, rival_copy *into, long n) {
     return sum;
 }
 
-void rival_publish_loop(const rival_book *book, rival_heading *heading, const double *columns, long n) {
+void rival_publish_loop(rival_book *book, rival_heading *heading, const double *columns, long n) {
     for (long i = 0; i < n; i++) {
         heading->top.update_id++;
         rival_publish(book, heading, columns, columns + LEVELS, columns + 2 * LEVELS, columns + 3 * LEVELS);
@@ -105,7 +105,7 @@ int rival_word_pong(uint64_t *out, const uint64_t *in, uint64_t first, long roun
     return 0;
 }
 
-static void send(const rival_book *out, const double *columns, int64_t id) {
+static void send(rival_book *out, const double *columns, int64_t id) {
     rival_heading heading = {{id, id, id, columns[0], columns[LEVELS], columns[2 * LEVELS], columns[3 * LEVELS]},
                              0, 0, LEVELS, LEVELS, 0, id};
     rival_publish(out, &heading, columns, columns + LEVELS, columns + 2 * LEVELS, columns + 3 * LEVELS);
@@ -116,7 +116,7 @@ static int came(const rival_book *in, rival_copy *copy, int64_t id, int whole) {
     return rival_read_top(in, &copy->heading.top) == 1 && copy->heading.top.update_id == id;
 }
 
-int rival_ping(const rival_book *out, const rival_book *in, const double *columns, rival_copy *copy, int64_t first,
+int rival_ping(rival_book *out, const rival_book *in, const double *columns, rival_copy *copy, int64_t first,
                long rounds, int whole) {
     for (long i = 0; i < rounds; i++) {
         send(out, columns, first + i);
@@ -125,7 +125,7 @@ int rival_ping(const rival_book *out, const rival_book *in, const double *column
     return 0;
 }
 
-int rival_pong(const rival_book *out, const rival_book *in, const double *columns, rival_copy *copy, int64_t first,
+int rival_pong(rival_book *out, const rival_book *in, const double *columns, rival_copy *copy, int64_t first,
                long rounds, int whole) {
     for (long i = 0; i < rounds; i++) {
         WAIT_UNTIL(came(in, copy, first + i, whole));

@@ -17,6 +17,9 @@ static inline void pause_cpu(void) {
 /* Inlined or not, every byte was read: a loop that uses one number must not be spared the others. */
 static inline void deliver(const void *p) { __asm__ volatile("" ::"r"(p) : "memory"); }
 
+/* Wait until other CPUs can see what this one has stored. */
+static inline void drain_stores(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
 static inline time_t seconds_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
