@@ -14,7 +14,7 @@ from typing import Any
 from hive import keys
 from hive.boots import Endpoint, Run, feed_boot, gate_boot, server_boot, worker_boot
 from hive.child import Child, start
-from hive.fleet import LiveVenue, SimVenue
+from hive.fleet import LiveVenue, ReplayVenue, SimVenue
 from hive.plan import Placement
 from hive.shm.channel import Channel
 
@@ -48,6 +48,8 @@ class Launcher:
         for index, venue in enumerate(run.fleet.venues):
             if isinstance(venue, LiveVenue):
                 self._set_endpoint(index, venue, key_fds[venue.name], venue.rest_url, venue.ws_url, venue.ws_api_url)
+            elif isinstance(venue, ReplayVenue):
+                self._endpoints[index] = _replayed(index, venue)
 
     @property
     def endpoints(self) -> list[Endpoint]:
@@ -101,7 +103,7 @@ class Launcher:
     def gate(self, epoch: int) -> Child:
         """Start the gate; it keeps the simulated exchanges alive as well."""
         child = self._with_channel("gate", epoch, "hive.gate.process", keep_fds=self._sim_stdin.values())
-        key_fds = [endpoint.key_fd for endpoint in self.endpoints]
+        key_fds = [endpoint.key_fd for endpoint in self.endpoints if endpoint.key_fd is not None]
         child.send(gate_boot(self._run, epoch, self.endpoints, self._placement.workers), key_fds)
         return child
 
@@ -165,6 +167,23 @@ class Launcher:
             recv_window_ms=venue.recv_window_ms,
             key_fd=key_fd,
         )
+
+
+def _replayed(index: int, venue: ReplayVenue) -> Endpoint:
+    """Return the endpoint of a venue that is played from a file: it has no address and no keys."""
+    return Endpoint(
+        index=index,
+        name=venue.name,
+        kind=venue.kind,
+        mode=venue.mode,
+        rest_url="",
+        ws_url="",
+        ws_api_url="",
+        recv_window_ms=0,
+        key_fd=None,
+        file=str(venue.file),
+        speed=venue.speed,
+    )
 
 
 def _read_line(fd: int, line: bytearray, on_line: Callable[[dict[str, Any]], None]) -> None:

@@ -12,14 +12,14 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 
-from hive.gate.binance_messages import CANCEL_REJECTED
-from hive.gate.errors import ClockRefused, NotSent, Refused, Throttled, Unanswered, VenueError
+from hive.gate.binance_messages import CANCEL_REJECTED, FILTER_FAILURE
+from hive.gate.errors import ClockRefused, NotSent, Refused, Throttled, Unanswered, VenueError, Withheld
 from hive.gate.fifo import OrderFifo, OrderRates
 from hive.gate.figures import AccountFigures
 from hive.gate.inquiry import Inquiry
 from hive.gate.ledger import Ledger, Order, State
 from hive.gate.venue import NewOrder, Venue
-from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, OrderType, Reply, ReplyKind
+from hive.shm.messages import MAYBE_SENT, STALE_BOOK, Intent, IntentKind, OrderType, Reply, ReplyKind
 
 RETRY_S = 0.25  # after a request that could not be sent
 CLOCK_RETRIES = 3
@@ -39,6 +39,8 @@ class Account:
         reply: takes (strategy's tag, reply)
         figures: its counters
         now_ns: monotonic
+        stale: asked at the moment of sending, by pair and the feed's epoch of the decision: why not, "" when it may go
+        on_filter: called when the venue refused an order by one of its filters
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class Account:
         figures: AccountFigures,
         log: logging.Logger,
         now_ns: Callable[[], int] = time.monotonic_ns,
+        stale: Callable[[str, int], str] = lambda pair, book_epoch: "",
+        on_filter: Callable[[], None] = lambda: None,
     ) -> None:
         self.index = index
         self.venue = venue
@@ -64,6 +68,8 @@ class Account:
         self._reply = reply
         self._log = log
         self._now_ns = now_ns
+        self._stale = stale
+        self._on_filter = on_filter
         self._max_age_ns = max_age_ns
         self._absent_after_ns = recv_window_ns + EARLY_NS + MARGIN_NS
         self._born_ns = now_ns()  # nothing that an earlier gate sent can have left after this
@@ -142,10 +148,10 @@ class Account:
                 self.cancel(order)
         return len(orders)
 
-    def drop(self, order: Order, why: str) -> None:
+    def drop(self, order: Order, why: str, code: int = 0) -> None:
         """End an order that waits, unsent."""
         self._fifo.remove(order)
-        self.apply(order, self.ledger.reject(order, 0, why, self._now_ns()))
+        self.apply(order, self.ledger.reject(order, code, why, self._now_ns()))
 
     def apply(self, order: Order, replies: list[Reply]) -> None:
         """Pass on what follows from evidence about an order, and do what it asks for next."""
@@ -178,6 +184,11 @@ class Account:
             order = self._fifo.head(now_ns)
             if order is None:
                 return
+            stale = self._stale(order.pair, order.book_epoch)
+            if stale:
+                self.figures.count("orders_refused_stale")
+                self.drop(order, stale, STALE_BOOK)
+                continue
             self._fifo.take(order, now_ns)
             self.figures.order_wait.record(now_ns - order.queued_ns)
             self._start(self._place(order), order)
@@ -253,14 +264,24 @@ class Account:
             self.figures.count("orders_sent")
             self.figures.order_latency.record(now_ns - order.created_ns)
 
+        def may_send() -> None:
+            stale = self._stale(order.pair, order.book_epoch)
+            if stale:
+                raise Withheld(stale)
+
         self.ledger.send(order, self._now_ns() + self._absent_after_ns)
         try:
-            state, trades = await self.venue.place(new, on_sent)
+            state, trades = await self.venue.place(new, on_sent, may_send)
         except (NotSent, Throttled):
             self._wait_again(order)
+        except Withheld as withheld:
+            self.figures.count("orders_refused_stale")
+            self.apply(order, self.ledger.reject(order, STALE_BOOK, str(withheld), self._now_ns()))
         except ClockRefused as refused:
             await self._place_again(order, refused)
         except Refused as refused:
+            if refused.code == FILTER_FAILURE:
+                self._on_filter()
             self.apply(order, self.ledger.reject(order, refused.code, refused.text, self._now_ns()))
         except Unanswered as unanswered:
             self._log.warning("order %s: fate unknown: %s", order.client_order_id, unanswered)

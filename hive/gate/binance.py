@@ -16,7 +16,7 @@ import aiohttp
 
 from hive.gate import binance_messages as wire
 from hive.gate.binance_messages import Answer
-from hive.gate.binance_rest import RestApi, sent_trace
+from hive.gate.binance_rest import CheckedRequest, RestApi, sent_trace
 from hive.gate.binance_ws import WsApi
 from hive.gate.errors import BootError, ClockRefused, Refused, Throttled, Unanswered, VenueError
 from hive.gate.limits import LimitKind, Limits
@@ -68,7 +68,7 @@ class BinanceVenue:
         """Read clock, limits and instruments; see `Venue.open`."""
         self._events = events
         if self._session is None:
-            self._session = aiohttp.ClientSession(trace_configs=[sent_trace()])
+            self._session = aiohttp.ClientSession(trace_configs=[sent_trace()], request_class=CheckedRequest)
             self._rest = RestApi(self._session, self._settings.rest_url, self._signer, self._log)
             api = self._settings.ws_api_url
             self._orders = WsApi(self._session, api, self._clock, self._log)
@@ -133,10 +133,12 @@ class BinanceVenue:
             "clock_offset_ms": self._clock.ahead_of_host_ms(),
         }
 
-    async def place(self, order: NewOrder, on_sent: Callable[[int], None]) -> tuple[OrderState, list[Trade]]:
+    async def place(
+        self, order: NewOrder, on_sent: Callable[[int], None], may_send: Callable[[], None]
+    ) -> tuple[OrderState, list[Trade]]:
         """Place an order; see `Venue.place`."""
         params = wire.order_params(order)
-        body = await self._trade("order.place", "POST", params, PLACE, 1, on_sent)
+        body = await self._trade("order.place", "POST", params, PLACE, 1, on_sent, may_send)
         return self._read(lambda: (wire.order_state(body, order.client_order_id), wire.placed_trades(body)))
 
     async def cancel(self, symbol: str, client_order_id: str) -> OrderState:
@@ -247,17 +249,20 @@ class BinanceVenue:
         weight: int,
         orders: int,
         on_sent: Callable[[int], None] | None,
+        may_send: Callable[[], None] | None = None,
     ) -> dict:
         """Send one request by one way; never by the other once the first may have written it."""
         charge = self._limits.charge(weight, orders, self.venue_ns())
         timeout_s = self._settings.request_timeout_s
         try:
             if self._orders.up:
+                if may_send is not None:
+                    may_send()
                 signed = self._signer.params(self._stamped(params))
                 answer = await self._orders.request(method, signed, timeout_s, on_sent)
             else:
                 answer = await self._rest.request(
-                    verb, "/api/v3/order", self._stamped(params), timeout_s, on_sent=on_sent
+                    verb, "/api/v3/order", self._stamped(params), timeout_s, on_sent=on_sent, may_send=may_send
                 )
         except Unanswered:
             self._doubtful = True

@@ -29,6 +29,7 @@ _STATUS = {
 }
 
 NO_SUCH_ORDER = -2013
+FILTER_FAILURE = -1013  # the order breaks a rule of its symbol, or the symbol does not trade
 CANCEL_REJECTED = -2011
 _INVALID_TIMESTAMP = -1021
 TOO_MANY_ORDERS = -1015  # of the account; other programs at the same address may go on

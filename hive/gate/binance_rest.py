@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import SimpleNamespace
 
 import aiohttp
@@ -14,6 +15,19 @@ from hive.gate.errors import NotSent, Unanswered
 from hive.gate.signing import Signer
 
 CONNECT_TIMEOUT_S = 5.0
+
+_may_send: ContextVar[Callable[[], None] | None] = ContextVar("hive_may_send", default=None)
+
+
+class CheckedRequest(aiohttp.ClientRequest):
+    """A request that asks `may_send` once it has its connection: making one may take seconds."""
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        """Write the request; raises what `may_send` raises."""
+        check = _may_send.get()
+        if check is not None:
+            check()
+        return await super().send(conn)
 
 
 def sent_trace() -> aiohttp.TraceConfig:
@@ -35,7 +49,7 @@ class RestApi:
     """Signed and public REST requests.
 
     Args:
-        session: with `sent_trace()` among its trace configs
+        session: with `sent_trace()` among its trace configs, and CheckedRequest for its requests
         url: scheme and host, no path
         signer: the keys
         log: named for the venue
@@ -55,11 +69,13 @@ class RestApi:
         timeout_s: float,
         signed: bool = True,
         on_sent: Callable[[int], None] | None = None,
+        may_send: Callable[[], None] | None = None,
     ) -> Answer:
         """Send a request and return its answer, whatever its status.
 
         Args:
             path: from /api on
+            may_send: called when there is a connection to write to; what it raises passes through
             params: go into the query string in this order; a signed request's include its timestamp
 
         Raises:
@@ -67,6 +83,7 @@ class RestApi:
             Unanswered: no answer came, or none that can be read.
         """
         query = self._signer.query(params) if signed else "&".join(f"{name}={value}" for name, value in params.items())
+        checked = _may_send.set(may_send)
         url = URL(f"{self._url}{path}{'?' if query else ''}{query}", encoded=True)  # what was signed is what is sent
         try:
             async with self._session.request(
@@ -84,6 +101,8 @@ class RestApi:
         except (aiohttp.ClientError, OSError, TimeoutError, UnicodeDecodeError) as error:
             # the error's own text may hold the URL and with it the signature
             raise Unanswered(f"{method} {path}: {type(error).__name__}") from None
+        finally:
+            _may_send.reset(checked)
 
 
 def _json(text: str) -> object:

@@ -29,9 +29,7 @@ class VenueBudgets:
         ShmError: no room, or a name is taken.
     """
 
-    def __init__(
-        self, run: str, epoch: int, venues: Sequence[VenueSettings], feed_share: float, wall_ns: int
-    ) -> None:
+    def __init__(self, run: str, epoch: int, venues: Sequence[VenueSettings], feed_share: float, wall_ns: int) -> None:
         self.names: dict[str, str] = {}  # venue -> segment
         self._segments: dict[str, Segment] = {}  # by REST address
         self._budgets: dict[str, Budget] = {}  # by venue

@@ -3,6 +3,7 @@
 The classes say what is known about a request, because that decides what may be done next:
 
     NotSent     nothing was written: it may be sent again, by any way
+    Withheld    nothing was written, and it must not be: what allowed it does not hold any more
     Refused     the venue answered and did not execute it: final
     Throttled   the venue answered and did not execute it: it may be sent again later
     Unanswered  it may have been executed: only asking the venue can tell
@@ -27,6 +28,10 @@ class VenueError(GateError):
 
 class NotSent(VenueError):
     """The request was not written to any connection."""
+
+
+class Withheld(VenueError):
+    """The request was not written: by the time of sending it was not allowed any more."""
 
 
 class Unanswered(VenueError):

@@ -2,6 +2,7 @@
 
 from hive.shm.counters import Counters
 from hive.shm.messages import Reply, ReplyKind
+from hive.shm.stale_figures import StaleFigures
 
 COUNTERS_CAPACITY = 256
 HISTOGRAMS = 32
@@ -12,6 +13,7 @@ NAMES = (
     "orders_sent",
     "orders_acked",
     "orders_rejected",
+    "orders_refused_stale",
     "orders_unknown",
     "orders_filled",
     "orders_cancelled",
@@ -55,6 +57,9 @@ class AccountFigures:
         self._by_reply = {kind: self._by_name[name] for kind, name in _BY_REPLY.items()}
         self.order_latency = counters.histogram("order_latency_ns", venue=venue)
         self.order_wait = counters.histogram("order_wait_ns", venue=venue)  # for rates and limits, within the latency
+        self.stale = StaleFigures(
+            counters.counter("stale_intervals", venue=venue), counters.counter("stale_ms", venue=venue)
+        )
         self.ack_latency = counters.histogram("ack_latency_ns", venue=venue)
 
     def count(self, name: str) -> None:

@@ -1,7 +1,7 @@
 """The running gate: accounts, links, wake-ups and the control channel around one event loop.
 
 wake FIFO, 10 ms heartbeat -> intake.poll -> account.handle ... -> intake.reply -> flush (once per loop turn)
-control channel            -> worker, worker_gone, refuse_new, accept_new, stop; end of file: the supervisor is gone
+control channel            -> worker, worker_gone, feed, refuse_new, accept_new, stop; end of file: alone
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import time
 
 from hive.gate.account import Account
 from hive.gate.binance import BinanceVenue
+from hive.gate.books import FeedBooks
 from hive.gate.budgets import VenueBudgets
 from hive.gate.closing import close_out
 from hive.gate.errors import BootError
@@ -33,6 +34,7 @@ READY_PATIENCE_S = 15.0  # then a gate with one account ready does not wait for 
 DEATH_DEADLINE_S = 15.0  # for cancelling when the supervisor is gone
 OTHERS_GO_S = 3.0  # for the other processes of a dead fleet to end before its segments are unlinked
 RETRY_S = 1.0
+REREAD_EVERY_S = 1.0  # how often the feed is asked at most to read a venue's rules again
 
 
 class Gate:
@@ -74,6 +76,8 @@ class Gate:
         rates = OrderRates(settings.orders_per_second, lambda tag: own_rate.get(tag, settings.orders_per_second_each))
         self._accounts: dict[int, Account] = {}
         self._listeners: dict[int, Listener] = {}
+        self._books: dict[str, FeedBooks] = {}
+        self._reread_at: dict[str, float] = {}
         for venue in settings.venues:
             self._add_account(venue, rates)
 
@@ -100,9 +104,17 @@ class Gate:
             await asyncio.gather(*(account.venue.close() for account in self._accounts.values()))
             self._intake.flush()
             self._intake.close()
+            for books in self._books.values():
+                books.close()
 
     def _add_account(self, venue: VenueSettings, rates: OrderRates) -> None:
         log = self._log.getChild(venue.name)
+        figures = AccountFigures(self._counters, venue.name)
+        stale_after_ms = self._settings.stale_after_ms
+        checks = {}
+        if stale_after_ms is not None:
+            books = self._books[venue.name] = FeedBooks(int(stale_after_ms * 1e6), figures.stale)
+            checks = {"stale": books.fault}
         account = Account(
             venue.index,
             BinanceVenue(venue, log, self._budgets.of(venue.name)),
@@ -110,8 +122,10 @@ class Gate:
             int(self._settings.max_order_age_s * 1e9),
             rates,
             self._intake.reply,
-            AccountFigures(self._counters, venue.name),
+            figures,
             log,
+            on_filter=lambda: self._reread_rules(venue.name),
+            **checks,
         )
         cancel = self._settings.on_supervisor_death == "cancel"
         self._accounts[venue.index] = account
@@ -155,6 +169,8 @@ class Gate:
                 self._attach(message)
             elif kind == "worker_gone":
                 self._worker_gone(message["index"], message["epoch"])
+            elif kind == "feed":
+                self._follow_feed(message)
             elif kind == "refuse_new":
                 for account in self._accounts.values():
                     account.refuse(message["reason"])
@@ -179,7 +195,24 @@ class Gate:
         if new:
             for listener in self._listeners.values():
                 listener.announce(lambda reply: self._intake.send(index, reply))
+            for venue, name in self._settings.replays.items():
+                self._intake.send(index, Reply(ReplyKind.OPENED, venue, text=_no_orders(name)))
         self._flush_soon()
+
+    def _follow_feed(self, message: dict) -> None:
+        books = self._books.get(message["venue"])
+        if books is None:
+            return
+        try:
+            books.attach(message["epoch"], message["books"], asyncio.get_running_loop())
+        except ShmError as error:  # that feed is gone already: the next one is told soon
+            self._log.error("the feed's books cannot be used: %s", error)
+
+    def _reread_rules(self, venue: str) -> None:
+        now = time.monotonic()
+        if now >= self._reread_at.get(venue, 0.0):
+            self._reread_at[venue] = now + REREAD_EVERY_S
+            self._channel.send({"type": "reread_rules", "venue": venue})
 
     def _worker_gone(self, index: int, epoch: int) -> None:
         self._intake.detach(index, epoch)
@@ -230,7 +263,8 @@ class Gate:
                 account.recover(intent, tag)
             return
         kind = ReplyKind.CANCEL_FAILED if intent.kind is IntentKind.CANCEL else ReplyKind.REJECTED
-        text = f"no venue has the number {intent.venue}"
+        replay = self._settings.replays.get(intent.venue)
+        text = f"no venue has the number {intent.venue}" if replay is None else _no_orders(replay)
         self._intake.reply(tag, Reply(kind, intent.venue, intent.client_order_id, text=text))
 
     def _on_wake(self) -> None:
@@ -240,6 +274,8 @@ class Gate:
 
     def _beat(self) -> None:
         self._counters.beat(time.monotonic_ns())
+        for books in self._books.values():
+            books.look()
         self._intake.poll()  # a wake-up that got lost costs 10 ms, not an order
         self._intake.flush()
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)
@@ -275,3 +311,7 @@ class Gate:
         if not task.cancelled() and task.exception() is not None:
             self._log.error("the gate broke", exc_info=task.exception())
             self._end(1)
+
+
+def _no_orders(venue: str) -> str:
+    return f"venue {venue} is a replay"

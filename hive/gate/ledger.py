@@ -71,6 +71,7 @@ class Order:
         clock_refusals: how often its timestamp was refused
         stream_ns: when the user stream last spoke of it
         queued_ns: when it began to wait for its turn
+        book_epoch: of the feed, in which it was decided
     """
 
     client_order_id: str
@@ -107,6 +108,7 @@ class Order:
     clock_refusals: int = 0
     stream_ns: int = 0
     queued_ns: int = 0
+    book_epoch: int = 0
 
     @property
     def final(self) -> bool:
@@ -172,6 +174,7 @@ class Ledger:
             amount=intent.amount or ZERO,
             worker_epoch=worker_epoch,
             created_ns=intent.created_ns,
+            book_epoch=intent.book_epoch,
         )
         self._orders[order.client_order_id] = self._open[order.client_order_id] = order
         return order

@@ -22,7 +22,7 @@ from hive.gate.figures import COUNTERS_CAPACITY, HISTOGRAMS
 from hive.gate.gate import Gate
 from hive.gate.key_lock import KeyLock
 from hive.gate.log import open_log
-from hive.gate.settings import GateSettings
+from hive.gate.settings import GateSettings, is_replay
 from hive.shm.channel import Channel, connect_fd
 from hive.shm.counters import Counters, counters_size
 from hive.shm.errors import ShmError
@@ -55,15 +55,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def with_keys(boot: dict) -> dict:
-    """Return the boot message with each venue's keys, read from the descriptors that came with it, which are closed."""
-    fds = boot.get("fds", [])
-    if len(fds) != len(boot.get("venues", [])):
-        raise BootError(f"the boot message must bring a descriptor of keys per venue, brought {len(fds)}")
-    venues = []
-    for venue, fd in zip(boot.get("venues", []), fds, strict=True):
-        venues.append({**venue, **json.loads(os.pread(fd, os.fstat(fd).st_size, 0))})
-        os.close(fd)
-    return {**boot, "venues": venues}
+    """Return the boot message with each account's keys, from the descriptors that came with it, which are closed."""
+    fds = list(boot.get("fds", []))
+    venues = boot.get("venues", [])
+    if len(fds) != sum(not is_replay(venue) for venue in venues):
+        raise BootError(f"the boot message must bring a descriptor of keys per venue account, brought {len(fds)}")
+    complete = []
+    for venue in venues:
+        keys = {}
+        if not is_replay(venue):
+            fd = fds.pop(0)
+            keys = json.loads(os.pread(fd, os.fstat(fd).st_size, 0))
+            os.close(fd)
+        complete.append({**venue, **keys})
+    return {**boot, "venues": complete}
 
 
 def run(settings: GateSettings, channel: Channel) -> int:

@@ -38,7 +38,11 @@ class OwnerSettings:
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """The gate's boot message."""
+    """The gate's boot message.
+
+    replays: names of the venues that are played from a recording, by index; they take no orders. stale_after_ms: age of
+    the feed's heartbeat from which on its books allow no order; None: orders go whatever the feed does.
+    """
 
     run: str
     fleet: str
@@ -48,6 +52,7 @@ class GateSettings:
     log_file: str | None
     log_level: str
     venues: tuple[VenueSettings, ...]
+    replays: dict[int, str]
     strategies: tuple[OwnerSettings, ...]
     orders_per_second: float | None
     orders_per_second_each: float | None
@@ -55,13 +60,14 @@ class GateSettings:
     feed_share: float
     on_supervisor_death: str
     on_worker_death: str
+    stale_after_ms: float | None = None
 
     @classmethod
     def from_boot(cls, boot: dict) -> "GateSettings":
         """Read the boot message; BootError names what is missing or wrong in it."""
         try:
             rates = boot.get("rate_limiting") or {}
-            each = _rate(rates, "per_strategy_orders_per_second")
+            each = _above_zero(rates, "per_strategy_orders_per_second")
             settings = cls(
                 run=boot["run"],
                 fleet=boot["fleet"],
@@ -70,14 +76,16 @@ class GateSettings:
                 run_dir=Path(boot["run_dir"]),
                 log_file=boot.get("log_file"),
                 log_level=str(boot.get("log_level") or "INFO").upper(),
-                venues=tuple(_venue(entry) for entry in boot["venues"]),
+                venues=tuple(_venue(entry) for entry in boot["venues"] if not is_replay(entry)),
+                replays={int(entry["index"]): entry["name"] for entry in boot["venues"] if is_replay(entry)},
                 strategies=tuple(_owner(entry) for entry in boot["strategies"]),
-                orders_per_second=_rate(rates, "global_orders_per_second"),
+                orders_per_second=_above_zero(rates, "global_orders_per_second"),
                 orders_per_second_each=each,
                 max_order_age_s=float(rates.get("max_order_age_s") or MAX_ORDER_AGE_S),
                 feed_share=float(rates.get("feed_share") or FEED_SHARE),
                 on_supervisor_death=boot.get("on_supervisor_death", "cancel"),
                 on_worker_death=boot.get("on_worker_death", "cancel"),
+                stale_after_ms=_above_zero(boot, "stale_after_ms"),
             )
         except KeyError as error:
             raise BootError(f"the gate's boot message lacks {error}") from None
@@ -85,6 +93,11 @@ class GateSettings:
             if getattr(settings, name) not in POLICIES:
                 raise BootError(f"{name} must be cancel or keep, was {getattr(settings, name)!r}")
         return settings
+
+
+def is_replay(entry: dict) -> bool:
+    """Return whether a venue of the boot message is played from a recording: it has no account, and so no keys."""
+    return entry.get("mode") == "replay"
 
 
 def _venue(entry: dict) -> VenueSettings:
@@ -105,10 +118,10 @@ def _venue(entry: dict) -> VenueSettings:
 
 def _owner(entry: dict) -> OwnerSettings:
     quota = entry.get("quota") or {}
-    return OwnerSettings(entry["id"], entry["tag"], int(entry["worker"]), _rate(quota, "max_orders_per_second"))
+    return OwnerSettings(entry["id"], entry["tag"], int(entry["worker"]), _above_zero(quota, "max_orders_per_second"))
 
 
-def _rate(section: dict, name: str) -> float | None:
+def _above_zero(section: dict, name: str) -> float | None:
     value = section.get(name)
     if value is None:
         return None

@@ -128,8 +128,14 @@ class Venue(Protocol):
     async def run(self) -> None:
         """Keep connections, subscription and clock until cancelled."""
 
-    async def place(self, order: NewOrder, on_sent: Callable[[int], None]) -> tuple[OrderState, list[Trade]]:
-        """Place an order; `on_sent(now_ns)` is called once the request has been written."""
+    async def place(
+        self, order: NewOrder, on_sent: Callable[[int], None], may_send: Callable[[], None]
+    ) -> tuple[OrderState, list[Trade]]:
+        """Place an order.
+
+        `may_send()` is called when the request can be written at once, and what it raises keeps it from that;
+        `on_sent(now_ns)` is called once it has been written.
+        """
 
     async def cancel(self, symbol: str, client_order_id: str) -> OrderState:
         """Cancel an order."""

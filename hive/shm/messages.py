@@ -22,6 +22,9 @@ from hive.shm.errors import NotRepresentable
 MESSAGE_BYTES = 224
 TEXT_MAX = 72
 
+STALE_BOOK = -9001
+"""Reply code of Hive's own, outside every venue's: a REJECTED order whose book was not live when it was to be sent."""
+
 MAYBE_SENT = 1
 """Intent flag: it was handed to an earlier gate. Never send it; find out what became of it."""
 

@@ -51,6 +51,7 @@ class StrategyCounters:
     mixed_books: Counter
     context_unresolved: Counter
     slow_callbacks: Counter
+    halts: Counter
     tick_lateness_ns: Histogram
     tick_duration_ns: Histogram
 

@@ -20,11 +20,12 @@ from typing import Any, Protocol
 from hive.shm.counters import Counters
 from hive.shm.instruments import InstrumentRules
 from hive.workers.clock import CallbackCounter
-from hive.workers.context import CURRENT, StrategyContext
+from hive.workers.context import CURRENT, StrategyContext, current
 from hive.workers.errors import BootError
 from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
 from hive.workers.scheduler import StrategyScheduler, TickTarget
+from hive.workers.wants import MARKET
 
 __all__ = ["Host", "StrategySpec", "TickTarget", "WorkerServices"]
 
@@ -88,6 +89,12 @@ class WorkerServices:
         if context is not None:
             context.books.update((venue, pair) for pair in pairs)
         return rules
+
+    def forget(self, venue: int, pair: str) -> None:
+        """Note that the strategy inside whose context this is called uses a pair no more."""
+        context = current()
+        context.books.discard((venue, pair))
+        self.books.unwant(context.id, venue, [(pair, kind) for kind in MARKET])
 
 
 class Host(Protocol):

@@ -17,8 +17,8 @@ from hive.shm.broadcast import BroadcastReader
 from hive.shm.instruments import InstrumentRules, Trade
 from hive.shm.liveness import SegmentWriter, Verdict
 from hive.shm.segment import Segment
+from hive.shm.stale_figures import StaleFigures
 from hive.workers.errors import BookMissing, UnknownInstrument
-from hive.workers.stale_figures import StaleFigures
 from hive.workers.wants import MARKET, Wants, Wish
 
 TRADES_KEPT = 2048  # per pair; who comes later than that has missed some

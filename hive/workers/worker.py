@@ -28,6 +28,7 @@ from hive.shm.errors import ShmError
 from hive.shm.link import Link
 from hive.shm.order_queue import OrderQueue
 from hive.shm.segment import Segment, segment_name
+from hive.shm.stale_figures import StaleFigures
 from hive.shm.wake import Waker, WakeReceiver
 from hive.workers.affinity import pin
 from hive.workers.boot import WorkerBoot
@@ -41,7 +42,6 @@ from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
 from hive.workers.pulse import Pulse
 from hive.workers.scheduler import State, StrategyScheduler
-from hive.workers.stale_figures import StaleFigures
 from hive.workers.strategies import Strategies
 from hive.workers.wants import Wish
 from hive.workers.watchdog import Watchdog

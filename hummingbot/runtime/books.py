@@ -38,8 +38,9 @@ class SharedBooks:
     data_source = None
     ready = True
 
-    def __init__(self, use_pairs: Callable[[list[str]], Awaitable[None]]):
+    def __init__(self, use_pairs: Callable[[list[str]], Awaitable[None]], drop_pair: Callable[[str], None]):
         self._use_pairs = use_pairs
+        self._drop_pair = drop_pair
         self.order_books: dict[str, OrderBook] = {}
 
     def start(self) -> None:
@@ -55,4 +56,7 @@ class SharedBooks:
 
     async def remove_trading_pair(self, trading_pair: str) -> bool:
         """Forget a pair's book; returns whether there was one. Other strategies keep theirs."""
-        return self.order_books.pop(trading_pair, None) is not None
+        known = self.order_books.pop(trading_pair, None) is not None
+        if known:
+            self._drop_pair(trading_pair)
+        return known

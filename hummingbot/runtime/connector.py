@@ -35,6 +35,7 @@ from hive.workers.errors import BookMissing
 from hive.workers.host import WorkerServices
 from hummingbot.runtime.books import BookSource, SharedBooks
 from hummingbot.runtime.order_book import SharedOrderBook
+from hummingbot.runtime.rules import FollowedRules
 
 UNKNOWN_EXCHANGE_ID = "UNKNOWN"
 FIRST_VERSION_POLL_S = 0.05
@@ -99,15 +100,18 @@ class SharedExchange(ExchangePyBase):
         self._context = context
         self._services = services
         self._orders = services.orders
-        self._shared_rules = rules
         self._prefix = order_prefix(services.fleet_id, context.tag)
         self._trade_cursors: dict[str, int] = {}
         super().__init__()
-        self._set_order_book_tracker(SharedBooks(self.use_pairs))
+        self._set_order_book_tracker(SharedBooks(self.use_pairs, self._drop_pair))
         self._account_balances = services.orders.total_balances(venue)  # one dict for all of the worker's strategies
         self._account_available_balances = services.orders.free_balances(venue)
         self._symbols = bidict()
         self._set_trading_pair_symbol_map(self._symbols)
+        halts = context.counters.halts
+        self._rules = FollowedRules(
+            services.books, venue, name, rules, self._trading_rules, self._symbols, halts, self.logger
+        )
         for pair in self._pairs:
             self._use(services.books.rules(venue, pair))
 
@@ -215,6 +219,10 @@ class SharedExchange(ExchangePyBase):
             if rules.pair not in self._pairs:
                 self._pairs.append(rules.pair)
 
+    def follow_rules(self) -> None:
+        """Take over the trading rules that the venue has changed; runs inside the strategy's context."""
+        self._rules.follow()
+
     def deliver_trades(self) -> None:
         """Give listening order books the trades since the last call; runs inside the strategy's context."""
         for pair, book in self.order_book_tracker.order_books.items():
@@ -302,7 +310,7 @@ class SharedExchange(ExchangePyBase):
                 tif=TimeInForce.GTC,
                 price=None if order_type is OrderType.MARKET else price,
                 amount=amount,
-                book_epoch=max(self._services.books.epoch(self.venue), 0),
+                book_epoch=max(book.epoch, 0),
                 book_version=book.version,
                 created_ns=self._services.now_ns(),
             )
@@ -383,12 +391,22 @@ class SharedExchange(ExchangePyBase):
 
     def _use(self, rules: InstrumentRules) -> SharedOrderBook:
         pair = rules.pair
-        self._trading_rules[pair] = self._shared_rules(rules)
-        self._symbols[rules.symbol] = pair
+        self._rules.take(rules)
         book = SharedOrderBook(BookSource(self._services, self.venue, pair), self._services.callbacks)
         self.order_book_tracker.order_books[pair] = book
         self._context.books.add((self.venue, pair))
         return book
+
+    def _drop_pair(self, pair: str) -> None:
+        """Forget a pair, and want it no more unless another connector of the strategy has it."""
+        self._rules.drop(pair)
+        self._trade_cursors.pop(pair, None)
+        if pair in self._pairs:
+            self._pairs.remove(pair)
+        core = self._context.host_data
+        others = (one for one in core.made if one is not self and one.venue == self.venue)
+        if not any(pair in one.order_book_tracker.order_books for one in others):
+            self._services.forget(self.venue, pair)
 
     def _update(self, order: InFlightOrder, reply: Reply, state: OrderState) -> None:
         misc = {"error_type": "OrderRejected", "error_message": reply.text} if state is OrderState.FAILED else None

@@ -119,6 +119,7 @@ class HummingbotContext(TradingCore):
         self.context = context
         self.connector_manager = SharedConnectorManager(client_config, self)
         self.app = StrategyApp(self)
+        self.made: list[SharedExchange] = []  # every connector, those that only give rates included
         self.stop_requested = stop_requested
         self._loader = loader
         self._make_connector = make_connector
@@ -129,7 +130,9 @@ class HummingbotContext(TradingCore):
 
     def make_connector(self, name: str, trading_pairs: list[str], trading_required: bool = True) -> SharedExchange:
         """Return a new connector of this strategy."""
-        return self._make_connector(self, name, trading_pairs, trading_required)
+        connector = self._make_connector(self, name, trading_pairs, trading_required)
+        self.made.append(connector)
+        return connector
 
     def make_candles(self, connector: str, trading_pair: str, interval: str, max_records: int) -> SharedCandles:
         """Return new candles of this strategy; raises UnknownVenue when the fleet has no venue of that name."""
@@ -187,11 +190,12 @@ class HummingbotContext(TradingCore):
         return True
 
     def tick(self, wall_timestamp: float) -> None:
-        """Tick connectors, then the strategy; trades since the last tick are delivered first."""
+        """Tick connectors, then the strategy; changed rules and the trades since the last tick come first."""
         clock = self.clock
         if clock is None:
             return
         for connector in self.connector_manager.connectors.values():
+            connector.follow_rules()
             connector.deliver_trades()
         clock.tick(wall_timestamp)
         mixed = sum(connector.mixed_books for connector in self.connector_manager.connectors.values())

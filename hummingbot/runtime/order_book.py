@@ -15,7 +15,8 @@ from math import isnan, nan
 from hummingbot.core.data_type.order_book import OrderBook
 from hummingbot.core.data_type.order_book_row import OrderBookRow
 
-from hive.shm.book import BookCopy, BookReader
+from hive.shm.book import EMPTY, BookCopy, BookReader
+from hive.shm.book_reader import GONE, OK
 from hive.workers.clock import CallbackCounter
 
 
@@ -48,6 +49,8 @@ class SharedOrderBook(OrderBook):
         self._callbacks = callbacks
         self._pinned_in = 0
         self._version = -1
+        self._epoch = -1
+        self._state = EMPTY
         self._pinned_trade_price = nan
         self._bids: list[OrderBookRow] = []  # replaced, never changed: an iterator may still walk it
         self._asks: list[OrderBookRow] = []
@@ -68,12 +71,16 @@ class SharedOrderBook(OrderBook):
             copy = self._copy = BookCopy(self._reader.depth)
         status = self._reader.copy_into(copy)
         self._pinned_in = self._callbacks.value
-        if status != 1:  # nothing published yet, or the writer lapped every try: the last good version stays pinned
+        if status == GONE:  # the instrument was removed; when it is back, there is another reader
+            self._generation = None
+        if status != OK:  # nothing published yet, or the writer lapped every try: the last good version stays pinned
             return
         uid = copy.update_id
         self._bids = _rows(copy.bid_px, copy.bid_qty, copy.n_bids, uid)
         self._asks = _rows(copy.ask_px, copy.ask_qty, copy.n_asks, uid)
         self._version = copy.version
+        self._epoch = copy.epoch
+        self._state = copy.state
         self._pinned_trade_price = self._reader.last_trade or nan
         self.pins += 1
         if (self._bids and self._bids[0][:2] != (copy.bid, copy.best_bid_qty)) or (
@@ -87,6 +94,18 @@ class SharedOrderBook(OrderBook):
         """Number of the pinned version in the feed's current epoch, or -1 before the first."""
         self.pin()
         return self._version
+
+    @property
+    def epoch(self) -> int:
+        """The feed's epoch that the pinned version is of, or -1 before the first."""
+        self.pin()
+        return self._epoch
+
+    @property
+    def state(self) -> int:
+        """The book's state (hive.shm.book) as it was published with the pinned version; EMPTY before the first."""
+        self.pin()
+        return self._state
 
     @property
     def snapshot_uid(self) -> int:

@@ -15,11 +15,14 @@ from libc.math cimport NAN
 from libc.stdint cimport int64_t, uint64_t
 
 from hive.shm.book cimport BookCopy, BookReader
+from hive.shm.book_reader cimport GONE, OK
 from hive.workers.clock cimport CallbackCounter
 from hummingbot.core.data_type.order_book cimport OrderBook
 from hummingbot.core.data_type.order_book_query_result cimport OrderBookQueryResult
 
 from hummingbot.core.data_type.order_book_row import OrderBookRow
+
+from hive.shm.book import EMPTY
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(PyObject* value)
@@ -86,7 +89,9 @@ cdef class SharedOrderBook(OrderBook):
         if copy is None or copy.depth != self._reader.depth or Py_REFCNT(<PyObject*>copy) > 2:
             copy = BookCopy(self._reader.depth)
         status = self._reader.c_copy(copy)
-        if status != 1:  # nothing published yet, or the writer lapped every try: the last good version stays pinned
+        if status == GONE:  # the instrument was removed; when it is back, there is another reader
+            self._generation = None
+        if status != OK:  # nothing published yet, or the writer lapped every try: the last good version stays pinned
             self._pinned_in = self._callbacks.value
             return 0
         self._copy = copy
@@ -109,6 +114,18 @@ cdef class SharedOrderBook(OrderBook):
         """Number of the pinned version in the feed's current epoch, or -1 before the first."""
         self._pin()
         return self._copy.version if self._has_version else -1
+
+    @property
+    def epoch(self):
+        """The feed's epoch that the pinned version is of, or -1 before the first."""
+        self._pin()
+        return self._copy.epoch if self._has_version else -1
+
+    @property
+    def state(self):
+        """The book's state (hive.shm.book) as it was published with the pinned version; EMPTY before the first."""
+        self._pin()
+        return self._copy.state if self._has_version else EMPTY
 
     @property
     def snapshot_uid(self):

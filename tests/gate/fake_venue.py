@@ -45,6 +45,7 @@ class FakeVenue:
         self.wait_ns = 0
         self.clock_reads = 0
         self.restarts = 0
+        self.connecting: asyncio.Future | None = None  # what place() waits for before it can write
 
     def placed(self) -> list[str]:
         return [order for name, order in self.calls if name == "place"]
@@ -79,11 +80,16 @@ class FakeVenue:
     async def sync_clock(self) -> None:
         self.clock_reads += 1
 
-    async def place(self, order: NewOrder, on_sent: Callable[[int], None]) -> tuple[OrderState, list[Trade]]:
+    async def place(
+        self, order: NewOrder, on_sent: Callable[[int], None], may_send: Callable[[], None]
+    ) -> tuple[OrderState, list[Trade]]:
         def accept() -> tuple[OrderState, list[Trade]]:
             self.orders[order.client_order_id] = live(order.client_order_id)
             return self.orders[order.client_order_id], []
 
+        if self.connecting is not None:
+            await self.connecting
+        may_send()
         on_sent(self.clock.now)
         return await self._next("place", order.client_order_id, accept)
 
@@ -136,6 +142,8 @@ class AccountBench:
         self.venue = FakeVenue(self.clock)
         self.told: list[tuple[str, Reply]] = []
         self.figures = NoFigures()
+        self.stale = ""  # why no order may be sent
+        self.filtered = 0
         self.account = Account(
             0,
             self.venue,
@@ -146,9 +154,14 @@ class AccountBench:
             self.figures,
             logging.getLogger("test"),
             self.clock,
+            stale=lambda pair, book_epoch: self.stale,
+            on_filter=self._on_filter,
         )
         if ready:
             self.account.accept()
+
+    def _on_filter(self) -> None:
+        self.filtered += 1
 
     def kinds(self, order: str) -> list[str]:
         return [reply.kind.name for _, reply in self.told if reply.client_order_id == order]

@@ -8,7 +8,7 @@ from gate.fake_venue import SECOND, TAG, AccountBench, live, trade
 from hive.gate.errors import ClockRefused, NotSent, Refused, Throttled, Unanswered
 from hive.gate.ledger import State
 from hive.gate.venue import OrderStatus
-from hive.shm.messages import MAYBE_SENT, Intent, IntentKind
+from hive.shm.messages import MAYBE_SENT, STALE_BOOK, Intent, IntentKind
 
 
 @pytest.fixture
@@ -256,3 +256,51 @@ async def test_what_waits_too_long_is_refused_by_the_tick():
     assert bench.kinds(second) == ["REJECTED"]
     assert "waited longer than 30 s" in bench.told[-1][1].text
     bench.account.stop()
+
+
+async def test_an_order_is_refused_when_its_book_is_not_live_at_the_moment_of_sending(bench):
+    bench.venue.wait_ns = SECOND
+    order = bench.place("1")
+    await bench.settle()
+    bench.venue.wait_ns = 0
+    bench.stale = "book of BTC-USDT is STALE"
+    bench.account.pump()
+    await bench.settle()
+    (_, reply) = bench.told[-1]
+    assert (reply.kind.name, reply.code, reply.text) == ("REJECTED", STALE_BOOK, "book of BTC-USDT is STALE")
+    assert bench.venue.placed() == []
+    assert bench.figures.counts["orders_refused_stale"] == 1
+    bench.stale = ""
+    again = bench.place("2")
+    await bench.settle()
+    assert bench.kinds(order) == ["REJECTED"]
+    assert bench.kinds(again) == ["ACKED"]
+
+
+async def test_an_order_is_refused_when_its_book_died_while_the_connection_was_made(bench):
+    bench.venue.connecting = asyncio.get_running_loop().create_future()
+    order = bench.place("1")
+    bench.stale = "book of BTC-USDT is WRITER_DEAD"
+    bench.venue.connecting.set_result(None)
+    await bench.settle()
+    assert bench.kinds(order) == ["REJECTED"]
+    assert bench.told[-1][1].code == STALE_BOOK
+    assert bench.venue.placed() == []
+    assert bench.figures.counts["orders_refused_stale"] == 1
+
+
+async def test_a_stale_book_keeps_no_cancel_back(bench):
+    order = bench.place("1")
+    await bench.settle()
+    bench.stale = "book of BTC-USDT is STALE"
+    bench.ask(IntentKind.CANCEL, order)
+    await bench.settle()
+    assert bench.kinds(order) == ["ACKED", "CANCELLED"]
+
+
+async def test_a_refusal_by_a_filter_asks_for_the_rules(bench):
+    bench.venue.script["place"].extend([Refused(-1013, "Filter failure: LOT_SIZE"), Refused(-2010, "no money")])
+    orders = [bench.place("1"), bench.place("2")]
+    await bench.settle()
+    assert [bench.kinds(order) for order in orders] == [["REJECTED"], ["REJECTED"]]
+    assert bench.filtered == 1

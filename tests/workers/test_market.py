@@ -8,9 +8,9 @@ from hive.shm.book import EMPTY, HALTED, LIVE, REMOVED, WRITER_DEAD
 from hive.shm.counters import Counters, counters_size
 from hive.shm.liveness import GRACE_NS
 from hive.shm.segment import Segment, segment_name
+from hive.shm.stale_figures import StaleFigures
 from hive.workers.errors import BookMissing, UnknownInstrument
 from hive.workers.market import MarketData
-from hive.workers.stale_figures import StaleFigures
 from tests.workers.venue import TinyFeed
 
 MS = 1_000_000
