@@ -10,6 +10,7 @@ import click
 from hive import __version__, cli_ask
 from hive.cli_books import BooksOptions, books
 from hive.cli_errors import ERROR, OK
+from hive.cli_record import PUBLIC, RecordOptions, info, record
 from hive.cli_up import UpOptions, up
 from hive.top import Top
 from hive.top_sample import Sampler
@@ -132,6 +133,35 @@ def books_command(
 ) -> None:
     """List a fleet's instruments with top of book and state, or show PAIR's ladder."""
     books(BooksOptions(pair, name, venue, depth, watch, interval, as_json))
+
+
+@cli.command("record")
+@click.option("--venue", type=click.Choice(sorted(PUBLIC)), default="binance", show_default=True)
+@click.option("--pairs", default="BTC-USDT", show_default=True, help="Which, separated by commas.")
+@click.option("--kinds", default="book,trades", show_default=True, help="Of book, trades and candles:INTERVAL.")
+@click.option("--depth", type=click.IntRange(5, 1000), default=50, show_default=True, help="Levels to be replayed.")
+@click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
+@click.option("--out", type=FILE, help="A new file.  [default: VENUE-TIME.rec]")
+@click.option("--rest-url", help="Where the venue is.  [default: its addresses for public data]")
+@click.option("--ws-url", help="As --rest-url.")
+@click.option("--info", "shown", type=FILE, help="Show what this recording holds instead.")
+def record_command(
+    venue: str,
+    pairs: str,
+    kinds: str,
+    depth: int,
+    duration: float | None,
+    out: Path | None,
+    rest_url: str | None,
+    ws_url: str | None,
+    shown: Path | None,
+) -> None:
+    """Record a venue's market data to a file, until ctrl-C; needs no fleet and no key."""
+    if shown is not None:
+        info(shown)
+        return
+    wanted = tuple(dict.fromkeys(pairs.replace(" ", "").split(",")))
+    record(RecordOptions(venue, wanted, tuple(kinds.split(",")), depth, duration, out, rest_url, ws_url))
 
 
 @cli.command("clean")
