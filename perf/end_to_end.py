@@ -41,6 +41,7 @@ def write_fleet(folder: Path) -> Path:
     shutil.copytree(ROOT / "examples", folder, dirs_exist_ok=True)
     shutil.copy(Path(__file__).with_name("book_probe.py"), folder / "scripts")
     fleet = yaml.safe_load((folder / "fleet.yml").read_text())
+    fleet["strategies"] = [entry for entry in fleet["strategies"] if entry["id"] != "bands-eth"]  # ten stay ten
     touch = next(entry for entry in fleet["strategies"] if entry["id"] == "touch")
     touch["for_each"]["trading_pair"] = ["SOL-USDT", "BNB-USDT"]
     config = (folder / "conf" / "scripts" / "touch_maker.yml").read_text().replace("touch_maker", "book_probe")
