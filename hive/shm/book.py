@@ -7,13 +7,13 @@ import struct
 import time
 from collections import deque
 
-from hive.shm.arena import MOST_LEVELS, PAIR_OF_LINES, Arena, cells_for, place_bytes
+from hive.shm.arena import MOST_LEVELS, Arena, arena_bytes, arena_offset, cells_for, place_bytes
 from hive.shm.atomics import Memory
 from hive.shm.book_reader import BookCopy, BookReader
 from hive.shm.book_writer import BASE, GENERATION, HEAD, LAST_TRADE, LAST_TRADE_NS, STATE_NS, BookWriter
 from hive.shm.errors import LayoutMismatch, ShmError, TableFull
 from hive.shm.instruments import RULES_BYTES, InstrumentRules, pack_rules, unpack_rules
-from hive.shm.layout import BOOK_HEADER, BOOK_TABLE_HEADER, INSTRUMENT_RECORD, SEGMENT_HEADER, round_up
+from hive.shm.layout import BOOK_HEADER, BOOK_TABLE_HEADER, INSTRUMENT_RECORD, SEGMENT_HEADER
 from hive.shm.segment import PAYLOAD_OFFSET
 
 __all__ = ["BookCopy", "BookDirectory", "BookReader", "BookTable", "BookWriter", "books_size"]
@@ -54,9 +54,7 @@ def books_size(capacity: int, depth: int, versions: int = 8, depths=()) -> int:
     _, arena, cells = _offsets(capacity, depth, versions)
     if any(not 1 <= one <= MOST_LEVELS for one in depths):
         raise ValueError(f"depths must be 1..{MOST_LEVELS}, was {', '.join(map(str, depths))}")
-    # The deeper ones come on top: they are never cut from the places of the others, nor the others from theirs.
-    deeper = sum(place_bytes(one, cells) for one in depths if one > depth)
-    return arena + capacity * place_bytes(depth, cells) + deeper
+    return arena + arena_bytes(capacity, depth, cells, depths)
 
 
 def _offsets(capacity: int, depth: int, versions: int) -> tuple[int, int, int]:
@@ -66,7 +64,7 @@ def _offsets(capacity: int, depth: int, versions: int) -> tuple[int, int, int]:
             f"was capacity {capacity}, depth {depth}, versions {versions}"
         )
     directory = PAYLOAD_OFFSET + BOOK_TABLE_HEADER.size
-    arena = round_up(directory + capacity * INSTRUMENT_RECORD.size, PAIR_OF_LINES)
+    arena = arena_offset(directory + capacity * INSTRUMENT_RECORD.size)
     return directory, arena, cells_for(versions)
 
 

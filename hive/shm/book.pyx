@@ -49,10 +49,10 @@ from hive.shm.book_protocol cimport book_place
 from hive.shm.book_writer cimport Account, Accounts
 from hive.shm.layout cimport book_header, book_table_header, instrument_record, segment_header
 
-from hive.shm.arena import MOST_LEVELS, PAIR_OF_LINES, Arena, cells_for, place_bytes
+from hive.shm.arena import MOST_LEVELS, Arena, arena_bytes, arena_offset, cells_for, place_bytes
 from hive.shm.errors import LayoutMismatch, ShmError, TableFull
 from hive.shm.instruments import RULES_BYTES, pack_rules, unpack_rules
-from hive.shm.layout import INSTRUMENT_RECORD, round_up
+from hive.shm.layout import INSTRUMENT_RECORD
 from hive.shm.segment import PAYLOAD_OFFSET
 
 EMPTY, LIVE, STALE, RESYNCING, HALTED, REMOVED, WRITER_DEAD = range(7)
@@ -89,9 +89,7 @@ def books_size(capacity: int, depth: int, versions: int = 8, depths=()) -> int:
     _, arena, cells = _offsets(capacity, depth, versions)
     if any(not 1 <= one <= MOST_LEVELS for one in depths):
         raise ValueError(f"depths must be 1..{MOST_LEVELS}, was {', '.join(map(str, depths))}")
-    # The deeper ones come on top: they are never cut from the places of the others, nor the others from theirs.
-    deeper = sum(place_bytes(one, cells) for one in depths if one > depth)
-    return arena + capacity * place_bytes(depth, cells) + deeper
+    return arena + arena_bytes(capacity, depth, cells, depths)
 
 
 def _offsets(capacity, depth, versions):
@@ -101,7 +99,7 @@ def _offsets(capacity, depth, versions):
             f"was capacity {capacity}, depth {depth}, versions {versions}"
         )
     directory = PAYLOAD_OFFSET + sizeof(book_table_header)
-    return directory, round_up(directory + capacity * sizeof(instrument_record), PAIR_OF_LINES), cells_for(versions)
+    return directory, arena_offset(directory + capacity * sizeof(instrument_record)), cells_for(versions)
 
 
 cdef class BookTable:

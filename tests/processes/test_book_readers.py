@@ -16,6 +16,7 @@ from hive.shm.arena import version_bytes
 from hive.shm.book import EMPTY, LIVE, REMOVED, BookDirectory, BookReader, BookTable, BookWriter, books_size
 from hive.shm.broadcast import BroadcastReader, BroadcastWriter, broadcast_size
 from hive.shm.instruments import BookSnapshot, InstrumentRules, Trade
+from hive.shm.layout import BOOK_VERSION
 from hive.shm.segment import Segment, segment_name
 
 DEEP = 5000  # a write and a copy take tens of microseconds each, so that they overlap nearly always
@@ -116,17 +117,18 @@ def test_a_writer_killed_anywhere_leaves_its_last_version_readable(run):
             assert book.version == reader.version
             assert whole(book, DEEP)
             assert reader.top()[4] == book.update_id
-            died_inside += odd_sequences(segment)
+            died_inside += odd_sequences(segment, reader)
         finally:
             segment.unlink()
             segment.close()
     assert died_inside > 0, "no kill hit a write: the test proves nothing"
 
 
-def odd_sequences(segment: Segment) -> bool:
-    cell = version_bytes(DEEP) // 8
-    words = np.frombuffer(segment.buffer, "<u8", offset=books_size(1, DEEP, 4) - 4 * cell * 8)
-    return any(words[i * cell] % 2 for i in range(4))
+def odd_sequences(segment: Segment, reader: BookReader) -> bool:
+    size = version_bytes(DEEP)
+    borrowed = reader.borrow()
+    first = borrowed.offset - BOOK_VERSION.size - borrowed.version % 4 * size
+    return any(segment.memory().load(first + i * size) % 2 for i in range(4))
 
 
 def book_of(pair: str, turn: int) -> tuple[int, list[np.ndarray]]:

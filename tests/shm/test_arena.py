@@ -5,31 +5,45 @@ from itertools import pairwise
 
 import pytest
 
-from hive.shm.arena import Arena, cells_for, place_bytes, version_bytes
+from hive.shm.arena import Arena, arena_bytes, arena_offset, cells_for, place_bytes, version_bytes
 
 CELLS, LEAST = 4, 10
+START = 3968  # a header before a page
 
 
 def arena(*rooms: int) -> Arena:
     """Return an arena with just enough bytes for places of these rooms."""
-    return Arena(128, 128 + sum(place_bytes(room, CELLS) for room in rooms), CELLS, LEAST)
+    least, deeper = rooms.count(LEAST), [room for room in rooms if room != LEAST]
+    return Arena(START, START + arena_bytes(least, LEAST, CELLS, deeper), CELLS, LEAST)
 
 
 def test_versions_are_rounded_up_to_a_power_of_two():
     assert [cells_for(versions) for versions in (2, 3, 4, 5, 8, 9)] == [2, 4, 4, 8, 8, 16]
 
 
-def test_a_cell_has_room_for_its_levels_and_ends_with_a_pair_of_lines():
-    for room in (1, 5, 20, 50, 333, 1000):
-        assert version_bytes(room) >= 128 + 32 * room
-        assert version_bytes(room) % 128 == 0
-        assert place_bytes(room, CELLS) == 128 + CELLS * version_bytes(room)
+def test_a_cell_has_room_for_its_levels_and_lies_across_no_page_if_it_fits_into_one():
+    for room in (1, 2, 5, 20, 50, 124, 125, 333, 1000):
+        size = version_bytes(room)
+        assert 128 + 32 * room <= size < 2 * (128 + 32 * room)
+        assert size % 128 == 0
+        assert place_bytes(room, CELLS) == 128 + CELLS * size
+        if not LEAST < room <= 124:
+            continue
+        places = arena(LEAST, 20, room, room)
+        for depth in (LEAST, 20, room, room):
+            offset, _ = places.take(depth)
+            for first in range(offset + 128, offset + place_bytes(depth, CELLS), version_bytes(depth)):
+                assert first // 4096 == (first + version_bytes(depth) - 1) // 4096
+
+
+def test_an_arena_begins_before_a_page():
+    assert [arena_offset(behind) for behind in (0, 3968, 3969)] == [3968, 3968, 8064]
 
 
 def test_a_shallow_book_gets_the_least_room_and_a_deep_one_its_own():
     places = arena(LEAST, 50)
-    assert places.take(3) == (128, LEAST)
-    assert places.take(50) == (128 + place_bytes(LEAST, CELLS), 50)
+    assert places.take(3) == (START, LEAST)
+    assert places.take(50)[1] == 50
     assert places.take(1) is None
 
 
