@@ -15,9 +15,10 @@ import random
 import ssl as tls
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from hive.feed.errors import FeedError, MalformedMessage
+from hive.feed.listener import Listener
 from hive.feed.metrics import VenueMetrics
 from hive.feed.pacing import ConnectPace, backoff_s
 from hive.feed.pulse import NEVER_NS, Patience, Pulse
@@ -37,41 +38,11 @@ class ConnectionLost(FeedError):
     """Why a connection ended; it is opened again."""
 
 
-class Listener(Protocol):
-    """Who is told what happens on a connection."""
-
-    def on_up(self, connection: "MarketConnection") -> None:
-        """The connection is open; its streams are about to be subscribed."""
-
-    def on_down(self, connection: "MarketConnection", reason: str, was_up: bool) -> None:
-        """Nothing arrives any more, or the connection could not be opened."""
-
-    def on_subscribed(self, connection: "MarketConnection", streams: Iterable[str]) -> None:
-        """The venue sends these streams from now on."""
-
-    def on_event(self, event: Any, read_ns: int) -> None:
-        """A market message, read off the socket at `read_ns`."""
-
-    def on_malformed(self, connection: "MarketConnection", raw: bytes) -> None:
-        """A message that could not be read."""
-
-    def on_notice(self, connection: "MarketConnection", notice: Notice) -> None:
-        """The venue said something about the connection."""
-
-    def on_late(self, connection: "MarketConnection") -> None:
-        """A pong is missing: what arrives may be old."""
-
-    def on_proven(self, connection: "MarketConnection") -> None:
-        """What arrives is current again."""
-
-    def on_banned(self, seconds: float) -> None:
-        """The venue refuses this address for so long."""
-
-
 class MarketConnection:
     """Keeps one connection of `venue` at `ws_url` open while run() runs; see the module.
 
     Args:
+        streams: how many it may carry; 0: as many as the venue allows.
         pace: shared by all connections of the venue.
         woke_ns: when the loop woke up for what it reads now; clock: monotonic.
         tap: is given every whole message as it was read, and what becomes of the connection, if not None.
@@ -86,6 +57,7 @@ class MarketConnection:
         metrics: VenueMetrics,
         patience: Patience,
         *,
+        streams: int = 0,
         pace: ConnectPace | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
         woke_ns: Callable[[], int] = time.monotonic_ns,
@@ -99,6 +71,7 @@ class MarketConnection:
         self._listener = listener
         self._metrics = metrics
         self._patience = patience
+        self._most = streams or venue.streams_per_connection
         self._pace = pace or ConnectPace()
         self._clock = clock
         self._woke_ns = woke_ns
@@ -126,8 +99,8 @@ class MarketConnection:
 
     @property
     def room(self) -> int:
-        """How many more streams the venue lets this connection carry."""
-        return self._venue.streams_per_connection - len(self._wanted)
+        """How many more streams this connection may carry."""
+        return self._most - len(self._wanted)
 
     @property
     def carries(self) -> int:

@@ -12,7 +12,7 @@ import re
 import ssl as tls
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 
@@ -20,14 +20,14 @@ from hive.feed.audit import Auditor
 from hive.feed.binance import BinanceSpot
 from hive.feed.budget import WeightBudget
 from hive.feed.connection import MarketConnection
-from hive.feed.demand import CANDLES, Demand, Wish, known_kind
+from hive.feed.demand import Wish
 from hive.feed.errors import MalformedMessage, VenueRefused
 from hive.feed.following import Following
 from hive.feed.instruments import Instrument
 from hive.feed.lag import Beat
 from hive.feed.metrics import VenueMetrics
 from hive.feed.pacing import ConnectPace
-from hive.feed.pool import PoolFull, StreamPool
+from hive.feed.pool import StreamPool
 from hive.feed.pulse import Patience
 from hive.feed.recorder import Tap
 from hive.feed.rest import RestClient
@@ -36,36 +36,19 @@ from hive.feed.settings import VenueConfig
 from hive.feed.snapshots import SnapshotQueue
 from hive.feed.socket import MarketSocket, connect
 from hive.feed.venue import CandleEvent, Diff, TradeEvent, Venue
+from hive.feed.wishes import CandleFeed, WishServer
 from hive.shm.book import BookTable
 from hive.shm.broadcast import BroadcastWriter, TopWriter
-from hive.shm.errors import NotRepresentable, ShmError, TableFull
-from hive.shm.instruments import InstrumentRules
+from hive.shm.errors import ShmError
 
 VENUES: dict[str, Callable[[str], Venue]] = {"binance": BinanceSpot}
-RULES_RETRY_S = (0.5, 15.0)
-UNLISTED_FOR_S = 60.0  # that a pair is not listed is believed for so long
+REREAD_AFTER_S = 15.0  # at the soonest
 DOUBT_S = 0.5  # how long a diff is waited for that proves that nothing was lost
 DOUBTS_EVERY_S = 10.0  # how often snapshots are asked for because of unreadable messages
 SYMBOL_WITHIN = 4_096  # bytes of an unreadable message that are searched for names
 _NAME = re.compile(rb'"([^"\\]{1,24})"')
 
 log = logging.getLogger(__name__)
-
-
-class CandleFeed(Protocol):
-    """Who serves candles (candles.py)."""
-
-    def start(self, rest: RestClient, pool: StreamPool, group: asyncio.TaskGroup) -> None:
-        """Begin: requests by `rest`, streams by `pool`, tasks in `group`."""
-
-    def follow(self, rules: InstrumentRules, interval: str) -> None:
-        """Serve candles of `interval`: somebody wants them now, and nobody did before."""
-
-    def unfollow(self, pair: str, interval: str) -> None:
-        """Stop serving: nobody has wanted them for linger_s."""
-
-    def on_candle(self, event: CandleEvent, read_ns: int) -> None:
-        """A candle arrived."""
 
 
 class VenueFeed:
@@ -120,14 +103,10 @@ class VenueFeed:
         )
         self._books = self._following.books
         self._tapes = self._following.tapes
-        self._candles_of: dict[str, set[str]] = {}  # pair -> kinds
         self._rules = RulesWatch(self._following, metrics, self.tell)
-        self._demand = Demand(int(config.linger_s * 1e9))
-        self._changed = asyncio.Event()
+        self._wishes = WishServer(config, self.venue, self._following, self.tell, tell, clock)
         self._reread = asyncio.Event()
         self._in_doubt = asyncio.Event()
-        self._unlisted: dict[str, int] = {}  # pair -> until when that is believed
-        self._rules_failures = 0
 
     def wall_ns(self) -> int:
         """Return the wall clock of what arrives now."""
@@ -137,17 +116,7 @@ class VenueFeed:
 
     def want(self, who: str, wants: Iterable[Wish]) -> None:
         """Replace the whole wish list of `who`: (pair, kind) as ("BTC-USDT", "book")."""
-        wishes = []
-        for pair, kind in wants:
-            if known_kind(kind):
-                wishes.append((pair, kind))
-            else:
-                self.tell("error", f"{who} wants {kind!r} of {pair}: no such kind")
-        now_ns = self._clock()
-        new = self._demand.update(who, wishes, now_ns)
-        for pair in sorted({pair for pair, _ in new if self._unlisted.get(pair, 0) > now_ns}):
-            self._refuse(pair, f"{self.config.name} does not list {pair}")
-        self._changed.set()
+        self._wishes.want(who, wants)
 
     def reread_rules(self) -> None:
         """Read the rules again soon: the venue refused an order by one that was not known."""
@@ -202,7 +171,7 @@ class VenueFeed:
             tasks = (self._snapshots.run(), auditor.run(), self._watch_rules(), self._disprove(), self._renew())
             for task in tasks:
                 group.create_task(task)
-            await self._serve_demand()
+            await self._wishes.serve(rest, self.candles)
 
     # --- what the pool says
 
@@ -245,106 +214,6 @@ class VenueFeed:
         log.log({"error": logging.ERROR, "warning": logging.WARNING}.get(level, logging.INFO), text)
         self._tell({"type": "event", "level": level, "text": text})
 
-    # --- demand
-
-    async def _serve_demand(self) -> None:
-        """Follow what is wanted, as that changes."""
-        while True:
-            self._changed.clear()
-            now_ns = self._clock()
-            retry_s = await self._reconcile(self._demand.current(now_ns))
-            waits = [] if retry_s is None else [retry_s]
-            if self._demand.next_ns is not None:
-                waits.append(max(0.0, (self._demand.next_ns - now_ns) / 1e9))
-            try:
-                async with asyncio.timeout(min(waits, default=None)):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
-
-    async def _reconcile(self, wanted: dict[str, set[str]]) -> float | None:
-        """Make what is followed what is wanted; return after how many seconds to try again what failed."""
-        for pair in list(self._candles_of):
-            self._set_candles(pair, wanted.get(pair, set()), None)
-        for one in self._following:
-            kinds = _market_kinds(wanted.get(one.rules.pair, set()))
-            if not kinds:
-                self._following.unfollow(one.rules.pair)
-        fresh = [pair for pair, kinds in wanted.items() if self._is_new(pair, kinds)]
-        rules: dict[str, InstrumentRules] = {}
-        retry_s = None
-        if fresh:
-            try:
-                rules = await read_rules(self.venue, self._rest, [self.venue.symbol(pair) for pair in fresh])
-                self._rules_failures = 0
-            except (VenueRefused, MalformedMessage) as error:
-                self.tell("warning", f"no exchange rules yet: {error}")
-                first_s, longest_s = RULES_RETRY_S
-                retry_s = min(first_s * 2.0 ** min(self._rules_failures, 16), longest_s)
-                self._rules_failures += 1
-        for pair, kinds in wanted.items():
-            if pair not in fresh:
-                self._set_kinds(pair, kinds)
-            elif retry_s is None:
-                self._follow(pair, kinds, rules.get(self.venue.symbol(pair)))
-        return retry_s
-
-    def _is_new(self, pair: str, kinds: set[str]) -> bool:
-        """Return whether rules are needed before `kinds` of a pair can be followed."""
-        candles = {kind for kind in kinds if kind.startswith(CANDLES)}
-        return (bool(_market_kinds(kinds)) and pair not in self._following) or bool(
-            candles - self._candles_of.get(pair, set())
-        )
-
-    def _follow(self, pair: str, kinds: set[str], rules: InstrumentRules | None) -> None:
-        if rules is None or rules.pair != pair:
-            self._unlisted[pair] = self._clock() + int(UNLISTED_FOR_S * 1e9)
-            self._refuse(pair, f"{self.config.name} does not list {pair}")
-            return
-        self._unlisted.pop(pair, None)
-        market = _market_kinds(kinds)
-        try:
-            if pair in self._following:
-                self._following.set_kinds(pair, market)
-            elif market:
-                self._following.follow(rules, market)
-        except (TableFull, NotRepresentable, PoolFull) as error:
-            self._refuse(pair, f"{self.config.name}: {pair}: {error}")
-            return
-        self._set_candles(pair, kinds, rules)
-
-    def _set_kinds(self, pair: str, kinds: set[str]) -> None:
-        try:
-            if pair in self._following:
-                self._following.set_kinds(pair, _market_kinds(kinds))
-        except PoolFull as error:
-            self.tell("error", f"{pair}: {error}")
-
-    def _set_candles(self, pair: str, kinds: set[str], rules: InstrumentRules | None) -> None:
-        """Follow and unfollow candle series of a pair; without rules only the latter."""
-        followed = self._candles_of.setdefault(pair, set())
-        wanted = {kind for kind in kinds if kind.startswith(CANDLES)}
-        for kind in sorted(followed - wanted):
-            followed.discard(kind)
-            if self.candles is not None:
-                self.candles.unfollow(pair, kind.removeprefix(CANDLES))
-        for kind in sorted(wanted - followed) if rules is not None else ():
-            followed.add(kind)
-            interval = kind.removeprefix(CANDLES)
-            if self.candles is not None:
-                self.candles.follow(rules, interval)
-            else:
-                series = {"venue": self.config.name, "pair": pair, "interval": interval, "segment": ""}
-                self._tell({"type": "series", **series, "reason": "this feed serves no candles"})
-        if not followed:
-            del self._candles_of[pair]
-
-    def _refuse(self, pair: str, reason: str) -> None:
-        """Tell that a pair cannot be followed; who wants it again hears it again."""
-        self._demand.refuse(pair)
-        self._tell({"type": "unknown", "venue": self.config.name, "pair": pair, "reason": reason})
-        log.error(reason)
-
     # --- upkeep
 
     async def _watch_rules(self) -> None:
@@ -363,7 +232,7 @@ class VenueFeed:
                 self._rules.update(await read_rules(self.venue, self._rest, symbols), symbols)
             except (VenueRefused, MalformedMessage) as error:
                 self.tell("warning", f"exchange rules not read again: {error}")
-            await asyncio.sleep(min(self.config.rules_interval_s, RULES_RETRY_S[1]))
+            await asyncio.sleep(min(self.config.rules_interval_s, REREAD_AFTER_S))
 
     async def _disprove(self) -> None:
         """Ask for snapshots of books that an unreadable message may have left without a diff."""
@@ -408,6 +277,7 @@ class VenueFeed:
             pool,
             self._metrics,
             patience,
+            streams=config.streams_per_connection,
             pace=self._pace,
             clock=self._clock,
             woke_ns=self._woke_ns,
@@ -422,7 +292,3 @@ class VenueFeed:
 
     def _pace_closed(self, seconds: float) -> None:
         self._pace.close(seconds, self._clock())
-
-
-def _market_kinds(kinds: set[str]) -> set[str]:
-    return {kind for kind in kinds if not kind.startswith(CANDLES)}

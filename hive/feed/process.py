@@ -112,7 +112,6 @@ class FeedProcess:
         self._ready: dict[str, Any] = {}
         self._stopping = asyncio.Event()
         self._lag = LagWatch(int(boot.stale_after_ms * 1e6))
-        self._accumulated: dict[str, dict[tuple[str, str], None]] = {}
 
     def open(self) -> None:
         """Create every segment. Raises ShmError (no room, name taken) or ValueError; then close() removes the rest."""
@@ -202,20 +201,13 @@ class FeedProcess:
                 log.warning("message ignored: type %r", kind)
 
     def _want(self, message: dict[str, Any]) -> None:
-        """Pass a wish on; `venue` may be left out when there is only one."""
-        name = message.get("venue") or next(iter(self._feeds))
+        """Pass a wish list on."""
+        name = message["venue"]
         feed = self._feeds.get(name)
         if feed is None:
             self._channel.send({"type": "event", "level": "error", "text": f"feed: no venue is named {name!r}"})
         else:
-            feed.want(str(message.get("who", "")), self._wants(name, message))
-
-    def _wants(self, name: str, message: dict[str, Any]) -> list[tuple[str, str]]:
-        if "wants" in message:
-            return [(str(pair), str(kind)) for pair, kind in message["wants"]]
-        known = self._accumulated.setdefault(name, {})
-        known.update(dict.fromkeys((pair, kind) for pair in message["instruments"] for kind in ("book", "trades")))
-        return list(known)
+            feed.want(message["who"], [(pair, kind) for pair, kind in message["wants"]])
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell readers that the loop turns; when it did not for too long, first that no book is to be believed."""

@@ -60,6 +60,8 @@ class RulesWatch:
         if after is None:
             why = "not listed any more"
             after = replace(before, trading=False)
+        one.rules = after
+        one.instrument.set_rules(after)
         if before.trading and not after.trading:
             self._metrics.halts.inc()
             self._tell("warning", f"{pair} {why}")
@@ -69,5 +71,3 @@ class RulesWatch:
         if changed:
             self._metrics.rules_changes.inc()
             self._tell("warning", f"{pair}: the rules changed: {', '.join(changed)}")
-        one.rules = after
-        one.instrument.set_rules(after)
