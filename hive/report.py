@@ -11,7 +11,7 @@ from hive.top_sample import ROLES, BookFigures, Sample
 
 SCHEMA = 1
 _MB = 1e6
-STRATEGY_COUNTS = ("ticks", "missed_ticks", "overruns", "fills", "errors", "slow_callbacks", "mixed_books")
+STRATEGY_COUNTS = ("ticks", "missed_ticks", "overruns", "fills", "errors", "slow_callbacks", "mixed_books", "halts")
 ORDER_COUNTS = ("submitted", "refused", "acked", "rejected", "cancelled", "expired", "filled", "unknown")
 FEED_COUNTS = (
     "market_connections",
@@ -26,7 +26,7 @@ FEED_COUNTS = (
     "malformed",
 )
 GATE_COUNTS = ("user_connections", "weight_used", "weight_limit", "duplicates_dropped", "queue_depth", "open_orders")
-VENUE_ORDER_COUNTS = ("sent", "acked", "rejected", "cancelled", "expired", "filled", "unknown")
+VENUE_ORDER_COUNTS = ("sent", "acked", "rejected", "refused_stale", "cancelled", "expired", "filled", "unknown")
 
 
 def build(sample: Sample) -> dict[str, Any]:
@@ -112,6 +112,7 @@ def _venue(one: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
             "total": books.total,
             "oldest_ms": None if books.oldest_ns is None else round(books.oldest_ns / 1e6, 1),
         },
+        "stale": {role: _stale(sample.counters[role], name) for role in ("feed", "worker", "gate")},
         "unknown_now": gate.value("unknown_now", venue=name),
         "fills": gate.value("fills", venue=name),
         "cancels_sent": gate.value("cancels_sent", venue=name),
@@ -119,6 +120,11 @@ def _venue(one: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
         "order_latency_us": _us(gate.histogram("order_latency_ns", venue=name)),
         "ack_latency_us": _us(gate.histogram("ack_latency_ns", venue=name)),
     }
+
+
+def _stale(counters: CountersSnapshot, venue: str) -> dict[str, int]:
+    """Return how often, and how long in all, books of a venue were not current as one role saw them."""
+    return {what: counters.value(f"stale_{what}", venue=venue) for what in ("intervals", "ms")}
 
 
 def _totals(strategies: list, processes: list, venues: list, worker: CountersSnapshot) -> dict[str, Any]:

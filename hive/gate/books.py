@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 
 from hive.shm.atomics import boottime_ns
-from hive.shm.book import LIVE, REMOVED, STATE_NAMES, BookDirectory, BookReader
+from hive.shm.book import LIVE, REMOVED, STATE_NAMES, WRITER_DEAD, BookDirectory, BookReader
 from hive.shm.liveness import SegmentWriter, Verdict
 from hive.shm.segment import Segment
 from hive.shm.stale_figures import StaleFigures
@@ -61,7 +61,11 @@ class FeedBooks:
         now_ns = self._boot_ns()
         alive = self._writer.verdict(now_ns) is Verdict.ALIVE
         for pair in self._readers:
-            self._figures.note(pair, self._state(pair) if alive else REMOVED, now_ns)
+            state = self._state(pair) if alive else WRITER_DEAD
+            if state == REMOVED:
+                self._figures.forget(pair)  # the last strategy that wanted it is gone
+            else:
+                self._figures.note(pair, state, now_ns)
 
     def close(self) -> None:
         """Watch the feed no longer."""

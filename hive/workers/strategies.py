@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class Strategies:
     """All strategies of a worker. What the host raises for one of them stays with that one.
 
-    `on_end(id)` is called when a strategy has ended or failed.
+    `on_end(id)` is called when a strategy has failed, and the others go on.
     """
 
     def __init__(
@@ -136,7 +136,6 @@ class Strategies:
             context.counters.errors.inc()
             log.exception("strategy %s: its stop failed", context.id)
             message = f"{type(error).__name__}: {error}"
-        self._on_end(context.id)
         self._scheduler.remove(context)
         self._scheduler.set_state(context, State.STOPPED, message)
 

@@ -222,11 +222,13 @@ class Worker:
         pair: str = PAIR,
         tif: TimeInForce = TimeInForce.GTC,
         created_ns: int | None = None,
+        book_epoch: int = 0,
+        venue: int = 0,
     ) -> str:
         return self.send(
             Intent(
                 IntentKind.PLACE,
-                0,
+                venue,
                 pair,
                 client_order_id or self.new_id(),
                 side,
@@ -234,13 +236,14 @@ class Worker:
                 tif,
                 None if price is None else Decimal(price),
                 Decimal(amount),
+                book_epoch=book_epoch,
                 created_ns=time.monotonic_ns() if created_ns is None else created_ns,
                 flags=flags,
             )
         )
 
-    def cancel(self, client_order_id: str) -> None:
-        self.send(Intent(IntentKind.CANCEL, 0, PAIR, client_order_id, created_ns=time.monotonic_ns()))
+    def cancel(self, client_order_id: str, venue: int = 0) -> None:
+        self.send(Intent(IntentKind.CANCEL, venue, PAIR, client_order_id, created_ns=time.monotonic_ns()))
 
     def query(self, client_order_id: str) -> None:
         intent = Intent(IntentKind.QUERY, 0, PAIR, client_order_id, created_ns=time.monotonic_ns(), flags=MAYBE_SENT)
@@ -269,7 +272,7 @@ class Worker:
 
     def opened(self) -> bool:
         self.listen()
-        news = [reply for reply in self.told if reply.kind is ReplyKind.OPENED]
+        news = [reply for reply in self.told if reply.kind is ReplyKind.OPENED and reply.venue == 0]
         return bool(news) and not news[-1].text
 
     def balances(self) -> dict[str, tuple[Decimal, Decimal]]:
@@ -305,7 +308,7 @@ class GateBench:
             "log_file": str(self.log),
             "log_level": "DEBUG",
             "supervisor_pid": os.getpid(),
-            "venues": [{**venue, **told, **boot.pop("venue", {})}],
+            "venues": [{**venue, **told, **boot.pop("venue", {})}, *boot.pop("replays", ())],
             "strategies": [
                 {"id": f"strategy-{i}", "tag": strategy_tag(f"strategy-{i}"), "worker": i} for i in range(workers)
             ],
@@ -318,7 +321,8 @@ class GateBench:
         self.events: list[dict] = []
         self.channel, theirs = Channel.pair()
         self.process = self._start(theirs)
-        fds = [keys.seal(venue.pop("api_key"), venue.pop("api_secret")) for venue in self.boot["venues"]]
+        accounts = [venue for venue in self.boot["venues"] if "api_key" in venue]
+        fds = [keys.seal(venue.pop("api_key"), venue.pop("api_secret")) for venue in accounts]
         self.channel.send(self.boot, fds)
         for fd in fds:
             os.close(fd)
@@ -345,7 +349,7 @@ class GateBench:
 
     def ready(self) -> "GateBench":
         """Wait for the gate, then connect the workers."""
-        told = self.message("ready")
+        told = self.message_of_ready = self.message("ready")
         self.counters = Segment.open(told["counters"], kind="counters")
         self.wake = told["wake"]
         self.workers = [Worker(self, index) for index in range(len(self.boot["strategies"]))]
