@@ -26,13 +26,32 @@ from libc.string cimport memcpy, memmove, strlen
 
 from hive.shm.book cimport BookWriter
 
-from msgspec import Raw
+from msgspec import DecodeError, Raw
+from msgspec.json import decode
 
 from hive.feed.errors import MalformedMessage
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
     double PyOS_string_to_double(const char *text, char **end, PyObject *overflow_exception) except? -1.0
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    /* Eight ASCII characters in a little-endian word: whether all are digits, and what they say. Each step adds
+       neighbours: 8 digits become 4 pairs, 2 fours, 1 eight. */
+    static inline int eight_digits(uint64_t word) {
+        return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && ((word & 0xF0F0F0F0F0F0F0F0u) | (((word + 0x0606060606060606u) & 0xF0F0F0F0F0F0F0F0u) >> 4))
+            == 0x3333333333333333u;
+    }
+    static inline uint64_t eight_digits_value(uint64_t word) {
+        word = (word & 0x0F0F0F0F0F0F0F0Fu) * 2561 >> 8;
+        word = (word & 0x00FF00FF00FF00FFu) * 6553601 >> 16;
+        return (word & 0x0000FFFF0000FFFFu) * 42949672960001u >> 32;
+    }
+    """
+    int eight_digits(uint64_t word) noexcept nogil
+    uint64_t eight_digits_value(uint64_t word) noexcept nogil
 
 cdef enum:
     FIRST_LEVELS = 256
@@ -69,10 +88,17 @@ cdef int _grow(double **first, double **second, Py_ssize_t *capacity) noexcept n
 
 
 cdef Py_ssize_t _lower_bound(const Side *side, double key) noexcept nogil:
-    """Return the position of the first key >= `key`."""
+    """Return the position of the first key >= `key`; the nearer it is to the best level, the sooner."""
     cdef Py_ssize_t low = 0
     cdef Py_ssize_t high = side.count
+    cdef Py_ssize_t step = 1
     cdef Py_ssize_t middle
+    while step <= side.count:
+        if side.key[side.count - step] < key:
+            low = side.count - step + 1
+            break
+        high = side.count - step
+        step *= 2
     while low < high:
         middle = (low + high) >> 1
         if side.key[middle] < key:
@@ -147,37 +173,63 @@ cdef int _refill(Side *side, const Levels *levels, double sign, Py_ssize_t limit
     return 1
 
 
-cdef Py_ssize_t _complete(const Side *side) noexcept nogil:
-    """Return how many levels, from the best one on, are known without a hole."""
+cdef Py_ssize_t _complete(const Side *side, Py_ssize_t most) noexcept nogil:
+    """Return how many levels, from the best one on, are known without a hole; `most` when it is more."""
+    if side.count >= most and side.key[side.count - most] >= side.horizon:
+        return most
     return side.count - _lower_bound(side, side.horizon)
 
 
-cdef double _decimal(const char *text, Py_ssize_t size) noexcept nogil:
-    """Return a plain decimal as float64, or -1 when it is not one or takes more care."""
-    cdef uint64_t mantissa = 0
-    cdef Py_ssize_t digits = 0
-    cdef Py_ssize_t point = -1
-    cdef Py_ssize_t fraction
-    cdef unsigned int digit
-    cdef Py_ssize_t i
-    for i in range(size):
-        digit = <unsigned int>(<unsigned char>text[i]) - c"0"
-        if digit <= 9:
-            mantissa = mantissa * 10 + digit
-            digits += mantissa != 0
-        elif text[i] == c"." and point < 0:
-            point = i
-        else:
-            return -1.0
-    if digits > MOST_DIGITS or size <= (point >= 0):
-        return -1.0
-    fraction = size - 1 - point if point >= 0 else 0
+cdef inline double _scaled(uint64_t mantissa, Py_ssize_t fraction) noexcept nogil:
+    """Return mantissa / 10**fraction rounded once, or -1 when it takes more care."""
     while mantissa > LARGEST_EXACT and fraction > 0 and mantissa % 10 == 0:
         mantissa //= 10
         fraction -= 1
     if mantissa > LARGEST_EXACT or fraction > 22:
         return -1.0
     return <double>mantissa / POWERS_OF_TEN[fraction]
+
+
+cdef double _decimal(const char *text, Py_ssize_t size) noexcept nogil:
+    """Return a plain decimal as float64, or -1 when it is not one or takes more care."""
+    cdef uint64_t mantissa = 0
+    cdef Py_ssize_t point = -1
+    cdef unsigned int digit
+    cdef Py_ssize_t i
+    if size > MOST_DIGITS + 1:
+        return -1.0
+    for i in range(size):
+        digit = <unsigned int>(<unsigned char>text[i]) - c"0"
+        if digit <= 9:
+            mantissa = mantissa * 10 + digit
+        elif text[i] == c"." and point < 0:
+            point = i
+        else:
+            return -1.0
+    if size - (point >= 0) > MOST_DIGITS or size <= (point >= 0):
+        return -1.0
+    return _scaled(mantissa, size - 1 - point if point >= 0 else 0)
+
+
+cdef inline const char *_usual_decimal(const char *at, const char *end, double *into) noexcept nogil:
+    """Read 1 to 10 digits, a point, eight digits and a quote, which is how most come; return what follows, or NULL."""
+    cdef const char *start = at
+    cdef uint64_t mantissa = 0
+    cdef uint64_t eight
+    cdef unsigned int digit
+    while at < end:
+        digit = <unsigned int>(<unsigned char>at[0]) - c"0"
+        if digit > 9:
+            break
+        mantissa = mantissa * 10 + digit
+        at += 1
+    if at == start or at - start > 10 or end - at < 10 or at[0] != c"." or at[9] != c'"':
+        return NULL
+    memcpy(&eight, at + 1, 8)
+    if not eight_digits(eight):
+        return NULL
+    into[0] = _scaled(mantissa * 100000000 + eight_digits_value(eight), 8)
+    return at + 10 if into[0] >= 0.0 else NULL
 
 
 cdef double _any_decimal(const char *text, Py_ssize_t size) except? -1.0:
@@ -239,6 +291,9 @@ cdef const char *_scan_number(const char *at, const char *end, double *into) exc
     if at == end or at[0] != c'"':
         return NULL
     at += 1
+    closing = _usual_decimal(at, end, into)
+    if closing != NULL:
+        return _past_space(closing, end)
     closing = at
     while closing < end and closing[0] != c'"':
         closing += 1
@@ -309,6 +364,13 @@ cdef int _number(object text, double *into) except -1:
     return 0
 
 
+cdef list _decoded(object levels):
+    try:
+        return decode(levels, type=list)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        raise MalformedMessage(f"levels must be [[price, quantity], ...], was {bytes(levels)[:80]!r}") from None
+
+
 cdef int _read_json(Levels *into, object levels) except -1:
     """Read undecoded JSON."""
     cdef Py_buffer view
@@ -321,6 +383,8 @@ cdef int _read_json(Levels *into, object levels) except -1:
     if scanned == NO_MEMORY:
         raise MemoryError
     if scanned != DONE:
+        if b"\\" in bytes(levels):  # an escape in a number: nobody writes them, yet they are JSON
+            return _read_list(into, _decoded(levels))
         rule = "levels must be [[price, quantity], ...]"
         if scanned == NO_NUMBER:
             rule = "a price must be a number > 0 and a quantity one >= 0, both in strings"
@@ -394,7 +458,7 @@ cdef class PriceLevelBook:
         ):
             raise MemoryError
 
-    def apply(self, bids, asks):
+    cpdef apply(self, bids, asks):
         """Apply a diff of absolute quantities, bids and asks as replace() takes them.
 
         Raises MalformedMessage and changes nothing.
@@ -403,6 +467,18 @@ cdef class PriceLevelBook:
         _read(&self._new_asks, asks)
         if not _update(&self._bids, &self._new_bids, 1.0) or not _update(&self._asks, &self._new_asks, -1.0):
             raise MemoryError
+
+    def follow(self, BookWriter writer, bids, asks, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, clock):
+        """Apply a diff and publish the book, in one call: the feed's hot path. `clock` gives now_ns of publish().
+
+        Returns the time when that was done, or -1 when the book is crossed now: then nothing is. Raises MalformedMessage
+        and changes nothing.
+        """
+        self.apply(bids, asks)
+        if self.c_crossed():
+            return -1
+        self.publish(writer, update_id, exchange_ns, recv_ns, clock())
+        return clock()
 
     def clear(self):
         """Forget every level."""
@@ -414,18 +490,16 @@ cdef class PriceLevelBook:
     @property
     def crossed(self) -> bool:
         """Whether the best bid is not below the best ask: no venue shows that, so a diff is missing."""
-        if self._bids.count == 0 or self._asks.count == 0:
-            return False
-        return self._bids.key[self._bids.count - 1] >= -self._asks.key[self._asks.count - 1]
+        return self.c_crossed()
 
     @property
     def short(self) -> bool:
         """Whether a side hands out fewer than `depth` levels because its horizon is too near."""
-        return (self._bids.horizon != -INFINITY and _complete(&self._bids) < self.depth) or (
-            self._asks.horizon != -INFINITY and _complete(&self._asks) < self.depth
+        return (self._bids.horizon != -INFINITY and _complete(&self._bids, self.depth) < self.depth) or (
+            self._asks.horizon != -INFINITY and _complete(&self._asks, self.depth) < self.depth
         )
 
-    def publish(self, BookWriter writer, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, int64_t now_ns):
+    cpdef publish(self, BookWriter writer, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, int64_t now_ns):
         """Hand the best `depth` levels per side to the readers as a new version."""
         self._fill_top()
         writer.c_publish(
@@ -457,15 +531,20 @@ cdef class PriceLevelBook:
             {-self._asks.key[i]: self._asks.qty[i] for i in range(self._asks.count)},
         )
 
+    cdef bint c_crossed(self) noexcept nogil:
+        if self._bids.count == 0 or self._asks.count == 0:
+            return False
+        return self._bids.key[self._bids.count - 1] >= -self._asks.key[self._asks.count - 1]
+
     cdef void _fill_top(self) noexcept nogil:
         cdef Py_ssize_t last = self._bids.count - 1
         cdef Py_ssize_t i
-        self.n_bids = min(self.depth, _complete(&self._bids))
+        self.n_bids = _complete(&self._bids, self.depth)
         for i in range(self.n_bids):
             self._top[i] = self._bids.key[last - i]
             self._top[self.depth + i] = self._bids.qty[last - i]
         last = self._asks.count - 1
-        self.n_asks = min(self.depth, _complete(&self._asks))
+        self.n_asks = _complete(&self._asks, self.depth)
         for i in range(self.n_asks):
             self._top[2 * self.depth + i] = -self._asks.key[last - i]
             self._top[3 * self.depth + i] = self._asks.qty[last - i]

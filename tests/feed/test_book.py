@@ -1,8 +1,10 @@
 """PriceLevelBook against a dict."""
 
+import json
 import random
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from hive.feed.book import PriceLevelBook
@@ -20,8 +22,17 @@ def best(side, reverse, depth):
     return [(price, side[price]) for price in sorted(side, reverse=reverse)[:depth]]
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_a_book_under_random_diffs_equals_a_dict(seed):
+def undecoded(levels):
+    return msgspec.Raw(json.dumps(levels, separators=(",", ":")).encode())
+
+
+def spaced(levels):
+    return json.dumps([[*level, 7, {"x": ["]"]}, "\\"] for level in levels], indent=1).encode()
+
+
+@pytest.mark.parametrize("form", [list, undecoded, spaced])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_book_under_random_diffs_equals_a_dict(seed, form):
     rng = random.Random(seed)
     book = PriceLevelBook(10)
     oracle = ({}, {})
@@ -41,7 +52,7 @@ def test_a_book_under_random_diffs_equals_a_dict(seed):
             for price in [one for one in oracle[side] if round(one * 100) in wrong]:
                 changes[side].append([repr(price), "0"])
                 del oracle[side][price]
-        book.apply(*changes)
+        book.apply(*map(form, changes))
         if step % 50 == 0:
             assert book.levels() == oracle
             assert book.top() == (best(oracle[0], True, 10), best(oracle[1], False, 10))
@@ -58,10 +69,13 @@ def test_numbers_are_the_floats_that_python_reads():
         number = str(rng.randrange(1, 10**digits))
         cut = rng.randrange(len(number) + 1)
         texts.append(f"{number[:cut] or '0'}.{number[cut:] or '0'}")
+    texts += [f"{rng.randrange(10 ** rng.randrange(1, 12))}.{rng.randrange(10**8):08d}" for _ in range(20_000)]
+    texts += ["36893488147419103232", "18446744073709551616.5", "9007199254740993.00000000", "90071992547409.93000000"]
+    texts += [str(2**64), f"{2**64}0", f"{2**65}.5", f"000{2**63}"]  # 64 bits come round
     for one in texts:
         if float(one) > 0:
-            book.replace([[one, one]], [], WHOLE)
-            assert book.levels()[0] == {float(one): float(one)}, one
+            book.replace([[one, one]], undecoded([[one, one]]), WHOLE)
+            assert book.levels() == ({float(one): float(one)}, {float(one): float(one)}), one
 
 
 @pytest.mark.parametrize(
@@ -76,12 +90,60 @@ def test_a_malformed_level_is_refused_and_changes_nothing(level):
     book = PriceLevelBook(3)
     book.replace([["10", "1"]], [["11", "1"]], WHOLE)
     before = book.levels()
-    for bids, asks in (([["9", "1"], level], []), ([["9", "1"]], [["12", "1"], level])):
+    forms = [list] if isinstance(level, tuple) else [list, lambda levels: json.dumps(levels).encode()]
+    for form in forms:
+        for bids, asks in (([["9", "1"], level], []), ([["9", "1"]], [["12", "1"], level])):
+            with pytest.raises(MalformedMessage):
+                book.apply(form(bids), form(asks))
+            with pytest.raises(MalformedMessage):
+                book.replace(form(bids), form(asks), WHOLE)
+    assert book.levels() == before
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [
+        b"", b" ", b"null", b"1", b'"x"', b"{}", b"[", b"[[", b"[]]", b"[],", b"[[]]", b'[["1"]]', b'["1","1"]',
+        b'[["1","1"]', b'[["1","1"],]', b'[["1" "1"]]', b'[["1","1"] ["2","1"]]', b'[["1","1"]]x', b'[["1","1"}]',
+        b'[["1","1",[]]', b'[["1","1","x]]', b'[["1","1',  b'[["1.00000000","1.0000000"],["1.0000000a","1"]]',
+        b'[["12345678901.00000000x","1"]]', b'[["1.00000000","1.00000000]]', b'[[1.5,"1"]]',
+        b"[['1','1']]", None, 5, "[]", {}, (), memoryview(b"[]"),
+    ],
+)  # fmt: skip
+def test_what_is_no_list_of_levels_is_refused_and_changes_nothing(levels):
+    book = PriceLevelBook(3)
+    book.replace([["10", "1"]], [["11", "1"]], WHOLE)
+    before = book.levels()
+    for bids, asks in ((levels, []), ([["9", "1"]], levels)):
         with pytest.raises(MalformedMessage):
             book.apply(bids, asks)
-        with pytest.raises(MalformedMessage):
-            book.replace(bids, asks, WHOLE)
     assert book.levels() == before
+
+
+def test_no_level_at_all_is_a_diff_too():
+    book = PriceLevelBook(3)
+    book.replace(b"[]", b" [ ] ", WHOLE)
+    book.apply(msgspec.Raw(b"[]"), [])
+    assert book.levels() == ({}, {})
+
+
+def test_an_escape_in_a_number_is_read_as_json_says():
+    book = PriceLevelBook(3)
+    book.apply(b'[["\\u0031.5","2"]]', b"[]")
+    assert book.levels() == ({1.5: 2.0}, {})
+    for wrong in (b'[["\\u0031.5","2"', b'[["1\\"5","2"]]', b'[["\\x31","2"]]'):
+        with pytest.raises(MalformedMessage):
+            book.apply(wrong, [])
+
+
+def test_a_cut_message_is_refused_or_read_whole():
+    whole = b'[["64231.01000000","0.00420000"],["64230.99000000","0"],["1e3","5","x"]]'
+    for end in range(len(whole)):
+        with pytest.raises(MalformedMessage):
+            PriceLevelBook(3).apply(whole[:end], [])
+    book = PriceLevelBook(3)
+    book.apply(whole, [])
+    assert book.levels()[0] == {64231.01: 0.0042, 1000.0: 5.0}
 
 
 def test_nothing_is_handed_out_from_behind_the_horizon():
@@ -134,6 +196,22 @@ def test_what_is_published_is_what_readers_find(memory):
     assert (snapshot.update_id, snapshot.exchange_ns, snapshot.recv_ns, snapshot.local_ns) == (42, 1, 2, 3)
     assert list(zip(snapshot.bid_px, snapshot.bid_qty, strict=True)) == [(10.0, 1.0), (9.5, 2.0)]
     assert list(zip(snapshot.ask_px, snapshot.ask_qty, strict=True)) == [(11.0 + i, 3.0) for i in range(5)]
+
+
+def test_following_a_diff_publishes_it_unless_the_book_is_crossed(memory):
+    slot = memory.table.add(InstrumentRules("BTC-USDT", "BTCUSDT", "BTC", "USDT", *(5 * [Decimal(1)])))
+    writer = memory.table.writer(slot)
+    book = PriceLevelBook(5)
+    book.replace([["10", "1"]], [["11", "1"]], WHOLE)
+    clock = iter(range(50, 100))
+    assert book.follow(writer, [["10.5", "2"]], b"[]", 43, 1, 2, lambda: next(clock)) == 51
+    snapshot = memory.reader("BTC-USDT").copy()
+    assert (snapshot.update_id, snapshot.exchange_ns, snapshot.recv_ns, snapshot.local_ns) == (43, 1, 2, 50)
+    assert memory.reader("BTC-USDT").top() == (10.5, 2.0, 11.0, 1.0, 43)
+    assert book.follow(writer, [["11", "2"]], [], 44, 1, 2, lambda: next(clock)) == -1
+    with pytest.raises(MalformedMessage):
+        book.follow(writer, [["x", "2"]], [], 45, 1, 2, lambda: next(clock))
+    assert memory.reader("BTC-USDT").top()[4] == 43
 
 
 def test_depth_out_of_range_is_refused():
