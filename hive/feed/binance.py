@@ -21,7 +21,7 @@ Source: Binance spot API documentation: WebSocket streams, general endpoints, ma
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
-from math import isfinite
+from math import inf, isfinite
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
@@ -189,9 +189,10 @@ class BinanceSpot:
         if len(raw) > LONGEST_MESSAGE:
             raise MalformedMessage(f"a market message must be at most {LONGEST_MESSAGE} bytes, was {len(raw)}")
         try:
-            return _event(self._message(raw))
+            message = self._message(raw)
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self._unusual(raw, error)
+        return _event(message)
 
     def snapshot_limits(self, depth: int) -> Sequence[int]:
         """Return the sizes to ask for: the first holds twice `depth`, the others are for busier markets."""
@@ -301,8 +302,12 @@ def _event(message: Message) -> Event:
             raise MalformedMessage(f"depthUpdate: U must not be above u, were {message.U} and {message.u}")
         return Diff(message.s, message.U, message.u, message.pu, message.E * NS_PER_MS, message.b, message.a)
     if kind is _Trade:
-        price = _positive("p", message.p)
-        quantity = _positive("q", message.q)
+        try:
+            price, quantity = float(message.p), float(message.q)
+        except ValueError:
+            price = quantity = 0.0
+        if not (0.0 < price < inf and 0.0 < quantity < inf):
+            raise MalformedMessage(f"trade: p and q must be numbers > 0, were {message.p!r:.40} and {message.q!r:.40}")
         return TradeEvent(message.s, message.t, message.T * NS_PER_MS, price, quantity, message.m)
     return _candle(message) if kind is _Kline else Notice("shutdown", "serverShutdown")
 

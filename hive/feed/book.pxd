@@ -1,5 +1,9 @@
 """Fields and C methods of the price-level book (see book.pyx)."""
 
+from libc.stdint cimport int64_t
+
+from hive.shm.book cimport BookWriter
+
 
 cdef struct Side:
     double *key  # ascending: the best level is the last one; a bid's price, an ask's negated price
@@ -26,4 +30,7 @@ cdef class PriceLevelBook:
     cdef readonly Py_ssize_t n_bids  # levels in the top rows
     cdef readonly Py_ssize_t n_asks
 
+    cpdef apply(self, bids, asks)
+    cpdef publish(self, BookWriter writer, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, int64_t now_ns)
+    cdef bint c_crossed(self) noexcept nogil
     cdef void _fill_top(self) noexcept nogil

@@ -6,6 +6,7 @@ Levels are undecoded JSON or lists of decimal strings; prices and quantities are
 import re
 from array import array
 from bisect import bisect_left
+from collections.abc import Callable
 from math import inf, isfinite
 
 import msgspec
@@ -156,6 +157,20 @@ class PriceLevelBook:
         new_bids, new_asks = _read(bids), _read(asks)
         self._bids.update(new_bids)
         self._asks.update(new_asks)
+
+    def follow(
+        self, writer: BookWriter, bids, asks, update_id: int, exchange_ns: int, recv_ns: int, clock: Callable[[], int]
+    ) -> int:
+        """Apply a diff and publish the book, in one call: the feed's hot path. `clock` gives now_ns of publish().
+
+        Returns the time when that was done, or -1 when the book is crossed now: then nothing is. Raises
+        MalformedMessage and changes nothing.
+        """
+        self.apply(bids, asks)
+        if self.crossed:
+            return -1
+        self.publish(writer, update_id, exchange_ns, recv_ns, clock())
+        return clock()
 
     def clear(self) -> None:
         """Forget every level."""

@@ -131,6 +131,17 @@ class BookSync:
             return Verdict.BUFFERED
         return Verdict.IGNORED
 
+    def advance(self, first_id: int, last_id: int, prev_id: int = -1) -> bool:
+        """Follow a diff when nothing is unusual; False when it is: nothing has changed, and on_diff() has to decide."""
+        known_id = self.last_id
+        if last_id <= known_id or self.phase is not Phase.LIVE or self.refreshing:
+            return False
+        if first_id > known_id + 1 or prev_id >= 0:
+            return False
+        self.last_id = last_id
+        self._chained = True
+        return True
+
     def follows(self, first_id: int, last_id: int, prev_id: int = -1) -> bool:
         """Return whether a diff would leave no gap before it: it follows, or is known already."""
         return last_id <= self.last_id or _follows(first_id, prev_id, self.last_id, self._chained)
