@@ -18,6 +18,8 @@ from hive.fleet import LiveVenue, ReplayVenue, SimVenue
 from hive.plan import Placement
 from hive.shm.channel import Channel
 
+PREFERRED = -5  # niceness of feed and gate beside the supervisor's, where that is allowed
+
 
 class Launcher:
     """Starts children with their channels and boot messages; knows the venues' endpoints and keys.
@@ -132,9 +134,12 @@ class Launcher:
         channel, theirs = Channel.pair()
         child = Child(role, 0, epoch, channel, time.monotonic_ns())
         self._start(child, ["-m", module], theirs=theirs, **options)
-        if role in ("feed", "gate") and self._placement.shared_cpus:
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(child.pid, self._placement.shared_cpus)
+        if role in ("feed", "gate"):
+            with contextlib.suppress(OSError):  # not allowed, or gone again; workers give way by themselves
+                os.setpriority(os.PRIO_PROCESS, child.pid, os.getpriority(os.PRIO_PROCESS, 0) + PREFERRED)
+            if self._placement.shared_cpus:
+                with contextlib.suppress(OSError):
+                    os.sched_setaffinity(child.pid, self._placement.shared_cpus)
         return child
 
     def _start(self, child: Child, arguments: list[str], *, keep_fds: Any = (), **options: Any) -> None:

@@ -88,6 +88,7 @@ def _process(one: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
         "pid": one["pid"],
         "epoch": one["epoch"],
         "cpu": one["cpu"],
+        "nice": one.get("nice"),
         "restarts": one["restarts"],
         "cpu_seconds": round(facts.cpu_ns / 1e9, 3) if facts else one.get("cpu_seconds_before", 0),
         "rss_mb": round(facts.rss / _MB, 1) if facts else None,

@@ -191,6 +191,7 @@ class Roster:
             "counters": None,
             "restarts": 0,
             "cpu": None,
+            "nice": os.getpriority(os.PRIO_PROCESS, 0),
             "cpu_seconds_before": 0.0,
         }
         order = ("sim", "feed", "gate", "server", "worker")
@@ -207,8 +208,16 @@ class Roster:
             "counters": child.counters,
             "restarts": self.restarts.get(child.member, 0),
             "cpu": child.cpu,
+            "nice": _niceness(child.pid),
             "cpu_seconds_before": round(self._cpu_seconds.get(child.member, 0.0), 3),
         }
+
+
+def _niceness(pid: int) -> int | None:
+    try:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+    except ProcessLookupError:
+        return None
 
 
 def versions(hive: str, hummingbot: str) -> dict[str, str]:

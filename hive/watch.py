@@ -2,17 +2,20 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 from hive import totals
 from hive.child import Child
 from hive.console import Console
 from hive.roster import Roster
+from hive.shm.atomics import boottime_ns
 from hive.shm.snapshots import CountersSnapshot
 
 HUNG_LOOKS = 3  # so many looks in a row must find the heartbeat too old: one may be this process's own lateness
 STARTING_FACTOR = 5  # a strategy's start may import and compute for long
 SILENT_S = 5.0  # a process that closed its channel must end by itself in so long
 SLOW_READY_S = 20.0
+AWAY_NS = 2_000_000_000  # between two looks: this process, or the machine, stood still
 SELDOM = 8  # looks between two for a first order that does not come soon: each reads every counter
 
 log = logging.getLogger("hive.supervisor")
@@ -25,12 +28,18 @@ class Watch:
         roster: who lives.
         console: gets the summary.
         hang_after_ms: age of a heartbeat from which on its process is killed, to be replaced.
+        boot_ns: CLOCK_BOOTTIME, which goes on while the machine is suspended.
     """
 
-    def __init__(self, roster: Roster, console: Console, hang_after_ms: int) -> None:
+    def __init__(
+        self, roster: Roster, console: Console, hang_after_ms: int, boot_ns: Callable[[], int] = boottime_ns
+    ) -> None:
         self._roster = roster
         self._console = console
         self._hang_after_ns = hang_after_ms * 1_000_000
+        self._boot_ns = boot_ns
+        self._looked_ns = 0
+        self._judge_from_ns = 0
         self._hung_up: dict[Child, float] = {}
         self._told_slow: set[Child] = set()
         self._summary_at = 0.0
@@ -44,8 +53,9 @@ class Watch:
     def beat(self, *, stopping: bool) -> None:
         """Look at everything."""
         children = list(self._roster.children.values())
-        for child in children:
-            self._check_heartbeat(child)
+        if self._may_judge():
+            for child in children:
+                self._check_heartbeat(child)
         for child, since in list(self._hung_up.items()):
             if child not in children:
                 del self._hung_up[child]
@@ -56,6 +66,17 @@ class Watch:
         self._note_firsts()
         self._notice_slow_starts(children)
         self._summarize()
+
+    def _may_judge(self) -> bool:
+        """Return whether heartbeats say something: after a standstill all are old, and each gets time to beat again."""
+        now_ns = self._boot_ns()
+        if self._looked_ns and now_ns - self._looked_ns > AWAY_NS:
+            log.warning("nothing ran for %.1f s: every process gets time", (now_ns - self._looked_ns) / 1e9)
+            self._judge_from_ns = now_ns + self._hang_after_ns
+            for child in self._roster.children.values():
+                child.late_beats = 0
+        self._looked_ns = now_ns
+        return now_ns >= self._judge_from_ns
 
     def _check_heartbeat(self, child: Child) -> None:
         now_ns = time.monotonic_ns()

@@ -53,6 +53,7 @@ BOOT_WITHIN_S = 30
 STOP_WITHIN_S = 10  # when SIGTERM asks instead of the supervisor
 LAST_WORDS_WITHIN_S = 1
 OOM_SCORE_ADJ = 500  # workers are the first to go when memory ends
+GIVES_WAY = 5  # niceness: a strategy that computes must not keep feed and gate from the CPU
 COUNTERS_OF_ITS_OWN = 32  # beside those of its strategies; the host may add some
 COUNTERS_PER_VENUE = 2
 COUNTERS_PER_STRATEGY = len(StrategyCounters.__annotations__) + 8
@@ -297,6 +298,7 @@ def set_up_process(boot: WorkerBoot) -> None:
     not_pinned = pin(boot.cpu)
     if not_pinned:
         log.warning("%s", not_pinned)
+    os.nice(GIVES_WAY)
     for path, value in (("comm", f"hive-worker-{boot.index}"), ("oom_score_adj", str(OOM_SCORE_ADJ))):
         with contextlib.suppress(OSError):
             Path(f"/proc/self/{path}").write_text(value)
