@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import time
+from decimal import Decimal
 
 from hive.gate.account import Account
 from hive.gate.binance import BinanceVenue
@@ -195,9 +196,17 @@ class Gate:
         if new:
             for listener in self._listeners.values():
                 listener.announce(lambda reply: self._intake.send(index, reply))
-            for venue, name in self._settings.replays.items():
-                self._intake.send(index, Reply(ReplyKind.OPENED, venue, text=_no_orders(name)))
+            for venue in self._settings.replays:
+                self._open_replay(venue, index)
         self._flush_soon()
+
+    def _open_replay(self, venue: int, worker: int) -> None:
+        """Open the account of a replay, which has nothing: strategies run, and their orders are refused."""
+        for asset in self._settings.assets:
+            self._intake.send(
+                worker, Reply(ReplyKind.BALANCE, venue, amount=Decimal(0), cumulative=Decimal(0), fee_asset=asset)
+            )
+        self._intake.send(worker, Reply(ReplyKind.OPENED, venue))
 
     def _follow_feed(self, message: dict) -> None:
         books = self._books.get(message["venue"])

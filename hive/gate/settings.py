@@ -40,8 +40,9 @@ class OwnerSettings:
 class GateSettings:
     """The gate's boot message.
 
-    replays: names of the venues that are played from a recording, by index; they take no orders. stale_after_ms: age of
-    the feed's heartbeat from which on its books allow no order; None: orders go whatever the feed does.
+    replays: names of the venues that are played from a recording, by index; they take no orders, and their accounts
+    have nothing of all `assets` that strategies name. stale_after_ms: age of the feed's heartbeat from which on its
+    books allow no order; None: orders go whatever the feed does.
     """
 
     run: str
@@ -53,6 +54,7 @@ class GateSettings:
     log_level: str
     venues: tuple[VenueSettings, ...]
     replays: dict[int, str]
+    assets: tuple[str, ...]
     strategies: tuple[OwnerSettings, ...]
     orders_per_second: float | None
     orders_per_second_each: float | None
@@ -78,6 +80,7 @@ class GateSettings:
                 log_level=str(boot.get("log_level") or "INFO").upper(),
                 venues=tuple(_venue(entry) for entry in boot["venues"] if not is_replay(entry)),
                 replays={int(entry["index"]): entry["name"] for entry in boot["venues"] if is_replay(entry)},
+                assets=tuple(boot.get("assets", ())),
                 strategies=tuple(_owner(entry) for entry in boot["strategies"]),
                 orders_per_second=_above_zero(rates, "global_orders_per_second"),
                 orders_per_second_each=each,

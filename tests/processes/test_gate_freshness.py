@@ -77,7 +77,8 @@ def exchange():
 
 @pytest.fixture
 def bench(exchange):
-    bench = GateBench(exchange, stale_after_ms=80, replays=[{"index": 1, "name": "tape", "mode": "replay"}])
+    replay = {"index": 1, "name": "tape", "mode": "replay"}
+    bench = GateBench(exchange, stale_after_ms=80, replays=[replay], assets=["BTC", "USDT"])
     try:
         yield bench.ready()
     finally:
@@ -174,7 +175,11 @@ def test_a_replayed_venue_takes_no_orders_and_needs_no_keys(bench):
     worker = bench.workers[0]
     worker.listen()
     opened = [one for one in worker.told if one.venue == 1]
-    assert [(one.kind.name, one.text) for one in opened] == [("OPENED", "venue tape is a replay")]
+    assert [(one.kind.name, one.fee_asset, one.amount, one.text) for one in opened] == [
+        ("BALANCE", "BTC", 0, ""),
+        ("BALANCE", "USDT", 0, ""),
+        ("OPENED", "", None, ""),
+    ]
     order = worker.place("100", venue=1)
     assert answer(worker.wait(order, ReplyKind.REJECTED)) == ("REJECTED", 0, "venue tape is a replay")
     worker.cancel(order, venue=1)
