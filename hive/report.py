@@ -24,6 +24,15 @@ FEED_COUNTS = (
     "resyncs",
     "reconnects",
     "malformed",
+    "unsubscribed",
+    "stale_intervals",
+    "stale_ms",
+    "lag_events",
+    "rotations",
+    "audits",
+    "audit_differences",
+    "halts",
+    "rules_changes",
 )
 GATE_COUNTS = ("user_connections", "weight_used", "weight_limit", "duplicates_dropped", "queue_depth", "open_orders")
 VENUE_ORDER_COUNTS = ("sent", "acked", "rejected", "refused_stale", "cancelled", "expired", "filled", "unknown")

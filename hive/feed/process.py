@@ -16,6 +16,7 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,12 +101,21 @@ class FeedBoot:
 
 
 class FeedProcess:
-    """The segments of one feed epoch and the venues that write them."""
+    """The segments of one feed epoch and the venues that write them; `mono_ns` and `boot_ns` are the beat's clocks."""
 
-    def __init__(self, boot: FeedBoot, channel: Channel, selector: WakeupSelector) -> None:
+    def __init__(
+        self,
+        boot: FeedBoot,
+        channel: Channel,
+        selector: WakeupSelector,
+        mono_ns: Callable[[], int] = time.monotonic_ns,
+        boot_ns: Callable[[], int] = boottime_ns,
+    ) -> None:
         self._boot = boot
         self._channel = channel
         self._selector = selector
+        self._mono_ns = mono_ns
+        self._boot_ns = boot_ns
         self._segments: list[Segment] = []
         self._feeds: dict[str, VenueFeed] = {}
         self._recorders: list[Recorder] = []
@@ -211,8 +221,8 @@ class FeedProcess:
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
         """Tell readers that the loop turns; when it did not for too long, first that no book is to be believed."""
-        now_ns = time.monotonic_ns()
-        beat = self._lag.look(now_ns, boottime_ns())
+        now_ns = self._mono_ns()
+        beat = self._lag.look(now_ns, self._boot_ns())
         if beat is not Beat.ON_TIME:
             log.warning("the loop came %.0f ms late (%s)", self._lag.late_ns / 1e6, beat.name)
             for feed in self._feeds.values():
