@@ -124,7 +124,7 @@ class Stage:
         books, trades, counters, self.inbound, self.outbound = segments
         self.table = BookTable(books, len(PAIRS), 20)
         self.tape = BroadcastWriter(trades, 64)
-        self.slots = {pair: self.table.add(self._rules(pair)) for pair in PAIRS}
+        self.slots = {pair: self.table.add(self.rules(pair)) for pair in PAIRS}
         self.books_segment = books
         self.callbacks = CallbackCounter()
         self.counters = Counters.create(counters, 2000)
@@ -167,7 +167,7 @@ class Stage:
             self.quote(pair, mid)
 
     @staticmethod
-    def _rules(pair):
+    def rules(pair):
         base, quote = pair.split("-")
         return replace(KNOWN, pair=pair, symbol=base + quote, base=base, quote=quote)
 
@@ -180,6 +180,9 @@ class Stage:
         )
         self.table.set_state(self.slots[pair], LIVE, now)
         self.books_segment.beat(now)
+
+    def set_state(self, pair, state):
+        self.table.set_state(self.slots[pair], state, time.monotonic_ns())
 
     def trade(self, pair, price, amount, buyer_is_maker=False):
         now = time.time_ns()
