@@ -33,6 +33,9 @@ FEED_COUNTS = (
     "audit_differences",
     "halts",
     "rules_changes",
+    "candle_series",
+    "candles",
+    "candle_gaps",
 )
 GATE_COUNTS = ("user_connections", "weight_used", "weight_limit", "duplicates_dropped", "queue_depth", "open_orders")
 VENUE_ORDER_COUNTS = ("sent", "acked", "rejected", "refused_stale", "cancelled", "expired", "filled", "unknown")

@@ -14,6 +14,7 @@ GAUGES = frozenset(
         "market_connections",
         "user_connections",
         "instruments",
+        "candle_series",
         "unknown_now",
         "open_orders",
         "queue_depth",
