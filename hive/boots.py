@@ -108,7 +108,8 @@ def gate_boot(run: Run, epoch: int, endpoints: list[Endpoint], workers: tuple[Wo
         **run.common("gate", epoch),
         "venues": [one.public() for one in endpoints],
         "strategies": strategies,
-        "assets": sorted({asset for one in fleet.strategies for pair in one.pairs for asset in pair.split("-")}),
+        "assets": sorted({asset for one in fleet.strategies for pair in one.pairs for asset in pair.split("-")})
+        or ["USDT"],
         "rate_limiting": asdict(fleet.rate_limiting),
         "stale_after_ms": fleet.on_stale.stale_after_ms,
         "on_supervisor_death": fleet.on_crash,
