@@ -219,7 +219,7 @@ class StreamPool:
     def on_notice(self, connection: MarketConnection, notice: Notice) -> None:
         """Replace a connection that the venue is going to close."""
         self._listener.tell("info", f"the venue says {notice.kind}: {notice.text}")
-        if notice.kind == "shutdown":
+        if notice.kind == "shutdown" and connection in self._tasks:
             self._rotate_at_ns[connection] = self._clock()
             self._old.set()
 
