@@ -41,7 +41,7 @@ from harness import (
 )
 from hive.shm.book import BookCopy, BookReader, BookWriter
 from native import loops
-from shm_peers import one_way_ns, peers
+from shm_peers import RUN, one_way_ns, peers
 from shm_rig import Rig, Words
 
 GOALS = (
@@ -52,7 +52,7 @@ GOALS = (
     Goal("books.writer_cost_4_readers", "<=", 1.2),
     Goal("books.vs_best_peer", ">=", 20),
 )
-PAIRS = 50
+LEAST_PAIRS = 50
 AGREE = 0.25
 READERS = 4
 RATE_INTERVAL_NS = 10_000
@@ -66,7 +66,8 @@ def measure(args: Args) -> Outcome:
     """Measure everything in one run, on CPU 0 and as many others as there are."""
     calls = args.size("calls in a batch", 200_000, 50_000)
     batches = args.size("batches", 101, 31)
-    rounds = args.size("round trips in a run", 5_000, 1_000)
+    rounds = args.size("round trips in a run", 1_000, 1_000)
+    pairs = args.size("pairs of runs", 200, 50)
     publications = args.size("publications in a batch", 2_000, 500)
     peer_rounds = args.size("round trips of a peer in a turn", 5_000, 1_000)
     turns = args.size("turns of each peer", 9, 3)
@@ -82,7 +83,7 @@ def measure(args: Args) -> Outcome:
         values[""] = NotMeasured(str(error))
         return Outcome(values, details, lines)
     with Rig() as rig, pinned(cpus[0]):
-        two_processes(rig, rounds, cpus, values, details, lines)
+        two_processes(rig, rounds, pairs, cpus, values, details, lines)
         readers_beside(rig, publications, batches, cpus, values, details, lines)
         against_peers(rig, peer_rounds, turns, cpus, values, details, lines)
     return Outcome(values, details, lines)
@@ -168,19 +169,21 @@ class PingPong:
             self.words.set(0, 0)
 
 
-def two_processes(rig: Rig, rounds: int, cpus: list[int], values: dict, details: dict, lines: list) -> None:
+def two_processes(
+    rig: Rig, rounds: int, wanted: int, cpus: list[int], values: dict, details: dict, lines: list
+) -> None:
     """Measure one way between two CPUs."""
     game = PingPong(rig, rounds)
     runs: dict[bool, list[tuple[float, float, float]]] = {False: [], True: []}
     word: list[float] = []
     with Child(game.answer, cpu=cpus[1]) as child:
-        for turn in range(PAIRS * 20):
+        for turn in range(wanted * 20):
             took = [game.play(who, whole) for who, whole in game.order()]
             if turn:  # the first is for warming up
                 runs[False].append((took[0], took[1], took[2]))
                 runs[True].append((took[3], took[4], took[5]))
                 word.append(took[6])
-            if min(len(agreeing(pairs)) for pairs in runs.values()) >= PAIRS:
+            if min(len(agreeing(pairs)) for pairs in runs.values()) >= wanted:
                 break
             game.words.set(0, 1)
             while game.words.get(0):
@@ -190,7 +193,7 @@ def two_processes(rig: Rig, rounds: int, cpus: list[int], values: dict, details:
     ratios = {}
     for whole, name in ((False, "top"), (True, "book of 20 levels")):
         good = agreeing(runs[whole])
-        if len(good) < PAIRS:
+        if len(good) < LEAST_PAIRS:
             values["books.one_way_vs_c"] = NotMeasured(
                 f"only {len(good)} of {len(runs[whole])} pairs had C before and after within {AGREE:.0%}"
             )
@@ -303,7 +306,7 @@ def against_peers(
 ) -> None:
     """Send the same book over everything else, in turns with Hive."""
     rivals: dict[str, Callable[[], float]] = {
-        "Hive": partial(hive_one_way_ns, rig, 10 * rounds, cpus, loops.ping_ns, loops.pong),
+        "Hive": partial(hive_one_way_ns, rig, 10 * rounds, cpus, ping_in_runs, loops.pong),
         "Hive from Python (publish() and copy_into())": partial(hive_one_way_ns, rig, rounds, cpus, ping, pong),
     }
     for name, opens in peers().items():
@@ -334,16 +337,26 @@ def hive_one_way_ns(
     return took
 
 
+def ping_in_runs(writer: BookWriter, answer: BookReader, copy: BookCopy, columns: loops.Columns, *rest: int) -> float:
+    """Return the median of loops.ping_ns() over runs of RUN round trips."""
+    first, rounds, whole = rest
+    starts = range(first, first + rounds, RUN)
+    return statistics.median(loops.ping_ns(writer, answer, copy, columns, start, RUN, whole) for start in starts)
+
+
 COLUMN = array("d", range(loops.LEVELS))
 
 
 def ping(writer: BookWriter, answer: BookReader, copy: BookCopy, _: object, first: int, rounds: int, __: bool) -> float:
     """Do in Python what loops.ping_ns() does."""
-    begun = time.perf_counter_ns()
-    for update in range(first, first + rounds):
-        writer.publish(update, 0, 0, 0, COLUMN, COLUMN, COLUMN, COLUMN)
-        await_version(answer, copy, update)
-    return (time.perf_counter_ns() - begun) / rounds / 2
+    took = []
+    for start in range(first, first + rounds, RUN):
+        begun = time.perf_counter_ns()
+        for update in range(start, start + RUN):
+            writer.publish(update, 0, 0, 0, COLUMN, COLUMN, COLUMN, COLUMN)
+            await_version(answer, copy, update)
+        took.append((time.perf_counter_ns() - begun) / RUN)
+    return statistics.median(took) / 2
 
 
 def pong(writer: BookWriter, asked: BookReader, copy: BookCopy, _: object, first: int, rounds: int, __: bool) -> None:

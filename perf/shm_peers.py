@@ -1,20 +1,23 @@
 """A book of 20 levels from process to process and back, over what Python has for that: one way, in ns.
 
-Each peer is used as fast as its own Python interface goes: it polls without sleeping, on a CPU of its own, and copies
-the book out. A peer that is not installed is left out by name.
+From the sender's columns to the receiver's. Each peer is used as fast as its own Python interface goes: it polls
+without sleeping, on a CPU of its own. A peer that is not installed is left out by name.
 """
 
 import ctypes
 import secrets
+import statistics
 import struct
 import tempfile
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing import Lock, shared_memory
 from pathlib import Path
 
 from children import Child
+from harness import check
 
 try:
     import zmq
@@ -27,6 +30,11 @@ except ImportError:
 
 WORDS = 11 + 4 * 20  # as in a version of Hive's book
 BOOK_BYTES = 8 * WORDS
+HEAD = struct.Struct("<11q")
+NUMBER = struct.Struct("<q")
+REST_OF_HEAD = tuple(range(10))
+COLUMNS = [array("d", range(20)) for _ in range(4)]
+RUN = 100
 GIVE_UP_S = 20.0
 HELLO = -1
 WARM_UP = 20
@@ -35,17 +43,27 @@ type Transfer = tuple[Callable[[bytes], None], Callable[[], bytes | None]]  # se
 
 
 def book(number: int) -> bytes:
-    """Return the bytes of a book, the update's number first."""
-    return struct.pack(f"<{WORDS}q", number, *range(WORDS - 1))
+    """Return the bytes of a book, the update's number first: what the sender makes of its columns."""
+    return HEAD.pack(number, *REST_OF_HEAD) + b"".join(COLUMNS)
 
 
 def number_of(data: bytes) -> int:
     """Return the number of a book's update."""
-    return struct.unpack_from("<q", data)[0]
+    return NUMBER.unpack_from(data)[0]
+
+
+def columns_of(data: bytes) -> array:
+    """Return the numbers of a book: what the receiver is there for."""
+    columns = array("d")
+    columns.frombytes(data[HEAD.size :])
+    return columns
 
 
 def one_way_ns(open_ends: Callable[[], "Ends"], rounds: int, cpus: list[int]) -> float:
-    """Return the mean time one way over `rounds` round trips; raises TimeoutError when the other does not answer."""
+    """Return the time one way, the median of runs of RUN round trips; `rounds` is a multiple of RUN.
+
+    Raises TimeoutError when the other end does not answer.
+    """
     with ExitStack() as stack:
         ends = open_ends()
         stack.callback(ends.close)
@@ -58,28 +76,33 @@ def one_way_ns(open_ends: Callable[[], "Ends"], rounds: int, cpus: list[int]) ->
             for number in range(WARM_UP):
                 send(book(number))
                 _await(receive, number)
-            begun = time.perf_counter_ns()
-            for number in range(WARM_UP, WARM_UP + rounds):
-                send(book(number))
-                _await(receive, number)
-            took = time.perf_counter_ns() - begun
+            took = []
+            for first in range(WARM_UP, WARM_UP + rounds, RUN):
+                begun = time.perf_counter_ns()
+                for number in range(first, first + RUN):
+                    send(book(number))
+                    columns = columns_of(_await(receive, number))
+                took.append((time.perf_counter_ns() - begun) / RUN)
+                check(columns[-1] == COLUMNS[-1][-1], "another book came than was sent")
             child.wait(GIVE_UP_S)
-    return took / rounds / 2
+    return statistics.median(took) / 2
 
 
-def _came(receive: Callable[[], bytes | None], number: int, within_s: float) -> bool:
+def _came(receive: Callable[[], bytes | None], number: int, within_s: float) -> bytes | None:
     deadline = time.monotonic() + within_s
     spins = 0
     while (data := receive()) is None or number_of(data) != number:
         spins += 1
         if spins % 256 == 0 and time.monotonic() > deadline:
-            return False
-    return True
+            return None
+    return data
 
 
-def _await(receive: Callable[[], bytes | None], number: int) -> None:
-    if not _came(receive, number, GIVE_UP_S):
+def _await(receive: Callable[[], bytes | None], number: int) -> bytes:
+    data = _came(receive, number, GIVE_UP_S)
+    if data is None:
         raise TimeoutError(f"book {number} did not come")
+    return data
 
 
 def _answer(ends: "Ends", rounds: int) -> None:
@@ -90,7 +113,8 @@ def _answer(ends: "Ends", rounds: int) -> None:
         while last != WARM_UP + rounds - 1:
             data = receive()
             if data is not None and ((number := number_of(data)) != last or number == HELLO) and number >= HELLO:
-                send(data)
+                columns_of(data)
+                send(book(number))
                 last = number
             elif last in (None, HELLO) and time.monotonic() > deadline:
                 raise TimeoutError("nobody asks")
