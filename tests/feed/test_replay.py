@@ -409,8 +409,8 @@ def test_a_file_that_cannot_be_played_ends_the_boot(tmp_path, script, path, memo
 
     with pytest.raises(BootError, match="none.rec: No such file"):
         feed(tmp_path / "none.rec")
+    (tmp_path / "text").write_text("no recording, though it is long enough")
     with pytest.raises(BootError, match="is no recording"):
-        (tmp_path / "text").write_text("no recording, though it is long enough")
         feed(tmp_path / "text")
     with pytest.raises(BootError, match="speed must be >= 0, was -1"):
         feed(path, speed=-1)
