@@ -215,8 +215,9 @@ class MarketData:
         (None, "") means that the feed has not said either yet. The kind "candles:INTERVAL" is to be wanted first. A
         series that nobody wanted for a while is taken down: its segment is missing then, until a new one is named.
         """
-        segment, reason = self._venue(venue).series.get((pair, interval), ("", ""))
-        return segment or None, reason
+        state = self._venue(venue)
+        segment, reason = state.series.get((pair, interval), ("", ""))
+        return segment or None, reason or state.unknown.get(pair, "")
 
     def want(self, owner: str, venue: int, wishes: Iterable[Wish]) -> None:
         """Ask the feed for (pair, kind) on behalf of a strategy, until it releases them."""

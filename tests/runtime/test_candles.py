@@ -239,6 +239,12 @@ async def test_what_cannot_be_served_says_why(stage, inside, caplog):
     stage.market.mark_series(0, "BTC-USDT", "3d", "", "a kind must be candles: with 1m, was 'candles:3d'")
     assert (feed.ready, feed.ready, len(feed.candles_df)) == (False, False, 0)
     assert caplog.text.count("Candles of binance_BTC-USDT 3d: a kind must be candles: with 1m, was") == 1
+    unlisted = get()
+    unlisted.start()
+    stage.market.mark_unknown(0, "BTC-USDT", "binance does not list BTC-USDT")
+    assert not unlisted.ready
+    assert "Candles of binance_BTC-USDT 1m: binance does not list BTC-USDT" in caplog.text
+    unlisted.stop()
     with pytest.raises(NotImplementedError, match="binance_BTC-USDT 3d: shared candles cannot be loaded from /tmp"):
         feed.load_candles_from_csv("/tmp")
     feed.stop()
