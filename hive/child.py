@@ -3,7 +3,7 @@
     exec'ed (feed, gate, server, sim)   start(): the control channel's end is passed as a descriptor
     forked (workers)                    Child(..., pid=None) and its channel's end sent to the server; adopt() its pid
 
-Every child is a process group of its own, so that ctrl-C at the terminal reaches the supervisor alone, and inherits the
+Every child is a session of its own, so that ctrl-C at the terminal reaches the supervisor alone, and inherits the
 fleet's lock, so that the fleet is locked as long as any of its processes lives.
 """
 
@@ -154,7 +154,7 @@ def start(
                 stderr=errors,
                 env=dict(environment),
                 pass_fds=fds,
-                process_group=0,
+                start_new_session=True,
             )
     finally:
         if theirs is not None:

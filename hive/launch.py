@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import secrets
 import subprocess
@@ -16,9 +17,10 @@ from hive.boots import Endpoint, Run, feed_boot, gate_boot, server_boot, worker_
 from hive.child import Child, start
 from hive.fleet import LiveVenue, ReplayVenue, SimVenue
 from hive.plan import Placement
+from hive.priority import prefer
 from hive.shm.channel import Channel
 
-PREFERRED = -5  # niceness of feed and gate beside the supervisor's, where that is allowed
+log = logging.getLogger("hive.supervisor")
 
 
 class Launcher:
@@ -135,8 +137,7 @@ class Launcher:
         child = Child(role, 0, epoch, channel, time.monotonic_ns())
         self._start(child, ["-m", module], theirs=theirs, **options)
         if role in ("feed", "gate"):
-            with contextlib.suppress(OSError):  # not allowed, or gone again; workers give way by themselves
-                os.setpriority(os.PRIO_PROCESS, child.pid, os.getpriority(os.PRIO_PROCESS, 0) + PREFERRED)
+            log.info("%s (pid %s): %s", role, child.pid, prefer(child.pid))
             if self._placement.shared_cpus:
                 with contextlib.suppress(OSError):
                     os.sched_setaffinity(child.pid, self._placement.shared_cpus)
