@@ -77,7 +77,7 @@ class CandleDesk:
         self._followed: dict[tuple[str, str], Followed] = {}  # by pair and interval
         self._by_event: dict[tuple[str, str], CandleSeries] = {}  # by symbol and interval
         self._numbers = 0
-        self._announced: set[CandleSeries] = set()
+        self._told: dict[tuple[str, str], dict[str, Any]] = {}  # by pair and interval
         self._due: dict[CandleSeries, None] = {}
         self._changed = asyncio.Event()
 
@@ -117,17 +117,23 @@ class CandleDesk:
 
     def unfollow(self, pair: str, interval: str) -> None:
         """Serve a series no more."""
+        self._told.pop((pair, interval), None)
         one = self._followed.pop((pair, interval), None)
         if one is None:
             return  # it could not be served
         del self._by_event[one.series.symbol, interval]
         self._due.pop(one.series, None)
-        self._announced.discard(one.series)
         self._pool.drop(one.streams)
         one.series.disconnected()
         one.writer.set_state(REMOVED, self._clock())
         self._remove(one.segment)
         self._metrics.candle_series.set(len(self._followed))
+
+    def asked(self, pair: str, interval: str) -> None:
+        """Tell again what was told of a series: somebody wants it who may not have heard."""
+        told = self._told.get((pair, interval))
+        if told is not None:
+            self._tell(told)
 
     def on_candle(self, event: CandleEvent, read_ns: int) -> None:
         """Hand an event to its series; one that nobody wants is ignored."""
@@ -143,9 +149,8 @@ class CandleDesk:
 
     def _joined(self, series: CandleSeries) -> None:
         self._due.pop(series, None)
-        if series not in self._announced:
-            self._announced.add(series)
-            one = next(one for one in self._followed.values() if one.series is series)
+        one = next(one for one in self._followed.values() if one.series is series)
+        if (one.pair, one.interval) not in self._told:
             self._announce(one.pair, one.interval, one.segment.name)
 
     def _refuse(self, pair: str, interval: str, reason: str) -> None:
@@ -153,8 +158,9 @@ class CandleDesk:
         self._announce(pair, interval, "", reason=reason)
 
     def _announce(self, pair: str, interval: str, segment: str, **more: str) -> None:
-        series = {"type": "series", "venue": self._name, "pair": pair, "interval": interval, "segment": segment}
-        self._tell({**series, **more})
+        told = {"type": "series", "venue": self._name, "pair": pair, "interval": interval, "segment": segment, **more}
+        self._told[pair, interval] = told
+        self._tell(told)
 
     # --- history
 

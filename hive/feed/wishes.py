@@ -39,6 +39,9 @@ class CandleFeed(Protocol):
     def unfollow(self, pair: str, interval: str) -> None:
         """Stop serving: nobody has wanted them for linger_s."""
 
+    def asked(self, pair: str, interval: str) -> None:
+        """Tell again what was told of a series: somebody wants it who may not have heard."""
+
     def on_candle(self, event: CandleEvent, read_ns: int) -> None:
         """A candle arrived."""
 
@@ -85,6 +88,9 @@ class WishServer:
         new = self._demand.update(who, wishes, now_ns)
         for pair in sorted({pair for pair, _ in new if self._unlisted.get(pair, 0) > now_ns}):
             self._refuse(pair, f"{self._name} does not list {pair}")
+        for pair, kind in new if self._candles is not None else ():
+            if kind.startswith(CANDLES):
+                self._candles.asked(pair, kind.removeprefix(CANDLES))
         self._changed.set()
 
     async def serve(self, rest: RestClient, candles: CandleFeed | None) -> None:

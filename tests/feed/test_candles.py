@@ -453,6 +453,8 @@ async def test_a_series_is_announced_once_when_its_history_is_there(desk):
     series.connected()
     desk.desk.on_candle(candle(30, 12), 0)
     assert (reader.state, len(desk.told)) == (LIVE, 1)
+    desk.desk.asked("BTC-USDT", "1s")
+    assert desk.told == [desk.told[0]] * 2
     desk.desk.unfollow("BTC-USDT", "1s")
     assert (reader.state, desk.segments, desk.pool.carried) == (REMOVED, {}, {})
     desk.desk.on_candle(candle(30, 13), 0)
@@ -479,4 +481,8 @@ async def test_what_cannot_be_served_is_told_with_the_reason(desk):
         ("1s", "", "1 connections are full"),
     ]
     assert desk.segments == {}
+    desk.desk.asked("BTC-USDT", "7m")
+    assert desk.told[2] == desk.told[0]
     desk.desk.unfollow("BTC-USDT", "7m")
+    desk.desk.asked("BTC-USDT", "7m")
+    assert len(desk.told) == 3

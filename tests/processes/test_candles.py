@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import time
 
 import psutil
 import pytest
@@ -16,6 +15,7 @@ from hive.shm.candle_rows import rows
 from hive.shm.candles import CandleReader
 from hive.shm.segment import Segment, list_segments, sweep
 
+TRADE_WITHIN_S = 90.0
 COLUMNS = (0, 1, 2, 3, 4, 5, 7, 8, 9, 10)  # of a klines row, in the order of a series
 
 
@@ -129,6 +129,9 @@ def test_what_the_venue_does_not_have_is_told(sim, feeds):
     assert "was 'candles:7m'" in told["BTC-USDT", "7m"]
     assert told["NOT-LISTED", None] == "binance does not list NOT-LISTED"
     assert told["BTC-USDT", "1m"] == ""
+    wants(feed, "BTC-USDT 7m", who="worker1")
+    again = feed.message("series")
+    assert (again["interval"], again["segment"], again["reason"]) == ("7m", "", told["BTC-USDT", "7m"])
 
 
 def test_a_killed_feed_leaves_candles_that_can_be_read_and_the_next_epoch_has_the_same(sim, feeds):
@@ -194,6 +197,11 @@ def fleet(tmp_path, monkeypatch):
     exchange.close()
 
 
+def seen(dumps, pid):
+    """Return the candles that the controller of a worker saw last."""
+    return json.loads((dumps / str(pid)).read_text())["rows"]
+
+
 def test_unmodified_controllers_in_two_workers_share_a_series_and_open_no_socket(fleet):
     run, root, dumps = fleet
     get = run.exchange.get
@@ -202,11 +210,11 @@ def test_unmodified_controllers_in_two_workers_share_a_series_and_open_no_socket
     workers = run.pids("worker")
     assert len(workers) == 2
     wait_until(lambda: {path.name for path in dumps.iterdir()} >= set(map(str, workers)), "both see candles")
-    time.sleep(3)
+    since = max(seen(dumps, pid)[-1][0] for pid in workers)
+    wait_until(lambda: all(seen(dumps, pid)[-1][0] >= since + 3 for pid in workers), "three candles more")
     for pid in workers:
-        dump = json.loads((dumps / str(pid)).read_text())
-        assert len(dump["rows"]) == 100
-        closed = dump["rows"][:-1]
+        *closed, _ = seen(dumps, pid)
+        assert len(closed) == 99
         assert closed == klines(get, "ETH-USDT", "1s", closed[0][0], len(closed))
         assert psutil.Process(pid).net_connections("inet") == []
     assert kline_streams(get) == ["ethusdt@kline_1s"]
@@ -218,7 +226,7 @@ def test_unmodified_controllers_in_two_workers_share_a_series_and_open_no_socket
         recorded = run.recorded_orders()
         return all(has_traded(recorded.get(tag, [])) for tag in owners.values())
 
-    wait_until(both_traded, "both controllers traded")
+    wait_until(both_traded, f"both controllers traded\n{run.text()}", TRADE_WITHIN_S)
     assert run.stop() == 0, run.text()
     assert run.exchange.open_orders() == []
 
