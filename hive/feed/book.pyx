@@ -24,7 +24,10 @@ from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memmove, strlen
 
+from hive.shm.atomics cimport monotonic_clock_ns
 from hive.shm.book cimport BookWriter
+
+from time import monotonic_ns
 
 from msgspec import DecodeError, Raw
 from msgspec.json import decode
@@ -421,6 +424,11 @@ cdef int _read(Levels *into, object levels) except -1:
     raise MalformedMessage(f"levels must be a list or undecoded JSON, was {levels!r:.60}")
 
 
+cdef inline int64_t _now(object clock) except -1:
+    """Return what the clock says; the usual one is asked without a call from Python's side."""
+    return monotonic_clock_ns() if clock is monotonic_ns else clock()
+
+
 cdef class PriceLevelBook:
     """The price levels of one instrument. `depth` is how many of the best go to the readers."""
 
@@ -477,8 +485,8 @@ cdef class PriceLevelBook:
         self.apply(bids, asks)
         if self.c_crossed():
             return -1
-        self.publish(writer, update_id, exchange_ns, recv_ns, clock())
-        return clock()
+        self.publish(writer, update_id, exchange_ns, recv_ns, _now(clock))
+        return _now(clock)
 
     def clear(self):
         """Forget every level."""

@@ -70,6 +70,10 @@ class MarketConnection:
         self._ws_url = ws_url
         self._listener = listener
         self._metrics = metrics
+        self._count_message = metrics.messages.inc
+        self._count_bytes = metrics.bytes_received.inc
+        self._parse = venue.parse
+        self._on_event = listener.on_event
         self._patience = patience
         self._most = streams or venue.streams_per_connection
         self._pace = pace or ConnectPace()
@@ -342,15 +346,14 @@ class MarketConnection:
     # --- what arrives
 
     def _on_message(self, raw: bytes, read_ns: int) -> None:
-        metrics = self._metrics
-        metrics.messages.inc()
-        metrics.bytes_received.inc(len(raw))
+        self._count_message()
+        self._count_bytes(len(raw))
         if self._tap is not None:
             self._tap.on_message(raw, read_ns)
         try:
-            event = self._venue.parse(raw)
+            event = self._parse(raw)
         except MalformedMessage:
-            metrics.malformed.inc()
+            self._metrics.malformed.inc()
             self._listener.on_malformed(self, raw)
             return
         if event is None:
@@ -366,7 +369,7 @@ class MarketConnection:
             if self._messages == MESSAGES_THAT_END_SILENCE:
                 self._silences = 0
             if self._held is None:
-                self._listener.on_event(event, read_ns)
+                self._on_event(event, read_ns)
             else:
                 self._held.append((event, read_ns))
 

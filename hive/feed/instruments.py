@@ -161,20 +161,36 @@ class Instrument:
     # --- what arrives
 
     def on_diff(self, diff: Diff, read_ns: int) -> None:
-        """Apply a diff, or begin again when one before it is missing."""
-        if self.sync.advance(diff.first_id, diff.last_id, diff.prev_id):
-            self._follow(diff, read_ns)
+        """Apply a diff and publish the book, or begin again when one before it is missing."""
+        if not self.sync.advance(diff.first_id, diff.last_id, diff.prev_id) and not self._decide(diff):
             return
-        verdict = self.sync.on_diff(diff.first_id, diff.last_id, diff, self._clock(), diff.prev_id)
-        if verdict is Verdict.APPLY:
-            self._follow(diff, read_ns)
-        elif verdict is Verdict.GAP:
-            self._metrics.gaps.inc()
-            self.applied = None
+        if self._checksum_levels:  # what does not sum up must not be seen
+            if not self._apply(diff):
+                return
+            self._book.publish(self._writer, diff.last_id, diff.exchange_ns, read_ns, self._clock())
+            done_ns = self._clock()
+        else:
+            try:
+                done_ns = self._book.follow(
+                    self._writer, diff.bids, diff.asks, diff.last_id, diff.exchange_ns, read_ns, self._clock
+                )
+            except MalformedMessage:
+                self._begin_again(self._metrics.malformed)
+                return
+            if done_ns < 0:
+                self._begin_again(self._metrics.crossed)
+                return
+        self._count_update()
+        self._record_latency(done_ns - read_ns)
+        if self.tops is not None:
+            self._publish_top(diff.last_id, done_ns)
+        if self.applied is not None:
+            self.applied.append(diff)
+        if self._doubted:
+            self._doubted = False
             self._show()
-            self._want_snapshot(self)
-        elif verdict is Verdict.DUPLICATE:
-            self._metrics.duplicates.inc()
+        if self._book.short:
+            self._look_deeper()
 
     def follows(self, diff: Diff) -> bool:
         """Return whether a diff could be applied now, or is known already."""
@@ -233,35 +249,17 @@ class Instrument:
 
     # --- inside
 
-    def _follow(self, diff: Diff, read_ns: int) -> None:
-        """Apply a diff that follows and publish the book, or give it up."""
-        if self._checksum_levels:  # what does not sum up must not be seen
-            if not self._apply(diff):
-                return
-            self._book.publish(self._writer, diff.last_id, diff.exchange_ns, read_ns, self._clock())
-            done_ns = self._clock()
-        else:
-            try:
-                done_ns = self._book.follow(
-                    self._writer, diff.bids, diff.asks, diff.last_id, diff.exchange_ns, read_ns, self._clock
-                )
-            except MalformedMessage:
-                self._begin_again(self._metrics.malformed)
-                return
-            if done_ns < 0:
-                self._begin_again(self._metrics.crossed)
-                return
-        self._count_update()
-        self._record_latency(done_ns - read_ns)
-        if self.tops is not None:
-            self._publish_top(diff.last_id, done_ns)
-        if self.applied is not None:
-            self.applied.append(diff)
-        if self._doubted:
-            self._doubted = False
+    def _decide(self, diff: Diff) -> bool:
+        """Return whether a diff that is unusual in some way is to be applied now."""
+        verdict = self.sync.on_diff(diff.first_id, diff.last_id, diff, self._clock(), diff.prev_id)
+        if verdict is Verdict.GAP:
+            self._metrics.gaps.inc()
+            self.applied = None
             self._show()
-        if self._book.short:
-            self._look_deeper()
+            self._want_snapshot(self)
+        elif verdict is Verdict.DUPLICATE:
+            self._metrics.duplicates.inc()
+        return verdict is Verdict.APPLY
 
     def _apply(self, diff: Diff) -> bool:
         """Apply a diff that follows; False when the book had to be given up."""
