@@ -5,6 +5,7 @@ import select
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 
 
@@ -18,7 +19,9 @@ class Child:
         sys.stdout.flush()
         sys.stderr.flush()
         self.code: int | None = None
-        self.pid = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # numpy's pool of idle threads, which takes no lock
+            self.pid = os.fork()
         if self.pid == 0:
             code = 1
             try:
