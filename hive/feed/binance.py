@@ -159,15 +159,13 @@ class BinanceSpot:
         """Return the venue's symbol of "BTC-USDT"."""
         return pair.replace("-", "").upper()
 
-    def streams(self, symbol: str, kind: str = "") -> Sequence[str]:
-        """Return the streams of a symbol: kind "book", "trades", "candles:1m"; "" for book and trades."""
+    def streams(self, symbol: str, kind: str) -> Sequence[str]:
+        """Return the stream of a symbol that brings "book", "trades" or "candles:1m". Raises ValueError for others."""
         name = symbol.lower()
         if kind == "book":
             return (f"{name}@depth@100ms",)
         if kind == "trades":
             return (f"{name}@trade",)
-        if kind == "":
-            return (f"{name}@depth@100ms", f"{name}@trade")
         family, _, interval = kind.partition(":")
         if family == "candles" and interval in self.intervals:
             return (f"{name}@kline_{interval}",)
