@@ -12,7 +12,7 @@ HOST = "hummingbot.runtime.host:HummingbotHost"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a venue is, and the descriptor of the keys to trade there with."""
+    """Where a venue is, and the descriptor of the keys to trade there with; a replay has neither address nor keys."""
 
     index: int
     name: str
@@ -23,13 +23,10 @@ class Endpoint:
     ws_api_url: str
     recv_window_ms: int
     key_fd: int | None
-    file: str = ""
-    speed: float = 1.0
 
     def public(self) -> dict[str, Any]:
-        """Return what every process may know of the venue; file and speed are a replay's."""
-        hidden = ("key_fd",) if self.mode == "replay" else ("key_fd", "file", "speed")
-        return {name: value for name, value in asdict(self).items() if name not in hidden}
+        """Return what every process may know of the venue."""
+        return {name: value for name, value in asdict(self).items() if name != "key_fd"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,8 +187,6 @@ def _replayed(index: int, venue: ReplayVenue) -> Endpoint:
         ws_api_url="",
         recv_window_ms=0,
         key_fd=None,
-        file=str(venue.file),
-        speed=venue.speed,
     )
 
 
