@@ -190,7 +190,7 @@ class BinanceSpot:
             message = self._message(raw)
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self._unusual(raw, error)
-        if type(message) is _Depth and message.U <= message.u:
+        if type(message) is _Depth and message.u >= message.U:
             return Diff(message.s, message.U, message.u, message.pu, message.E * NS_PER_MS, message.b, message.a)
         return _event(message)
 

@@ -133,7 +133,8 @@ class Script:
             self.answer(VENUE.snapshot_request(symbol, limit), self.market.snapshot(symbol))
 
     def subscribed(self, number):
-        self.on(number).on_subscribed([s for one in PAIRS for kind in ("book", "trades") for s in VENUE.streams(one, kind)])
+        kinds = ("book", "trades")
+        self.on(number).on_subscribed([s for one in PAIRS for kind in kinds for s in VENUE.streams(one, kind)])
 
     def begin(self, number=1):
         self.rules()
