@@ -1,7 +1,8 @@
 """A book of 20 levels from process to process and back, over what Python has for that: one way, in ns.
 
 From the sender's columns to the receiver's. Each peer is used as fast as its own Python interface goes: it polls
-without sleeping, on a CPU of its own. A peer that is not installed is left out by name.
+without sleeping, on a CPU of its own. A peer that is not installed is left out by name: pyzmq comes with the
+extra `dev`, iceoryx2 with `peers` (`pip install -e .[peers]`, where it has a wheel).
 """
 
 import ctypes
