@@ -1,5 +1,12 @@
 """perf/kills.py in small: writers and readers killed 200 times leave no unreadable book and no segment."""
 
+import pytest
+
+from hive.pure import COMPILED, implementation
+
+if implementation() != COMPILED:
+    pytest.skip("the loops of perf/native run on the compiled modules", allow_module_level=True)
+
 import kills
 
 
