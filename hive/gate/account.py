@@ -135,8 +135,12 @@ class Account:
     def refuse(self, why: str) -> None:
         """Take no new orders from now on, and end those that wait."""
         self.refusing = why
+        self.drop_waiting(why)
+
+    def drop_waiting(self, why: str, code: int = 0) -> None:
+        """End the orders that wait, unsent."""
         for order in self._fifo.waiting():
-            self.drop(order, why)
+            self.drop(order, why, code)
 
     def worker_gone(self, tags: set[str], epoch: int, cancel: bool) -> int:
         """End the waiting orders of a worker that is gone and, with `cancel`, its open ones; returns how many."""
@@ -151,6 +155,8 @@ class Account:
     def drop(self, order: Order, why: str, code: int = 0) -> None:
         """End an order that waits, unsent."""
         self._fifo.remove(order)
+        if code == STALE_BOOK:
+            self.figures.count("orders_refused_stale")
         self.apply(order, self.ledger.reject(order, code, why, self._now_ns()))
 
     def apply(self, order: Order, replies: list[Reply]) -> None:
@@ -186,7 +192,6 @@ class Account:
                 return
             stale = self._stale(order.pair, order.book_epoch)
             if stale:
-                self.figures.count("orders_refused_stale")
                 self.drop(order, stale, STALE_BOOK)
                 continue
             self._fifo.take(order, now_ns)
@@ -275,8 +280,7 @@ class Account:
         except (NotSent, Throttled):
             self._wait_again(order)
         except Withheld as withheld:
-            self.figures.count("orders_refused_stale")
-            self.apply(order, self.ledger.reject(order, STALE_BOOK, str(withheld), self._now_ns()))
+            self.drop(order, str(withheld), STALE_BOOK)
         except ClockRefused as refused:
             await self._place_again(order, refused)
         except Refused as refused:

@@ -23,10 +23,11 @@ from hive.gate.intake import Intake
 from hive.gate.listener import Listener
 from hive.gate.log import report_errors
 from hive.gate.settings import GateSettings, VenueSettings
+from hive.shm.atomics import boottime_ns
 from hive.shm.channel import Channel
 from hive.shm.counters import Counters
 from hive.shm.errors import ShmError
-from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind
+from hive.shm.messages import STALE_BOOK, Intent, IntentKind, Reply, ReplyKind
 from hive.shm.segment import list_segments, unlink
 from hive.shm.wake import WakeReceiver
 
@@ -35,6 +36,7 @@ READY_PATIENCE_S = 15.0  # then a gate with one account ready does not wait for 
 DEATH_DEADLINE_S = 15.0  # for cancelling when the supervisor is gone
 OTHERS_GO_S = 3.0  # for the other processes of a dead fleet to end before its segments are unlinked
 RETRY_S = 1.0
+SUSPENDED_NS = 500_000_000  # less may be this process's own lateness between two clocks
 REREAD_EVERY_S = 1.0  # how often the feed is asked at most to read a venue's rules again
 
 
@@ -68,6 +70,7 @@ class Gate:
         self._wake = wake
         self._log = log
         self._flushing = False
+        self._asleep_ns = boottime_ns() - time.monotonic_ns()
         self._leave: asyncio.Future[int] | None = None
         self._tasks: set[asyncio.Task] = set()
         self._intake = Intake(
@@ -283,11 +286,19 @@ class Gate:
 
     def _beat(self) -> None:
         self._counters.beat(time.monotonic_ns())
+        if self._was_suspended():
+            for account in self._accounts.values():  # by the monotonic clock they look young
+                account.drop_waiting("the machine was suspended", STALE_BOOK)
         for books in self._books.values():
             books.look()
         self._intake.poll()  # a wake-up that got lost costs 10 ms, not an order
         self._intake.flush()
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)
+
+    def _was_suspended(self) -> bool:
+        """Return whether the machine slept since the last call: only CLOCK_BOOTTIME went on."""
+        before_ns, self._asleep_ns = self._asleep_ns, boottime_ns() - time.monotonic_ns()
+        return self._asleep_ns - before_ns > SUSPENDED_NS
 
     def _flush_soon(self) -> None:
         if not self._flushing:

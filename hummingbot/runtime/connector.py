@@ -22,7 +22,6 @@ from hummingbot.core.data_type.common import OrderType, TradeType
 from hummingbot.core.data_type.in_flight_order import InFlightOrder, OrderState, OrderUpdate, TradeUpdate
 from hummingbot.core.data_type.order_book import OrderBook
 from hummingbot.core.data_type.trade_fee import DeductedFromReturnsTradeFee, TokenAmount, TradeFeeBase
-from hummingbot.core.event.events import OrderBookEvent, OrderBookTradeEvent
 from hummingbot.core.network_iterator import NetworkStatus
 from hummingbot.core.utils.async_utils import safe_ensure_future
 
@@ -36,12 +35,11 @@ from hive.workers.host import WorkerServices
 from hummingbot.runtime.books import BookSource, SharedBooks
 from hummingbot.runtime.order_book import SharedOrderBook
 from hummingbot.runtime.rules import FollowedRules
+from hummingbot.runtime.trades import FollowedTrades
 
 UNKNOWN_EXCHANGE_ID = "UNKNOWN"
 FIRST_VERSION_POLL_S = 0.05
 NO_SUCH_ORDER = -2011  # the venue's code
-BUYER_IS_MAKER = 1
-TRADE_EVENT = OrderBookEvent.TradeEvent
 ORDER_TYPES = {
     OrderType.LIMIT: IntentOrderType.LIMIT,
     OrderType.LIMIT_MAKER: IntentOrderType.LIMIT_MAKER,
@@ -101,9 +99,9 @@ class SharedExchange(ExchangePyBase):
         self._services = services
         self._orders = services.orders
         self._prefix = order_prefix(services.fleet_id, context.tag)
-        self._trade_cursors: dict[str, int] = {}
         super().__init__()
         self._set_order_book_tracker(SharedBooks(self.use_pairs, self._drop_pair))
+        self._trades = FollowedTrades(services.books, venue, self.order_book_tracker.order_books)
         self._account_balances = services.orders.total_balances(venue)  # one dict for all of the worker's strategies
         self._account_available_balances = services.orders.free_balances(venue)
         self._symbols = bidict()
@@ -225,24 +223,7 @@ class SharedExchange(ExchangePyBase):
 
     def deliver_trades(self) -> None:
         """Give listening order books the trades since the last call; runs inside the strategy's context."""
-        for pair, book in self.order_book_tracker.order_books.items():
-            if not book.get_listeners(TRADE_EVENT):
-                self._trade_cursors.pop(pair, None)
-                continue
-            cursor, trades = self._services.books.trades_since(self.venue, pair, self._trade_cursors.get(pair))
-            self._trade_cursors[pair] = cursor
-            for trade in trades:
-                book.apply_trade(
-                    OrderBookTradeEvent(
-                        trading_pair=pair,
-                        timestamp=trade.exchange_ns * 1e-9,
-                        type=TradeType.SELL if trade.flags & BUYER_IS_MAKER else TradeType.BUY,
-                        price=trade.price,
-                        amount=trade.qty,
-                        trade_id=str(trade.trade_id),
-                        is_taker=True,
-                    )
-                )
+        self._trades.deliver()
 
     def on_reply(self, reply: Reply) -> None:
         """Take what the gate tells of one of this strategy's orders; runs inside the strategy's context."""
@@ -400,7 +381,6 @@ class SharedExchange(ExchangePyBase):
     def _drop_pair(self, pair: str) -> None:
         """Forget a pair, and want it no more unless another connector of the strategy has it."""
         self._rules.drop(pair)
-        self._trade_cursors.pop(pair, None)
         if pair in self._pairs:
             self._pairs.remove(pair)
         core = self._context.host_data

@@ -304,3 +304,15 @@ async def test_a_refusal_by_a_filter_asks_for_the_rules(bench):
     await bench.settle()
     assert [bench.kinds(order) for order in orders] == [["REJECTED"], ["REJECTED"]]
     assert bench.filtered == 1
+
+
+async def test_orders_that_wait_can_be_ended_together(bench):
+    bench.venue.wait_ns = SECOND
+    orders = [bench.place("1"), bench.place("2", tag="other")]
+    bench.account.drop_waiting("the machine was suspended", STALE_BOOK)
+    await bench.settle()
+    assert [bench.kinds(order) for order in orders] == [["REJECTED"], ["REJECTED"]]
+    assert bench.figures.counts["orders_refused_stale"] == 2
+    bench.venue.wait_ns = 0
+    bench.account.pump()
+    assert bench.venue.placed() == []

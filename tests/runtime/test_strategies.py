@@ -16,8 +16,8 @@ from hummingbot.model.trade_fill import TradeFill
 from hive.shm.ids import parse_order_id, strategy_tag
 from hive.shm.messages import OrderType as IntentOrderType
 from hive.shm.messages import ReplyKind, Side
-from hummingbot.runtime.connector import TRADE_EVENT
 from hummingbot.runtime.errors import StrategyConfigError, UnknownVenue
+from hummingbot.runtime.trades import TRADE_EVENT
 
 PMM = {
     "strategy": "pure_market_making",
