@@ -56,7 +56,7 @@ LEAST_PAIRS = 50
 AGREE = 0.25
 READERS = 4
 RATE_INTERVAL_NS = 10_000
-READ_SHARE = 0.5  # of the versions, by all readers together: else they were not running
+READ_SHARE = 0.8  # of the versions, by all readers together: else they were not running
 JUDGED = "held, 100,000/s, each version copied"
 MODE = 0  # the word that tells readers what to do; theirs follow, one each
 REST, TOP, COPY, EACH_TOP, EACH_COPY, END = 0, 1, 2, 3, 4, 9
@@ -66,8 +66,8 @@ def measure(args: Args) -> Outcome:
     """Measure everything in one run, on CPU 0 and as many others as there are."""
     calls = args.size("calls in a batch", 200_000, 50_000)
     batches = args.size("batches", 101, 31)
-    rounds = args.size("round trips in a run", 1_000, 1_000)
-    pairs = args.size("pairs of runs", 200, 50)
+    rounds = args.size("round trips in a run", 200, 200)
+    pairs = args.size("pairs of runs", 500, 50)
     publications = args.size("publications in a batch", 2_000, 500)
     peer_rounds = args.size("round trips of a peer in a turn", 5_000, 1_000)
     turns = args.size("turns of each peer", 9, 3)
