@@ -32,6 +32,7 @@ C_MODULES = [
     "hive.shm.broadcast",
     "hive.shm.candles",
     "hive.shm.counters",
+    "hive.feed.binance_diff",
     "hive.feed.book",
     "hive.workers.clock",
     "hive.gate.bucket",

@@ -28,6 +28,7 @@ TWINS = frozenset(
         "hive.shm.broadcast",
         "hive.shm.candles",
         "hive.shm.counters",
+        "hive.feed.binance_diff",
         "hive.feed.book",
         "hive.workers.clock",
         "hive.gate.bucket",

@@ -28,6 +28,7 @@ from urllib.parse import quote
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct
 from msgspec.json import Decoder, encode
 
+from hive.feed.binance_diff import usual_diff
 from hive.feed.errors import MalformedMessage, VenueRefused
 from hive.feed.venue import Answer, CandleEvent, DepthSnapshot, Diff, Event, HttpAnswer, Notice, Request, TradeEvent
 from hive.shm.instruments import InstrumentRules
@@ -186,12 +187,13 @@ class BinanceSpot:
         """
         if len(raw) > LONGEST_MESSAGE:
             raise MalformedMessage(f"a market message must be at most {LONGEST_MESSAGE} bytes, was {len(raw)}")
+        diff = usual_diff(raw)
+        if diff is not None:
+            return diff
         try:
             message = self._message(raw)
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self._unusual(raw, error)
-        if type(message) is _Depth and message.u >= message.U:
-            return Diff(message.s, message.U, message.u, message.pu, message.E * NS_PER_MS, message.b, message.a)
         return _event(message)
 
     def snapshot_limits(self, depth: int) -> Sequence[int]:

@@ -66,6 +66,7 @@ cdef enum Scanned:
     DONE
     NO_LEVELS  # not [[...], ...]
     NO_NUMBER  # a price or quantity that is no finite number >= 0 in a string, or a price of 0
+    MORE_FIELDS  # behind the second one of a level
     NO_MEMORY
 
 # A mantissa of up to 2**53 and a power of ten up to 10**22 are float64s, so their quotient is rounded once: correctly.
@@ -258,35 +259,6 @@ cdef inline const char *_past_space(const char *at, const char *end) noexcept no
     return at
 
 
-cdef const char *_past_string(const char *at, const char *end) noexcept nogil:
-    """Return what follows a string whose opening quote is behind `at`; NULL when it does not end."""
-    while at < end:
-        if at[0] == c"\\":
-            at += 1
-        elif at[0] == c'"':
-            return at + 1
-        at += 1
-    return NULL
-
-
-cdef const char *_past_level(const char *at, const char *end) noexcept nogil:
-    """Return what follows the bracket that closes a level, whatever fields it has; NULL when there is none."""
-    cdef Py_ssize_t inside = 0
-    cdef char sign
-    while at != NULL and at < end:
-        sign = at[0]
-        at += 1
-        if sign == c'"':
-            at = _past_string(at, end)
-        elif sign == c"[" or sign == c"{":
-            inside += 1
-        elif sign == c"]" and inside == 0:
-            return at
-        elif sign == c"]" or sign == c"}":
-            inside -= 1
-    return NULL
-
-
 cdef const char *_scan_number(const char *at, const char *end, double *into) except? NULL:
     """Read a number in quotes; return what follows it, or NULL (and no exception) when there is none."""
     cdef const char *closing
@@ -333,13 +305,10 @@ cdef Scanned _scan(Levels *into, const char *at, const char *end) except *:
         at = _scan_number(at + 1, end, &into.qty[count])
         if at == NULL:
             return NO_NUMBER
-        if at == end or (at[0] != c"]" and at[0] != c","):
-            return NO_LEVELS
-        at = at + 1 if at[0] == c"]" else _past_level(at, end)
-        if at == NULL:
-            return NO_LEVELS
+        if at == end or at[0] != c"]":
+            return MORE_FIELDS if at < end and at[0] == c"," else NO_LEVELS
         count += 1
-        at = _past_space(at, end)
+        at = _past_space(at + 1, end)
         if at < end and at[0] == c",":
             at = _past_space(at + 1, end)
         elif at < end and at[0] == c"]" and _past_space(at + 1, end) == end:
@@ -386,7 +355,7 @@ cdef int _read_json(Levels *into, object levels) except -1:
     if scanned == NO_MEMORY:
         raise MemoryError
     if scanned != DONE:
-        if b"\\" in bytes(levels):  # an escape in a number: nobody writes them, yet they are JSON
+        if scanned == MORE_FIELDS or b"\\" in bytes(levels):  # JSON too, though nobody escapes digits
             return _read_list(into, _decoded(levels))
         rule = "levels must be [[price, quantity], ...]"
         if scanned == NO_NUMBER:
