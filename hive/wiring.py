@@ -98,7 +98,7 @@ class Wiring:
         for (who, venue), wants in self._wanted.items():
             feed.send(_want(who, venue, wants))
         self._tell_budgets()
-        for child in self._roster.of_role("gate", "worker"):
+        for child in (*self._roster.of_role("gate"), *self._roster.of_role("worker")):  # orders follow the books
             if child.ready:
                 self._tell_feed_to(child)
 
