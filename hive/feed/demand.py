@@ -26,18 +26,19 @@ class Demand:
 
     def __init__(self, linger_ns: int) -> None:
         self._linger_ns = linger_ns
-        self._lists: dict[str, frozenset[Wish]] = {}
+        self._lists: dict[str, dict[Wish, None]] = {}  # in their order: who comes first is served first
         self._counts: dict[Wish, int] = {}
         self._until_ns: dict[Wish, int] = {}  # wanted by nobody any more, followed until then
 
     def update(self, who: str, wants: Iterable[Wish], now_ns: int) -> list[Wish]:
         """Replace the wish list of `who`; return what is new in it, whoever else wants that already."""
-        before = self._lists.get(who, frozenset())
-        after = frozenset(wants)
-        for wish in after - before:
+        before = self._lists.get(who, {})
+        after = dict.fromkeys(wants)
+        new = [wish for wish in after if wish not in before]
+        for wish in new:
             self._counts[wish] = self._counts.get(wish, 0) + 1
             self._until_ns.pop(wish, None)
-        for wish in before - after:
+        for wish in before.keys() - after.keys():
             left = self._counts[wish] - 1
             if left:
                 self._counts[wish] = left
@@ -48,7 +49,7 @@ class Demand:
             self._lists[who] = after
         else:
             self._lists.pop(who, None)
-        return sorted(after - before)
+        return new
 
     def count(self, wish: Wish) -> int:
         """Return how many owners want it now."""
@@ -57,7 +58,7 @@ class Demand:
     def refuse(self, pair: str) -> None:
         """Forget every wish for a pair that cannot be followed; who asks again is new."""
         for who, wishes in list(self._lists.items()):
-            left = frozenset(wish for wish in wishes if wish[0] != pair)
+            left = {wish: None for wish in wishes if wish[0] != pair}
             if left:
                 self._lists[who] = left
             else:

@@ -46,8 +46,13 @@ def arena_bytes(capacity: int, depth: int, cells: int, depths: Iterable[int]) ->
 
     Deeper ones come on top: they are never cut from the places of the others, nor the others from theirs.
     """
-    rooms = [depth] * capacity + [one for one in depths if one > depth]
-    return sum(place_bytes(room, cells) + _alignment(room) for room in rooms)
+    deeper = sum(_most_bytes(one, cells) for one in depths if one > depth)
+    return capacity * _most_bytes(depth, cells) + deeper
+
+
+def _most_bytes(room: int, cells: int) -> int:
+    """Return the bytes of a book's place, and of what is left unused before it at most."""
+    return place_bytes(room, cells) + _alignment(room)
 
 
 def _alignment(room: int) -> int:

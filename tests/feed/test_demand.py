@@ -76,3 +76,10 @@ def test_a_refused_pair_is_wanted_by_nobody_and_new_when_it_is_asked_for_again()
 )
 def test_kinds(kind, known):
     assert known_kind(kind) is known
+
+
+def test_what_is_wanted_is_followed_in_the_order_of_the_lists():
+    demand = Demand(LINGER_NS)
+    wishes = [(f"P{number}", "book") for number in (5, 1, 9, 3, 7)]
+    assert demand.update("a", wishes, 0) == wishes
+    assert list(demand.current(0)) == [pair for pair, _ in wishes]
