@@ -34,6 +34,7 @@ C_MODULES = [
     "hive.shm.counters",
     "hive.feed.binance_diff",
     "hive.feed.book",
+    "hive.feed.levels",
     "hive.workers.clock",
     "hive.gate.bucket",
 ]

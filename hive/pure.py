@@ -30,6 +30,7 @@ TWINS = frozenset(
         "hive.shm.counters",
         "hive.feed.binance_diff",
         "hive.feed.book",
+        "hive.feed.levels",
         "hive.workers.clock",
         "hive.gate.bucket",
         "hummingbot.runtime.order_book",

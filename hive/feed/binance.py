@@ -20,7 +20,6 @@ Source: Binance spot API documentation: WebSocket streams, general endpoints, ma
 """
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal, InvalidOperation
 from math import inf, isfinite
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
@@ -29,6 +28,7 @@ from msgspec import UNSET, DecodeError, Meta, Raw, Struct
 from msgspec.json import Decoder, encode
 
 from hive.feed.binance_diff import usual_diff
+from hive.feed.binance_rules import instrument_rules
 from hive.feed.errors import MalformedMessage, VenueRefused
 from hive.feed.venue import Answer, CandleEvent, DepthSnapshot, Diff, Event, HttpAnswer, Notice, Request, TradeEvent
 from hive.shm.instruments import InstrumentRules
@@ -42,7 +42,6 @@ LONGEST_MESSAGE = 1 << 20  # a diff of 5,000 levels on both sides is about 300 k
 MOST_INT = (1 << 63) - 1
 MOST_MS = MOST_INT // 1_000_000
 NS_PER_MS = 1_000_000
-PLAIN_EXPONENT = Decimal(1)
 INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
 KINDS = ("depthUpdate", "trade", "kline", "serverShutdown")
 
@@ -241,14 +240,8 @@ class BinanceSpot:
 
         An entry that cannot be read is left out, as if the venue did not list it.
         """
-        found = {}
-        for entry in self._granted(answer, self._rules).symbols:
-            try:
-                rules = _rules(entry)
-            except (KeyError, TypeError, ValueError, InvalidOperation):
-                continue
-            found[rules.symbol] = rules
-        return found
+        read = map(instrument_rules, self._granted(answer, self._rules).symbols)
+        return {rules.symbol: rules for rules in read if rules is not None}
 
     def checksum(self, rules: InstrumentRules, bids: Sequence, asks: Sequence) -> int:
         """Binance sends no checksum; never called."""
@@ -380,40 +373,3 @@ def _answer(message: _Other) -> Answer:
         error = str(refusal.get("msg", refusal)) if type(refusal) is dict else str(refusal)
         error = error[:200] or "refused"
     return Answer(message.id if type(message.id) is int else -1, error)
-
-
-def _rules(entry: dict[str, Any]) -> InstrumentRules:
-    filters = {one["filterType"]: one for one in entry["filters"]}
-    price = filters["PRICE_FILTER"]
-    lot = filters["LOT_SIZE"]
-    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {"minNotional": "0"}
-    base = _text(entry, "baseAsset")
-    quote_asset = _text(entry, "quoteAsset")
-    return InstrumentRules(
-        pair=f"{base}-{quote_asset}",
-        symbol=_text(entry, "symbol"),
-        base=base,
-        quote=quote_asset,
-        tick=_decimal(price["tickSize"]),
-        step=_decimal(lot["stepSize"]),
-        min_qty=_decimal(lot["minQty"]),
-        max_qty=_decimal(lot["maxQty"]),
-        min_notional=_decimal(notional["minNotional"]),
-        trading=entry["status"] == "TRADING",
-        max_notional=_decimal(notional["maxNotional"]) if "maxNotional" in notional else None,
-    )
-
-
-def _text(entry: dict[str, Any], key: str) -> str:
-    value = entry[key]
-    if type(value) is not str:
-        raise ValueError(f"{key} must be a string, was {value!r:.40}")
-    return value
-
-
-def _decimal(text: str) -> Decimal:
-    """Return an exact decimal without trailing zeros: "0.01000000" is 0.01, "9000.00" is 9000."""
-    value = Decimal(text)
-    if not value.is_finite() or value < 0:
-        raise ValueError(f"a rule must be a finite number >= 0, was {text}")
-    return value.quantize(PLAIN_EXPONENT) if value == value.to_integral_value() else value.normalize()

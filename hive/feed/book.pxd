@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t
 
+from hive.feed.levels cimport Levels
 from hive.shm.book cimport BookWriter
 
 
@@ -11,13 +12,6 @@ cdef struct Side:
     Py_ssize_t count
     Py_ssize_t capacity
     double horizon  # no level is missing among the keys from here up
-
-
-cdef struct Levels:
-    double *px
-    double *qty
-    Py_ssize_t count
-    Py_ssize_t capacity
 
 
 cdef class PriceLevelBook:

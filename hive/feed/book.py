@@ -1,23 +1,14 @@
-"""All known price levels of one instrument in pure Python, the twin of book.pyx, where sides and horizon are described.
+"""All known price levels of one instrument in pure Python, the twin of book.pyx, which describes sides and horizon."""
 
-Levels are undecoded JSON or lists of decimal strings; prices and quantities are the nearest float64 to those.
-"""
-
-import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable
-from math import inf, isfinite
+from math import inf
 
-import msgspec
-from msgspec import Raw
-
-from hive.feed.errors import MalformedMessage
+from hive.feed.levels import read_levels
 from hive.shm.book import BookWriter
 
 MOST_LEVELS = 20_000  # of a side; what lies behind is dropped and the horizon moves in
-LONGEST_NUMBER = 400  # characters; no float64 needs more
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 class _Side:
@@ -81,49 +72,6 @@ class _Side:
         return prices, array("d", self.qtys[first:][::-1])
 
 
-def _number(text: object) -> float:
-    """Return a decimal string as a float; raise MalformedMessage unless it is a finite number >= 0."""
-    if type(text) is not str:
-        raise MalformedMessage(f"a price or quantity must be a string, was {text!r:.40}")
-    if len(text) > LONGEST_NUMBER or _NUMBER.fullmatch(text) is None:
-        raise MalformedMessage(f"a price or quantity must be a number, was {text!r:.40}")
-    value = float(text)
-    if not isfinite(value) or value < 0.0:
-        raise MalformedMessage(f"a price or quantity must be a finite number >= 0, was {text!r:.40}")
-    return value
-
-
-def _read_list(levels: list) -> list[tuple[float, float]]:
-    found = []
-    for level in levels:
-        if type(level) is not list or len(level) < 2:
-            raise MalformedMessage(f"a level must be [price, quantity], was {level!r:.60}")
-        price, qty = _number(level[0]), _number(level[1])
-        if price <= 0.0:
-            raise MalformedMessage(f"a price must be > 0, was {level!r:.60}")
-        found.append((price, qty))
-    return found
-
-
-def _read_json(levels: Raw | bytes) -> list[tuple[float, float]]:
-    try:
-        decoded = msgspec.json.decode(levels)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        decoded = None
-    if type(decoded) is not list:
-        raise MalformedMessage(f"levels must be [[price, quantity], ...], was {bytes(levels)[:80]!r}")
-    return _read_list(decoded)
-
-
-def _read(levels: object) -> list[tuple[float, float]]:
-    """Check and convert a message's levels before any of them is applied."""
-    if type(levels) is list:
-        return _read_list(levels)
-    if type(levels) is Raw or type(levels) is bytes:
-        return _read_json(levels)
-    raise MalformedMessage(f"levels must be a list or undecoded JSON, was {levels!r:.60}")
-
-
 class PriceLevelBook:
     """The price levels of one instrument. `depth` is how many of the best go to the readers."""
 
@@ -145,7 +93,7 @@ class PriceLevelBook:
         bids, asks: undecoded JSON or lists of strings. limit: how many levels per side were asked for; a side of
         so many ends at its horizon, a shorter one is the whole side. Raises MalformedMessage and changes nothing.
         """
-        new_bids, new_asks = _read(bids), _read(asks)
+        new_bids, new_asks = read_levels(bids), read_levels(asks)
         self._bids.refill(new_bids, limit)
         self._asks.refill(new_asks, limit)
 
@@ -154,7 +102,7 @@ class PriceLevelBook:
 
         Raises MalformedMessage and changes nothing.
         """
-        new_bids, new_asks = _read(bids), _read(asks)
+        new_bids, new_asks = read_levels(bids), read_levels(asks)
         self._bids.update(new_bids)
         self._asks.update(new_asks)
 

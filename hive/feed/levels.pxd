@@ -1,0 +1,12 @@
+"""Levels of a message as C arrays (see levels.pyx)."""
+
+
+cdef struct Levels:
+    double *px
+    double *qty
+    Py_ssize_t count
+    Py_ssize_t capacity
+
+
+cdef int c_grow(double **first, double **second, Py_ssize_t *capacity) noexcept nogil
+cdef int c_read(Levels *into, object levels) except -1
