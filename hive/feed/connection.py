@@ -211,7 +211,6 @@ class MarketConnection:
                 await self._live()
             except ConnectionLost as lost:
                 was_up = True
-                self._metrics.reconnects.inc()
                 reason = str(lost)
             except SocketError as error:
                 reason = str(error)
@@ -221,7 +220,8 @@ class MarketConnection:
                 reason = f"{type(error).__name__} {error}".rstrip()
             steady = self._clock() - started_ns >= STEADY_S * 1e9
             failures = 1 if steady else failures + 1
-            self._listener.on_down(self, reason, was_up)
+            self._listener.on_down(self, reason, was_up)  # before all else: what it carries is not live any more
+            self._metrics.reconnects.inc(was_up)
             await asyncio.sleep(backoff_s(failures, self._rng))
 
     async def _live(self) -> None:

@@ -138,12 +138,12 @@ class VenueFeed:
 
     def late(self, beat: Beat) -> None:
         """Let no book pass for live after the loop came late, until its connection has proven that it is."""
-        self._metrics.lag_events.inc()
         if beat is Beat.SUSPENDED:
-            self.tell("warning", "the machine was suspended: every connection is opened anew")
             self._pool.reset("the machine was suspended")
+            self.tell("warning", "the machine was suspended: every connection is opened anew")
         else:
             self._pool.prove()
+        self._metrics.lag_events.inc()
 
     def disconnect(self) -> None:
         """Show readers that nothing arrives any more."""

@@ -188,20 +188,16 @@ class StreamPool:
     def on_down(self, connection: MarketConnection, reason: str, was_up: bool) -> None:
         """Move what a lost connection carried to others, as far as they have room."""
         self._rotate_at_ns.pop(connection, None)
-        if was_up:
-            self._listener.tell("warning", f"market connection lost: {reason}")
-        else:
-            self._listener.tell("warning", f"market connection not opened: {reason}")
-        if connection is self._replacement:
-            return
-        if connection is self._leaving:
-            if self._replacement.complete:
-                self._take_over()
-                return
-            self._give_up_replacement()
-        for sink in self.sinks(connection):
-            sink.disconnected()
-        self._move(connection)
+        if connection is self._leaving and self._replacement.complete:
+            self._take_over()
+        elif connection is not self._replacement:
+            for sink in self.sinks(connection):
+                sink.disconnected()
+            if connection is self._leaving:
+                self._give_up_replacement()
+            self._move(connection)
+        what = "lost" if was_up else "not opened"
+        self._listener.tell("warning", f"market connection {what}: {reason}")
 
     def on_subscribed(self, connection: MarketConnection, streams: Iterable[str]) -> None:
         """Tell whose streams arrive from now on."""

@@ -224,9 +224,9 @@ class FeedProcess:
         now_ns = self._mono_ns()
         beat = self._lag.look(now_ns, self._boot_ns())
         if beat is not Beat.ON_TIME:
-            log.warning("the loop came %.0f ms late (%s)", self._lag.late_ns / 1e6, beat.name)
             for feed in self._feeds.values():
                 feed.late(beat)
+            log.warning("the loop came %.0f ms late (%s)", self._lag.late_ns / 1e6, beat.name)
         for segment in self._segments:
             segment.beat(now_ns)
         loop.call_later(BEAT_S, self._beat, loop)
