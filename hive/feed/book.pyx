@@ -216,6 +216,7 @@ cdef class PriceLevelBook:
             self._top + 3 * self.depth,
             <unsigned int>self.n_asks,
         )
+        writer.c_own_next(<unsigned int>self.n_bids, <unsigned int>self.n_asks)
 
     def top(self):
         """Return (bids, asks), each [(price, quantity), ...] of up to `depth` levels, best first."""

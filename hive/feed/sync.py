@@ -23,6 +23,7 @@ from enum import IntEnum
 from typing import Any
 
 BUFFER_DIFFS = 4_096  # 6 minutes of a 100 ms stream; the oldest go first, and a snapshot older than the rest is refused
+SNAPSHOTS_BELIEVED_OLD = 8  # 16 s of them
 FIRST_RETRY_NS = 100_000_000
 LONGEST_RETRY_NS = 5_000_000_000
 SNAPSHOT_INTERVAL_NS = 250_000_000  # between two snapshots of one instrument, however often it loses its place
@@ -168,6 +169,8 @@ class BookSync:
             self._buffer.popleft()
         if self._buffer and self._buffer[0][0] > snapshot_id + 1:
             self._retry(now_ns)
+            if not self.refreshing and self._failures >= SNAPSHOTS_BELIEVED_OLD:
+                self._buffer.clear()  # so many snapshots do not lag: it is the first diff whose id is wrong
             return Join.TOO_OLD, []
         for position, (first_id, last_id, prev_id, payload) in enumerate(self._buffer):
             if last_id <= reached:

@@ -48,6 +48,15 @@ static inline uint64_t compare_exchange(uint64_t *p, uint64_t expected, uint64_t
     return expected;
 }
 
+/* Ask for a line as a store would. Without an option for it compilers only ask for reading, which does not help. */
+static inline void prefetch_to_write(const void *p) {
+#if defined(__x86_64__)
+    __asm__ volatile("prefetchw %0" ::"m"(*(const char *)p));
+#else
+    __builtin_prefetch(p, 1);
+#endif
+}
+
 static inline void copy_bytes(void *to, const void *from, size_t n) {
     compiler_barrier();
     memcpy(to, from, n);

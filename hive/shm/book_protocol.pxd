@@ -41,3 +41,4 @@ cdef extern from "book_protocol.h" nogil:
         const book_place *place, uint64_t head, const book_version *top,
         const double *bid_px, const double *bid_qty, const double *ask_px, const double *ask_qty,
     ) noexcept
+    void book_own_next(const book_place *place, uint64_t head, uint32_t n_bids, uint32_t n_asks) noexcept

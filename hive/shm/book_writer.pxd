@@ -32,4 +32,5 @@ cdef class BookWriter:
         const double *bid_px, const double *bid_qty, uint32_t n_bids,
         const double *ask_px, const double *ask_qty, uint32_t n_asks,
     ) noexcept nogil
+    cdef void c_own_next(self, uint32_t n_bids, uint32_t n_asks) noexcept nogil
     cdef void c_set_last_trade(self, double price, int64_t now_ns) noexcept nogil

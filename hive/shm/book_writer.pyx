@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from hive.shm.atomics cimport store_relaxed_f64, store_relaxed_i64
-from hive.shm.book_protocol cimport book_publish
+from hive.shm.book_protocol cimport book_own_next, book_publish
 from hive.shm.layout cimport book_version
 
 from hive.shm.errors import ShmError
@@ -68,6 +68,10 @@ cdef class BookWriter:
         self._account.head = book_publish(
             &self._place, self._account.head, &top, bid_px, bid_qty, ask_px, ask_qty
         )
+
+    cdef void c_own_next(self, uint32_t n_bids, uint32_t n_asks) noexcept nogil:
+        """Take the memory of the next version back from the readers; for after c_publish(), with its counts."""
+        book_own_next(&self._place, self._account.head, n_bids, n_asks)
 
     cdef void c_set_last_trade(self, double price, int64_t now_ns) noexcept nogil:
         # Two independent words: a reader may see the price of one trade with the time of the next.

@@ -293,6 +293,7 @@ def ping_ns(
         begun = monotonic_clock_ns()
         for i in range(rounds):
             _send(writer, columns.values, first + i)
+            writer.c_own_next(ROOM, ROOM)
             status = _await(answer, copy, first + i, whole)
             if status:
                 break
@@ -314,6 +315,7 @@ def pong(
             if status:
                 break
             _send(writer, columns.values, first + i)
+            writer.c_own_next(ROOM, ROOM)
     if status:
         raise NoAnswerError
 
@@ -380,6 +382,7 @@ def paced_publish_ns(
                 begun = monotonic_clock_ns()
             if publish:
                 _send(writer, columns.values, i)
+                writer.c_own_next(ROOM, ROOM)
             if drained:
                 drain_stores()
             into[i] = monotonic_clock_ns() - begun

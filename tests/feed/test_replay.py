@@ -408,7 +408,7 @@ def test_a_file_that_cannot_be_played_ends_the_boot(tmp_path, script, path, memo
         config = VenueConfig(0, "test", "binance", "", "", mode="replay", file=str(file), **config)
         ReplayFeed(config, memory.table, memory.trades, memory.metrics, DEPTH, lambda message: None)
 
-    with pytest.raises(BootError, match="none.rec: No such file"):
+    with pytest.raises(BootError, match=r"none\.rec: No such file"):
         feed(tmp_path / "none.rec")
     (tmp_path / "text").write_text("no recording, though it is long enough")
     with pytest.raises(BootError, match="is no recording"):

@@ -164,7 +164,7 @@ def test_a_snapshot_from_before_the_first_diff_is_refused_and_asked_for_later_an
     sync.on_diff(50, 60, None, 0)
     sync.subscribed(0)
     waits = []
-    for _ in range(10):
+    for _ in range(8):
         now_ns = sync.snapshot_due_ns
         assert sync.on_snapshot(sync.request(now_ns), 48, now_ns)[0] is Join.TOO_OLD
         waits.append(sync.snapshot_due_ns - now_ns)
@@ -243,3 +243,20 @@ def test_what_would_follow_can_be_asked_without_applying_it(diff, follows):
     sync = live_sync(100)
     assert sync.follows(*diff) is follows
     assert sync.last_id == 100
+
+
+def test_a_diff_with_an_id_out_of_this_world_does_not_keep_a_book_from_its_snapshots():
+    sync = BookSync()
+    sync.up()
+    sync.subscribed(0)
+    assert sync.on_diff(1 << 60, (1 << 60) + 1, "absurd", 0) is Verdict.BUFFERED
+    now_ns = 0
+    joins = []
+    for last_id in range(100, 120):
+        now_ns = sync.snapshot_due_ns
+        joins.append(sync.on_snapshot(sync.request(now_ns), last_id, now_ns)[0])
+        if joins[-1] is Join.JOINED:
+            break
+    assert joins[-1] is Join.JOINED
+    assert set(joins[:-1]) == {Join.TOO_OLD}
+    assert sync.on_diff(sync.last_id + 1, sync.last_id + 2, "next", now_ns) is Verdict.APPLY
