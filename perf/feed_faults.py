@@ -198,7 +198,7 @@ def fuzz(messages: int) -> Tally:
 
 def measure(args: Args) -> Outcome:
     """Go through all faults, be quiet, fuzz, judge."""
-    rounds = args.size("rounds of all faults", 3, 1)
+    rounds = args.size("rounds of all faults", 1, 1)
     quiet_s = args.size("seconds of quiet", 600, 60)
     messages = args.size("fuzzed messages", 1_000_000, 50_000)
     with tempfile.TemporaryDirectory(prefix="hive-perf-") as scratch, fleet_run(Path(scratch)) as run:
