@@ -109,10 +109,8 @@ class BooksSampler:
     ) -> list[BookSample]:
         found = []
         for pair in directory.pairs():
-            try:
-                reader = directory.reader(directory.find(pair))
-                rules = directory.rules(reader.slot)
-            except (IndexError, ShmError):  # removed since pairs()
+            reader, rules = directory.reader_of(pair), directory.rules_of(pair)
+            if reader is None or rules is None:  # removed since pairs()
                 continue
             top = reader.read_top(now_boot_ns)
             found.append(

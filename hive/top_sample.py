@@ -123,7 +123,7 @@ class Sampler:
 
 def book_figures(directory: BookDirectory) -> BookFigures:
     """Return how the books of a directory are doing now."""
-    readers = [directory.reader(directory.find(pair)) for pair in directory.pairs()]
+    readers = [reader for pair in directory.pairs() if (reader := directory.reader_of(pair)) is not None]
     now_ns = time.monotonic_ns()
     ages = [age for age in (reader.age_ns(now_ns) for reader in readers) if age >= 0]
     return BookFigures(sum(reader.state == LIVE for reader in readers), len(readers), max(ages, default=None))

@@ -76,7 +76,6 @@ class FeedBooks:
         reader = self._readers.get(pair)
         state = REMOVED if reader is None else reader.state
         if state == REMOVED:  # or not there yet, or there again
-            slot = self._directory.find(pair)
-            reader = self._readers[pair] = None if slot < 0 else self._directory.reader(slot)
+            reader = self._readers[pair] = self._directory.reader_of(pair)
             state = REMOVED if reader is None else reader.state
         return state

@@ -368,6 +368,25 @@ class BookDirectory:
         reader.silent_after_ns = self.silent_after_ns
         return reader
 
+    def reader_of(self, pair: str) -> BookReader | None:
+        """Return a reader of a pair's book, None when the writer has not added it (yet) or has removed it.
+
+        Whoever knows the pair asks here: between find() and reader() a slot may pass on to another instrument.
+        """
+        try:
+            reader = self.reader(self.find(pair))
+        except IndexError:
+            return None
+        return reader if reader.pair == pair else None
+
+    def rules_of(self, pair: str) -> InstrumentRules | None:
+        """Return a pair's InstrumentRules as they are now, None as reader_of()."""
+        try:
+            rules = self.rules(self.find(pair))
+        except IndexError:
+            return None
+        return rules if rules.pair == pair else None
+
     @property
     def depth(self) -> int:
         """Levels per side of an instrument without a number of its own."""

@@ -93,12 +93,12 @@ class Books(Mapping[str, "Book"]):
 
     def __getitem__(self, pair: str) -> "Book":
         """Return the book of a pair; KeyError when the feed does not follow it."""
-        slot = self._directory.find(pair)
-        if slot < 0:
-            raise KeyError(f"{pair} is not followed here; these are: {', '.join(self)}")
         book = self._books.get(pair)
         if book is None or book.state == "REMOVED":
-            book = self._books[pair] = Book(self._directory.reader(slot), self._segment, self._directory)
+            reader = self._directory.reader_of(pair)
+            if reader is None:
+                raise KeyError(f"{pair} is not followed here; these are: {', '.join(self)}")
+            book = self._books[pair] = Book(reader, self._segment, self._directory)
         return book
 
     def __iter__(self) -> Iterator[str]:

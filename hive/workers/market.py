@@ -129,16 +129,15 @@ class MarketData:
         state.used[pair] = None
         reader = state.readers.get(pair)
         if reader is None or reader.state == REMOVED:
-            slot = self._slot(venue, pair)
+            found = self._of(venue, pair, BookDirectory.reader_of)
             if reader is not None:
                 state.generation += 1  # the instrument was removed and is back
-            reader = state.readers[pair] = state.directory.reader(slot)
+            reader = state.readers[pair] = found
         return reader
 
     def rules(self, venue: int, pair: str) -> InstrumentRules:
         """Return the trading rules of one instrument as they are now; raises BookMissing while there are none."""
-        slot = self._slot(venue, pair)
-        return self._venue(venue).directory.rules(slot)
+        return self._of(venue, pair, BookDirectory.rules_of)
 
     def state(self, venue: int, pair: str) -> int:
         """Return what a book is worth now: one of hive.shm.book's states, WRITER_DEAD when its feed is not at work.
@@ -266,9 +265,9 @@ class MarketData:
             missing = [f"{pair}: {state.unknown[pair]}" for pair in pairs if pair in state.unknown]
             if missing:
                 raise UnknownInstrument(f"venue {venue}: {'; '.join(missing)}")
-            directory = state.directory
-            if directory is not None and all(directory.find(pair) >= 0 for pair in pairs):
-                return [self.rules(venue, pair) for pair in pairs]
+            rules = [] if state.directory is None else [state.directory.rules_of(pair) for pair in pairs]
+            if state.directory is not None and None not in rules:
+                return rules
             await asyncio.sleep(LOOK_AGAIN_S)
 
     def wanted(self) -> dict[int, list[Wish]]:
@@ -281,14 +280,14 @@ class MarketData:
             state = self._venues[venue] = _Venue()
         return state
 
-    def _slot(self, venue: int, pair: str) -> int:
+    def _of[T](self, venue: int, pair: str, look_up: Callable[[BookDirectory, str], T | None]) -> T:
         directory = self._venue(venue).directory
         if directory is None:
             raise BookMissing(f"{pair}: venue {venue} has no feed")
-        slot = directory.find(pair)
-        if slot < 0:
+        found = look_up(directory, pair)
+        if found is None:
             raise BookMissing(f"{pair}: the feed of venue {venue} does not publish it")
-        return slot
+        return found
 
     def _drain(self, state: _Venue) -> None:
         if state.tape is None:

@@ -173,3 +173,12 @@ def test_a_room_of_the_size_asked_for_always_suffices_for_the_depths_named(creat
             reader = directory.reader(directory.find(one))
             assert (reader.pair, reader.depth) == (one, depths.get(one, DEPTH))
             assert len(reader.copy().bid_px) == reader.depth
+
+
+def test_who_asks_by_pair_never_gets_the_book_that_took_its_slot(table, directory):
+    slot = table.add(rules("A-USDT"))
+    assert (directory.reader_of("A-USDT").pair, directory.rules_of("A-USDT").pair) == ("A-USDT", "A-USDT")
+    table.remove(slot)
+    assert table.add(rules("B-USDT")) == slot
+    assert (directory.reader_of("A-USDT"), directory.rules_of("A-USDT")) == (None, None)
+    assert (directory.reader_of("B-USDT").pair, directory.rules_of("B-USDT").pair) == ("B-USDT", "B-USDT")

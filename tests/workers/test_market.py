@@ -121,6 +121,7 @@ def test_every_interval_in_which_a_used_book_is_not_current_is_counted(now, feed
         return intervals.value, ms.value
 
     market.want("left", 0, [("BTC-USDT", "book"), ("ETH-USDT", "book")])
+    feed.beat(now.ns)
     assert market.is_live(0, "BTC-USDT")
     assert market.is_live(0, "ETH-USDT")
     assert look(10) == (0, 0)
