@@ -37,6 +37,8 @@ C_MODULES = [
     "hive.feed.levels",
     "hive.workers.clock",
     "hive.gate.bucket",
+    "hive.gate.fairness",
+    "hive.gate.rounds",
 ]
 CPP_MODULES = [
     "hummingbot.runtime.order_book",

@@ -33,6 +33,8 @@ TWINS = frozenset(
         "hive.feed.levels",
         "hive.workers.clock",
         "hive.gate.bucket",
+        "hive.gate.fairness",
+        "hive.gate.rounds",
         "hummingbot.runtime.order_book",
         "hummingbot.runtime.clock",
     }
