@@ -1,12 +1,13 @@
 """The venues' API keys, kept out of every process but the gate.
 
-    hive up, with the variables -> a sealed anonymous file per venue -> the same process anew, without the variables
+    hive up, with keys in it    -> a sealed anonymous file per venue -> the same process anew, without the variables
     the gate, at each start     <- descriptors of those files, over its control channel
 
 So the supervisor holds descriptors only: no key is in its environment, in its arguments or in its memory, and it can
 still start a new gate. A simulated exchange's keys are made up by the supervisor and are worth nothing.
 """
 
+import ctypes
 import fcntl
 import json
 import os
@@ -14,7 +15,15 @@ import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 
 HANDED_OVER = "HIVE_KEY_FDS"
+_PR_SET_DUMPABLE = 4
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+
+def forbid_reads() -> None:
+    """Forbid core dumps of this process, and reads of its memory by others of the same user."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE) failed")
 
 
 def seal(api_key: str, api_secret: str) -> int:
