@@ -1,13 +1,17 @@
 """The boot messages that the supervisor sends: a fleet and its placement in, dictionaries out. Pure."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from hive.fleet import FleetConfig, ReplayVenue, StrategyConfig, Venue
+from hive.fleet import FleetConfig, JournalConfig, ReplayVenue, StrategyConfig, StrategyRisk, Venue
+from hive.halts import Halt
 from hive.plan import WorkerPlan
 
 HOST = "hummingbot.runtime.host:HummingbotHost"
+MB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class Endpoint:
     ws_api_url: str
     recv_window_ms: int
     key_fd: int | None
+    production: bool = False
 
     def public(self) -> dict[str, Any]:
         """Return what every process may know of the venue."""
@@ -93,25 +98,80 @@ def _source(venue: Venue) -> dict[str, Any]:
     return {"record": str(venue.record) if venue.record is not None else ""}
 
 
-def gate_boot(run: Run, epoch: int, endpoints: list[Endpoint], workers: tuple[WorkerPlan, ...]) -> dict[str, Any]:
-    """Return the gate's boot message; the venues' keys go with it as descriptors, in the same order."""
+def gate_boot(
+    run: Run,
+    epoch: int,
+    endpoints: list[Endpoint],
+    workers: tuple[WorkerPlan, ...],
+    halts: Iterable[Halt] = (),
+    living: Mapping[int, int] | None = None,
+) -> dict[str, Any]:
+    """Return the gate's boot message; the venues' keys go with it as descriptors, in the same order.
+
+    Args:
+        halts: what is in force.
+        living: the epoch of each worker that lives; open orders of the others are judged by `on_crash`.
+    """
     fleet = run.fleet
     strategies = [
-        {"id": one.id, "tag": one.tag, "worker": worker.index, "quota": asdict(one.quota)}
+        {
+            "id": one.id,
+            "tag": one.tag,
+            "worker": worker.index,
+            "quota": asdict(one.quota),
+            "risk": _texts(one.risk),
+            "capital": _amounts(one.capital),
+        }
         for worker in workers
         for one in worker.strategies
     ]
     return {
         **run.common("gate", epoch),
-        "venues": [one.public() for one in endpoints],
+        "state_dir": str(run.state_dir),
+        "journal": _journal(fleet.journal),
+        "venues": [{**one.public(), **_account(fleet.venues[one.index])} for one in endpoints],
         "strategies": strategies,
         "assets": sorted({asset for one in fleet.strategies for pair in one.pairs for asset in pair.split("-")})
         or ["USDT"],
+        "risk": _texts(fleet.risk),
         "rate_limiting": asdict(fleet.rate_limiting),
+        "adaptive": fleet.rate_limiting.adaptive_throttling,
+        "queue_per_strategy": fleet.rate_limiting.queue_per_strategy,
         "stale_after_ms": fleet.on_stale.stale_after_ms,
         "on_supervisor_death": fleet.on_crash,
         "on_worker_death": fleet.on_crash,
+        "on_unknown_orders": fleet.on_unknown_orders,
+        "halts": [one.scope() for one in halts],
+        "living": {str(index): epoch for index, epoch in (living or {}).items()},
     }
+
+
+def _account(venue: Venue) -> dict[str, Any]:
+    return {} if isinstance(venue, ReplayVenue) else {"risk": _texts(venue.risk)}
+
+
+def _journal(journal: JournalConfig) -> dict[str, Any]:
+    return {
+        "policy": journal.policy,
+        "interval_s": journal.interval_ms / 1e3,
+        "file_bytes": round(journal.file_mb * MB),
+        "keep_bytes": round(journal.keep_mb * MB),
+    }
+
+
+def _texts(risk: StrategyRisk) -> dict[str, Any]:
+    """Return limits with every amount as a text, so that none passes through a float."""
+    return {name: _text(value) for name, value in asdict(risk).items()}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _amounts(value)
+    return f"{value:f}" if isinstance(value, Decimal) else value
+
+
+def _amounts(amounts: Mapping[str, Decimal]) -> dict[str, str]:
+    return {asset: f"{amount:f}" for asset, amount in amounts.items()}
 
 
 def server_boot(run: Run, epoch: int) -> dict[str, Any]:

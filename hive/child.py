@@ -29,6 +29,7 @@ from hive.shm.snapshots import CountersSnapshot
 
 EXIT_CANNOT_BOOT = 3
 OOM_SCORES = {"server": 400, "feed": 300, "sim": 300, "gate": 100}
+ORDINALS = {2: "second", 3: "third"}
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -66,6 +67,13 @@ class Child:
         """What the operator is shown."""
         return f"worker {self.index}" if self.role == "worker" else self.role
 
+    @property
+    def again(self) -> str:
+        """", for the third time" for a third process of this role and index, "" for the first."""
+        if self.epoch == 1:
+            return ""
+        return f", for the {ORDINALS.get(self.epoch, f'{self.epoch}th')} time"
+
     def adopt(self, pid: int) -> None:
         """Be the process `pid`, which is a child of this one already."""
         self.pid = pid
@@ -96,6 +104,19 @@ class Child:
         if self.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+    def unread(self) -> list[dict[str, Any]]:
+        """Return the messages that the channel of a dead process still holds."""
+        messages = []
+        while self.channel is not None:
+            try:
+                message = self.channel.recv_blocking(0)
+            except TimeoutError:
+                break
+            if message is None:
+                break
+            messages.append(message)
+        return messages
 
     def close(self, status: int | None = None) -> None:
         """Let go of channel and counters; `status` is what wait() said, for the Popen object."""

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from hive import __version__, cli_ask
+from hive import __version__, cli_ask, cli_gate
 from hive.cli_books import BooksOptions, books
 from hive.cli_errors import ERROR, OK
 from hive.cli_record import PUBLIC, RecordOptions, info, record
 from hive.cli_up import UpOptions, up
+from hive.screens import Showing
 from hive.top import Top
 from hive.top_sample import Sampler
 from hive.top_view import SORT_KEYS, Look, draw_all
@@ -23,6 +24,8 @@ ROOT = click.option(
 )
 CONFIG = click.option("--config", type=FILE, help="A second file with runtime, monitoring and other keys.")
 WORKERS = click.option("--workers", type=click.IntRange(1, 512), help="Worker processes.  [default: one per CPU]")
+SCOPE_VENUE = click.option("--venue", help="Only this venue.")
+SCOPE_STRATEGY = click.option("--strategy", metavar="ID", help="Only this strategy.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,6 +42,7 @@ def cli() -> None:
 @click.option("--report", type=FILE, help="Write a report there at the end.")
 @click.option("--no-pin", is_flag=True, help="Do not bind workers to CPUs.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.option("--password-stdin", is_flag=True, help="Read the password of Hummingbot's keystore from stdin.")
 @ROOT
 @click.option("--name", help="The fleet's name.  [default: the file's `name`, or its file name]")
 @click.pass_context
@@ -51,6 +55,7 @@ def up_command(
     report: Path | None,
     no_pin: bool,
     as_json: bool,
+    password_stdin: bool,
     root: Path | None,
     name: str | None,
 ) -> None:
@@ -65,6 +70,7 @@ def up_command(
         report=report,
         pin=not no_pin,
         as_json=as_json,
+        password_stdin=password_stdin,
     )
     context.exit(up(options))
 
@@ -95,6 +101,48 @@ def status_command(name: str | None, as_json: bool) -> None:
 def down_command(name: str | None, timeout: float) -> None:
     """Stop a fleet: its strategies cancel their orders first."""
     cli_ask.down(name, timeout)
+
+
+@cli.command("halt")
+@click.argument("name", required=False)
+@SCOPE_VENUE
+@SCOPE_STRATEGY
+@click.option("--reason", help="Shown wherever the halt is.")
+def halt_command(name: str | None, venue: str | None, strategy: str | None, reason: str | None) -> None:
+    """Let a fleet, a venue or a strategy place no new orders. Cancels pass; `hive resume` lifts it."""
+    cli_gate.halt(name, venue, strategy, reason)
+
+
+@cli.command("resume")
+@click.argument("name", required=False)
+@SCOPE_VENUE
+@SCOPE_STRATEGY
+def resume_command(name: str | None, venue: str | None, strategy: str | None) -> None:
+    """Lift a halt of the fleet, a venue or a strategy, and show what is halted still."""
+    cli_gate.resume(name, venue, strategy)
+
+
+@cli.command("flat")
+@click.argument("name", required=False)
+@click.option("--cancel-all", is_flag=True, help="Cancel every open order of the fleet.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True, max=3600), default=30.0, show_default=True, help="Seconds."
+)
+def flat_command(name: str | None, cancel_all: bool, timeout: float) -> None:
+    """Halt a fleet, cancel all its orders, and say 0 only when the venue confirms that none is open."""
+    if not cancel_all:
+        raise click.UsageError("say --cancel-all: every open order of the fleet is cancelled")
+    cli_gate.flat(name, timeout)
+
+
+@cli.command("gate")
+@click.argument("name", required=False)
+@click.option("--watch", is_flag=True, help="Show it again and again; q leaves.")
+@click.option("--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per screen.")
+def gate_command(name: str | None, watch: bool, interval: float, as_json: bool) -> None:
+    """Show a fleet's gate: limits, queues, journal, and which strategies wait and spend."""
+    cli_gate.gate(name, Showing(watch, interval, as_json))
 
 
 @cli.command("top")

@@ -6,11 +6,11 @@ import select
 
 import click
 
-from hive import report
+from hive import cli_keys, report
 from hive.cli_errors import ERROR, NOT_FOUND, NOT_RUNNING, TIMEOUT, Failure
 from hive.cli_up import UpOptions, prepared
 from hive.control import ControlError, ask
-from hive.fleet import LiveVenue
+from hive.gate_view import notices, venue_table
 from hive.shm.segment import sweep
 from hive.state import FleetDir, StateError, fleet_names, is_alive
 from hive.top_sample import Sampler
@@ -59,8 +59,11 @@ def status(name: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(total, indent=1))
         return
-    for line in draw_all(Frame(total, total, total["duration_s"], took_ns=sample.took_ns), Look(), WIDTH):
+    frame = Frame(total, total, total["duration_s"], took_ns=sample.took_ns)
+    for line in draw_all(frame, Look(), WIDTH):
         click.echo(line)
+    for line in [*venue_table(frame, WIDTH), *notices(total)]:
+        click.echo(line.text.rstrip())
 
 
 def down(name: str | None, timeout_s: float) -> None:
@@ -80,7 +83,7 @@ def down(name: str | None, timeout_s: float) -> None:
         if not waiter.poll(timeout_s * 1000):
             raise Failure(f"fleet {folder.name} has not ended after {timeout_s:g} s", TIMEOUT)
     except ControlError as error:
-        raise Failure(str(error)) from None
+        raise Failure(str(error), error.code) from None
     finally:
         os.close(pidfd)
     click.echo(f"fleet {folder.name} stopped")
@@ -91,10 +94,8 @@ def check(options: UpOptions) -> None:
     fleet, placement = prepared(options)
     for notice in fleet.notices:
         click.echo(f"notice: {notice}")
-    for venue in fleet.venues:
-        for name in (venue.api_key_env, venue.api_secret_env) if isinstance(venue, LiveVenue) else ():
-            if not os.environ.get(name):
-                click.echo(f"notice: venues.{venue.name}: the variable {name} is not set here; `hive up` needs it")
+    for notice in cli_keys.notices(fleet, os.environ):
+        click.echo(f"notice: {notice}")
     for remark in placement.remarks:
         click.echo(remark)
     for worker in placement.workers:

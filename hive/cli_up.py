@@ -1,6 +1,7 @@
 """`hive up`: everything between the command line and a running supervisor."""
 
 import asyncio
+import contextlib
 import importlib.metadata
 import json
 import logging
@@ -13,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hive import __version__, keys, report
+from hive import __version__, report
 from hive._build_info import HUMMINGBOT_RELEASE
-from hive.boots import Run
+from hive.boots import HOST, Run
 from hive.child import become_supervisor
 from hive.cli_errors import CONFIG, ERROR, OK, Failure
-from hive.config import ConfigError, load_fleet
+from hive.cli_keys import keys_of, without_secrets
+from hive.config import ConfigError, load_fleet, users_in
 from hive.console import Console
 from hive.control import ControlServer
-from hive.fleet import FleetConfig, LiveVenue, SimVenue
+from hive.fleet import FleetConfig, SimVenue
 from hive.launch import Launcher
 from hive.metrics import MetricsServer
 from hive.pairs import QueuePairs
@@ -33,6 +35,7 @@ from hive.shm.segment import free_bytes, process_start_ticks, sweep
 from hive.state import FleetDir, FleetLocked, StateError, is_alive, rotate_logs, state_dir
 from hive.supervisor import Supervisor
 from hive.top_sample import Sampler
+from hive.users import Users, UsersError, become_user, files_of, find_users
 from hive.wiring import Wiring
 
 log = logging.getLogger("hive.supervisor")
@@ -42,7 +45,7 @@ STILL_ENDING_S = 25.0  # a gate whose supervisor died takes up to 15 s to cancel
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """The options of `hive up`."""
+    """The options of `hive up`; `host` names what makes the strategies, as module:Class."""
 
     strategies: Path
     workers: int | None = None
@@ -53,6 +56,8 @@ class UpOptions:
     report: Path | None = None
     pin: bool = True
     as_json: bool = False
+    password_stdin: bool = False
+    host: str = HOST
 
 
 def up(options: UpOptions) -> int:
@@ -62,9 +67,7 @@ def up(options: UpOptions) -> int:
         Failure: it cannot be started: its configuration, the machine, or another fleet is in the way.
     """
     started_ns = process_started_ns()
-    fleet, placement = prepared(options)
-    check_hummingbot()
-    key_fds = keys_of(fleet)
+    fleet, placement, key_fds, users = entered(options)
     if options.report is not None and not options.report.absolute().parent.is_dir():
         raise Failure(f"--report: there is no folder {options.report.absolute().parent}")
     console = Console(started_ns, as_json=options.as_json)
@@ -72,7 +75,7 @@ def up(options: UpOptions) -> int:
     lock_fd = locked(folder)
     try:
         check_memory(fleet, placement, console)
-        return asyncio.run(run_fleet(fleet, placement, folder, lock_fd, key_fds, console, options))
+        return asyncio.run(run_fleet(fleet, placement, folder, lock_fd, key_fds, users, console, options))
     finally:
         folder.clear()
         os.close(lock_fd)
@@ -97,44 +100,27 @@ def prepared(options: UpOptions) -> tuple[FleetConfig, Placement]:
     return fleet, placement
 
 
-def keys_of(fleet: FleetConfig) -> dict[str, int]:
-    """Return the descriptor of each live venue's keys; starts this process anew when they are in its environment."""
-    fds = keys.take_over(os.environ)
-    if fds is None:
-        pairs = read_keys(fleet, os.environ)
-        fds = {venue: keys.seal(*pair) for venue, pair in pairs.items()}
-        if fds:
-            keys.start_anew(fds, key_variables(fleet))
-    return fds
+def entered(options: UpOptions) -> tuple[FleetConfig, Placement, dict[str, int], Users | None]:
+    """Return the checked fleet, the descriptors of its keys and its users; this process is the fleet's user's then."""
+    try:
+        users = users_of(options)
+        with files_of(users.user) if users is not None else contextlib.nullcontext():
+            fleet, placement = prepared(options)
+        check_hummingbot()
+        key_fds = keys_of(fleet, options.password_stdin)
+        if users is not None:
+            become_user(users, os.environ)
+    except UsersError as error:
+        raise Failure(f"{options.strategies.name}: {error}", CONFIG) from None
+    return fleet, placement, key_fds, users
 
 
-def read_keys(fleet: FleetConfig, environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return key and secret of each live venue from the variables that it names; Failure when one is not set."""
-    pairs = {}
-    missing = []
-    for venue in fleet.venues:
-        if isinstance(venue, LiveVenue):
-            values = (environment.get(venue.api_key_env, ""), environment.get(venue.api_secret_env, ""))
-            for option, value in zip(("api_key_env", "api_secret_env"), values, strict=True):
-                if not value:
-                    name = getattr(venue, option)
-                    missing.append(f"{fleet.path.name}: venues.{venue.name}.{option}: the variable {name} is not set")
-            pairs[venue.name] = values
-    if missing:
-        raise Failure("\n".join(missing), CONFIG)
-    return pairs
-
-
-def key_variables(fleet: FleetConfig) -> set[str]:
-    """Return the variables that hold keys of this fleet's venues."""
-    live = [venue for venue in fleet.venues if isinstance(venue, LiveVenue)]
-    return {name for venue in live for name in (venue.api_key_env, venue.api_secret_env)}
-
-
-def without_keys(fleet: FleetConfig, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment that children find: this one without any variable that holds a key."""
-    secret = key_variables(fleet)
-    return {name: value for name, value in environment.items() if name not in secret}
+def users_of(options: UpOptions) -> Users | None:
+    """Return the users that the fleet is to run as, None when everything runs as this process does."""
+    user, gate_user = users_in(options.strategies, options.config)
+    if not isinstance(user, str) or not isinstance(gate_user, str):
+        return None  # nobody is named, or load_fleet() refuses it
+    return find_users(user, gate_user, [file for file in (options.strategies, options.config) if file is not None])
 
 
 def check_hummingbot() -> None:
@@ -194,6 +180,7 @@ async def run_fleet(
     folder: FleetDir,
     lock_fd: int,
     key_fds: Mapping[str, int],
+    users: Users | None,
     console: Console,
     options: UpOptions,
 ) -> int:
@@ -207,13 +194,13 @@ async def run_fleet(
         format="%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s",
         datefmt="%Y-%m-%d %H:%M:%S",
     )
-    run = Run(secrets.token_hex(4), fleet, folder.path, state, os.getpid())
+    run = Run(secrets.token_hex(4), fleet, folder.path, state, os.getpid(), options.host)
     introduce(run, placement, console)
     started_wall_ns = time.time_ns() - round(console.since_start_s() * 1e9)
     roster = Roster(run, placement, folder, versions(__version__, HUMMINGBOT_RELEASE), started_wall_ns)
     supervisor = Supervisor(
         roster,
-        Launcher(run, placement, lock_fd, without_keys(fleet, os.environ), key_fds),
+        Launcher(run, placement, lock_fd, without_secrets(fleet, os.environ), key_fds, users),
         Wiring(roster, QueuePairs(run.run), len(placement.workers)),
         console,
         Sampler(folder),
@@ -222,6 +209,7 @@ async def run_fleet(
         sims=[index for index, venue in enumerate(fleet.venues) if isinstance(venue, SimVenue)],
         stop_timeout_s=fleet.runtime.stop_timeout_s,
         hang_after_ms=fleet.runtime.hang_after_ms,
+        restart_wait_max_s=fleet.runtime.restart_wait_max_s,
         duration_s=options.duration_s,
     )
     control = ControlServer(folder.control, supervisor.ask)

@@ -3,18 +3,19 @@
 All errors of a fleet are found at once, each a line with file, place and rule:
 `fleet.yml: strategies.0.shre: Extra inputs are not permitted`.
 
-Together with config_yaml.py the only reader of YAML, and the only user of pydantic.
+Together with config_yaml.py the only reader of YAML, and with config_models.py the only user of pydantic.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hive import fleet as values
+from hive.config_models import NAME, STRATEGIES_MAX, Entry, File, Limits, Live, Replay, Risk, Sim
 from hive.config_yaml import YamlError, read_yaml
 from hive.entries import ID_MAX, Variant, merged, pairs_in, readable, variants
 from hive.fleet import FleetConfig, StrategyConfig
@@ -25,10 +26,9 @@ from hive.shm import ids
 from hive.sim.faults import Faults, parse_fault
 
 VENUE_KINDS = ("binance",)
-QUOTA_LATER = ("max_api_weight_per_minute", "priority_level", "weight")  # accepted, without effect yet
-STRATEGIES_MAX = 2000
-NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX - 1}}}")
+VENUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+LABELS_MAX = 80  # what a counter's labels leave for the names of a strategy and a venue together
 
 
 class ConfigError(Exception):
@@ -37,122 +37,6 @@ class ConfigError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Runtime(_Model):
-    max_strategies_per_container: int = Field(50, ge=1, le=1000)
-    tick_interval_ms: int = Field(100, ge=10, le=60_000)
-    scheduler_algorithm: Literal["round_robin", "priority_based"] = "round_robin"
-    hang_after_ms: int = Field(2000, ge=200, le=600_000)
-    stop_timeout_s: float = Field(30.0, gt=0, le=600)
-
-
-class _Multiplexer(_Model):
-    enabled: bool = True
-    protocol: Literal["shm", "unix_socket", "tcp", "redis"] = "shm"
-    max_connections_per_exchange: int = Field(5, ge=1, le=300)
-
-
-class _RateLimiting(_Model):
-    global_orders_per_second: float | None = Field(None, gt=0)
-    per_strategy_orders_per_second: float | None = Field(None, gt=0)
-    adaptive_throttling: bool = False
-    feed_share: float = Field(0.4, gt=0, lt=1)
-
-
-class _Monitoring(_Model):
-    metrics_port: int | None = Field(None, ge=0, le=65535)
-    metrics_host: str = "127.0.0.1"
-    enable_profiling: bool = False
-
-
-class _Feed(_Model):
-    depth: int = Field(50, ge=5, le=1000)
-    depths: dict[str, Annotated[int, Field(ge=5, le=1000)]] = {}
-    versions: int = Field(8, ge=2, le=64)
-    instruments: int = Field(64, ge=1, le=4096)
-    trades: int = Field(8192, ge=64, le=1 << 20)
-    candles: int = Field(1000, ge=100, le=10_000)
-    audit_interval_s: float = Field(300.0, ge=0)
-    rules_interval_s: float = Field(600.0, ge=1)
-    linger_s: float = Field(10.0, ge=0)
-    lock_memory: Literal["auto", "on", "off"] = "auto"
-    huge_pages: Literal["auto", "on", "off"] = "auto"
-
-
-class _OnStale(_Model):
-    stale_after_ms: int = Field(80, ge=30)
-    cancel_after_ms: int | None = Field(1000, ge=0)
-    mode: Literal["cancel", "hold"] = "cancel"
-
-
-class _Sim(_Model):
-    mode: Literal["sim"]
-    kind: str | None = None
-    seed: int = 7
-    rate: float | None = Field(None, gt=0)
-    symbols: int | None = Field(None, ge=1)
-    faults: list[str] = []
-    recv_window_ms: int = Field(5000, ge=1, le=60_000)
-    record: str | None = None
-
-
-class _Replay(_Model):
-    mode: Literal["replay"]
-    kind: str | None = None
-    file: str
-    speed: float = Field(1.0, ge=0)
-
-
-class _Live(_Model):
-    mode: Literal["live"]
-    kind: str | None = None
-    rest_url: str
-    ws_url: str
-    ws_api_url: str
-    api_key_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    api_secret_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    recv_window_ms: int = Field(5000, ge=1, le=60_000)
-    record: str | None = None
-
-
-class _Quota(_Model):
-    max_orders_per_second: float | None = Field(None, gt=0)
-    max_api_weight_per_minute: int | None = Field(None, ge=1)
-    priority_level: int | None = None
-    weight: float | None = Field(None, gt=0)
-
-
-class _Entry(_Model):
-    id: str | None = None
-    strategy: str | None = None
-    script: str | None = None
-    config: str | None = None
-    set: dict[str, Any] = {}
-    for_each: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
-    count: int = Field(1, ge=1, le=STRATEGIES_MAX)
-    priority: int = Field(0, ge=-100, le=100)
-    tick_interval_ms: int | None = Field(None, ge=10, le=60_000)
-    weight: float = Field(1.0, gt=0)
-    quota: _Quota = _Quota()
-
-
-class _File(_Model):
-    name: str | None = Field(None, pattern=NAME)
-    fleet_id: str | None = Field(None, pattern=r"^[a-z2-7]{5}$")
-    runtime: _Runtime = _Runtime()
-    multiplexer: _Multiplexer = _Multiplexer()
-    rate_limiting: _RateLimiting = _RateLimiting()
-    monitoring: _Monitoring = _Monitoring()
-    feed: _Feed = _Feed()
-    on_stale: _OnStale = _OnStale()
-    on_crash: Literal["cancel", "keep"] = "cancel"
-    venues: dict[str, Annotated[_Sim | _Live | _Replay, Field(discriminator="mode")]] = {}
-    strategies: list[_Entry] = []
 
 
 def load_fleet(
@@ -172,6 +56,17 @@ def load_fleet(
     return _Loader(path, config, root, name).load()
 
 
+def users_in(path: Path, config: Path | None) -> tuple[Any, Any]:
+    """Return `user` and `gate_user` of a fleet's files, unchecked; None where they are not said or cannot be read."""
+    both: dict[str, Any] = {}
+    for file in filter(None, (config, path)):
+        try:
+            both |= read_yaml(file)
+        except YamlError:
+            pass  # load_fleet() says it better
+    return both.get("user"), both.get("gate_user")
+
+
 class _Loader:
     def __init__(self, path: Path, config: Path | None, root: Path | None, name: str | None) -> None:
         self._path = path
@@ -179,6 +74,7 @@ class _Loader:
         self._root = (root or path.parent).absolute()
         self._name = name
         self._problems: list[str] = []
+        self._risk = values.Risk()
         self._files: dict[Path, Mapping[str, Any]] = {}
 
     def load(self) -> FleetConfig:
@@ -187,8 +83,12 @@ class _Loader:
         installation = Installation(self._root, self._read, file.venues)
         if not self._root.is_dir():
             self._problem(str(self._root), "is not a folder (--root)")
+        if (file.user is None) != (file.gate_user is None):
+            self._problem(f"{self._path.name}: gate_user", "must be named together with user, whom strategies run as")
+        self._risk = _risk(file.risk, values.Risk())
         venues = tuple(self._venue(name, venue) for name, venue in file.venues.items())
         strategies = self._strategies(file, installation)
+        self._check_names(venues, strategies)
         name = self._fleet_name(file)
         self._stop_if_wrong()
         on_stale = file.on_stale
@@ -206,12 +106,15 @@ class _Loader:
                 on_stale.stale_after_ms, on_stale.cancel_after_ms if on_stale.mode == "cancel" else None
             ),
             on_crash=file.on_crash,
+            on_unknown_orders=file.on_unknown_orders,
+            journal=_frozen(values.JournalConfig, file.journal),
+            risk=self._risk,
             venues=venues,
             strategies=tuple(strategies),
             notices=tuple(_notices(file)),
         )
 
-    def _sections(self) -> _File:
+    def _sections(self) -> File:
         """Return both files as one; a key may stand in either."""
         both: dict[str, Any] = {}
         problems: list[str] = []
@@ -224,25 +127,27 @@ class _Loader:
             both |= raw
         self._problems += problems
         self._required(both)
-        return _validated(both, self._path.name)[0] or _File()
+        return _validated(both, self._path.name)[0] or File()
 
     def _required(self, raw: Mapping[str, Any]) -> None:
         for key in ("venues", "strategies"):
             if not raw.get(key):
                 self._problem(f"{self._path.name}: {key}", "Field required")
 
-    def _fleet_name(self, file: _File) -> str:
+    def _fleet_name(self, file: File) -> str:
         name = self._name or file.name or readable(self._path.stem).lower()
         if not re.match(NAME, name):
             self._problem("name", f"must be 1 to 32 of a-z, 0-9, '-' and '_', was {name!r}")
         return name
 
-    def _venue(self, name: str, venue: _Sim | _Live | _Replay) -> values.Venue:
+    def _venue(self, name: str, venue: Sim | Live | Replay) -> values.Venue:
         place = f"{self._path.name}: venues.{name}"
+        if not VENUE.fullmatch(name):
+            self._problem(place, f"must be 1 to 32 of A-Z, a-z, 0-9, '_', '.', '-', was {name!r}")
         kind = venue.kind or name
         if kind not in VENUE_KINDS:
             self._problem(place, f"must be one of {', '.join(VENUE_KINDS)}: Hive speaks no other venue's protocol yet")
-        if isinstance(venue, _Sim):
+        if isinstance(venue, Sim):
             for number, text in enumerate(venue.faults):
                 try:
                     Faults().add(*parse_fault(text), now_ns=0)
@@ -257,24 +162,64 @@ class _Loader:
                 tuple(venue.faults),
                 venue.recv_window_ms,
                 record=self._recording(venue.record),
+                risk=_risk(venue.risk, self._risk),
             )
-        if isinstance(venue, _Replay):
+        if isinstance(venue, Replay):
             file = self._path.parent / venue.file
             if not file.is_file():
                 self._problem(f"{place}.file", f"there is no {file}")
             return values.ReplayVenue(name, kind, file.absolute(), venue.speed)
         for key in ("rest_url", "ws_url", "ws_api_url"):
             try:
-                check_endpoint(getattr(venue, key))
+                check_endpoint(getattr(venue, key), venue.production)
             except EndpointRefused as refused:
                 self._problem(f"{place}.{key}", str(refused))
-        options = venue.model_dump(exclude={"mode", "kind", "record"})
-        return values.LiveVenue(name, kind, **options, record=self._recording(venue.record))
+        risk = _risk(venue.risk, self._risk)
+        self._check_production(venue.production, risk, place)
+        return values.LiveVenue(
+            name,
+            kind,
+            venue.rest_url,
+            venue.ws_url,
+            venue.ws_api_url,
+            self._keys(name, venue),
+            venue.recv_window_ms,
+            venue.production,
+            record=self._recording(venue.record),
+            risk=risk,
+        )
+
+    def _keys(self, name: str, venue: Live) -> values.KeySource:
+        if venue.keys_file is not None:
+            return values.FileKeys((self._path.parent / venue.keys_file).absolute())
+        if venue.keystore is True:
+            return values.KeystoreKeys(self._root / "conf" / "connectors" / f"{name}.yml")
+        if venue.keystore is not None:
+            return values.KeystoreKeys(self._root / venue.keystore)
+        return values.EnvironmentKeys(str(venue.api_key_env), str(venue.api_secret_env))
+
+    def _check_production(self, production: bool, risk: values.Risk, place: str) -> None:
+        """Real money is traded only where somebody has said how much one order and one loss may be."""
+        missing = [
+            f"risk.{key}"
+            for key in ("max_order_notional", "loss_limit")
+            if not (getattr(risk, key) or getattr(self._risk, key))
+        ]
+        if production and missing:
+            rule = "needs risk.max_order_notional and risk.loss_limit, at the venue or for the fleet"
+            self._problem(f"{place}.production", f"{rule}; there is no {' and no '.join(missing)}")
 
     def _recording(self, file: str | None) -> Path | None:
         return None if file is None else (self._path.parent / file).absolute()
 
-    def _strategies(self, file: _File, installation: Installation) -> list[StrategyConfig]:
+    def _check_names(self, venues: tuple[values.Venue, ...], strategies: list[StrategyConfig]) -> None:
+        longest = max((len(one.id) for one in strategies), default=0)
+        for venue in venues:
+            if len(venue.name) + longest > LABELS_MAX:
+                rule = f"its name and the longest id of a strategy must be at most {LABELS_MAX} characters together"
+                self._problem(f"{self._path.name}: venues.{venue.name}", f"{rule}, were {len(venue.name) + longest}")
+
+    def _strategies(self, file: File, installation: Installation) -> list[StrategyConfig]:
         made: list[StrategyConfig] = []
         owners: dict[str, str] = {}
         tags: dict[str, str] = {}
@@ -292,7 +237,7 @@ class _Loader:
             self._problem(f"{self._path.name}: strategies", f"must be at most {STRATEGIES_MAX} in all, was {len(made)}")
         return made
 
-    def _entry(self, entry: _Entry, place: str, installation: Installation) -> list[StrategyConfig]:
+    def _entry(self, entry: Entry, place: str, installation: Installation) -> list[StrategyConfig]:
         if (entry.strategy is None) == (entry.script is None):
             self._problem(place, "must name one of strategy and script")
             return []
@@ -311,7 +256,7 @@ class _Loader:
         ]
 
     def _entry_config(
-        self, entry: _Entry, kind: str, name: str, place: str, installation: Installation
+        self, entry: Entry, kind: str, name: str, place: str, installation: Installation
     ) -> Mapping[str, Any] | None:
         """Return the values of an entry's file, {} when it may do without one, None when that is an error."""
         if entry.config is None:
@@ -342,7 +287,7 @@ class _Loader:
 
     def _strategy(
         self,
-        entry: _Entry,
+        entry: Entry,
         variant: Variant,
         kind: str,
         name: str,
@@ -371,6 +316,8 @@ class _Loader:
             tick_interval_ms=entry.tick_interval_ms,
             weight=entry.weight,
             quota=_frozen(values.Quota, entry.quota),
+            risk=values.StrategyRisk(**_limits(entry.risk, self._risk)),
+            capital=entry.capital,
         )
 
     def _read(self, path: Path) -> Mapping[str, Any]:
@@ -396,7 +343,7 @@ class _Loader:
             raise ConfigError(self._problems)
 
 
-def _validated(raw: Mapping[str, Any], file: str) -> tuple[_File | None, list[str]]:
+def _validated(raw: Mapping[str, Any], file: str) -> tuple[File | None, list[str]]:
     """Return a file's sections, or None and a line for each error."""
     try:
         return _FILE.validate_python(raw), []
@@ -414,7 +361,17 @@ def _frozen(kind: type, model: BaseModel) -> Any:
     return kind(**{one.name: getattr(model, one.name) for one in fields(kind)})
 
 
-def _notices(file: _File) -> list[str]:
+def _risk(own: Risk, outer: values.Risk) -> values.Risk:
+    """Return the limits of the fleet or of a venue; what is not said of losses and self-trades is as outside."""
+    return values.Risk(**_limits(own, outer), self_trade=own.self_trade or outer.self_trade)
+
+
+def _limits(own: Limits, outer: values.Risk) -> dict[str, Any]:
+    given = {one.name: getattr(own, one.name) for one in fields(values.StrategyRisk)}
+    return {**given, "loss_window": own.loss_window or outer.loss_window}
+
+
+def _notices(file: File) -> list[str]:
     """Return a line for each key that is set and has no effect yet."""
     lines = []
     if file.multiplexer.protocol != "shm":
@@ -423,16 +380,9 @@ def _notices(file: _File) -> list[str]:
         )
     if not file.multiplexer.enabled:
         lines.append("multiplexer.enabled: false has no effect yet: one feed reads each market for all strategies")
-    if file.rate_limiting.adaptive_throttling:
-        lines.append(
-            "rate_limiting.adaptive_throttling: true has no effect yet: the gate keeps to the venue's own limits and "
-            "waits as long as it says"
-        )
     if file.monitoring.enable_profiling:
         lines.append("monitoring.enable_profiling: true has no effect yet: use py-spy on a process of `hive status`")
-    quotas = [key for key in QUOTA_LATER if any(getattr(one.quota, key) is not None for one in file.strategies)]
-    lines += [f"strategies: quota.{key} has no effect yet" for key in quotas]
     return lines
 
 
-_FILE = TypeAdapter(_File)
+_FILE = TypeAdapter(File)

@@ -27,20 +27,27 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
         YamlError: it is not there, not YAML, or not a mapping with text keys.
     """
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), _Yaml12)
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise YamlError(str(path), error.strerror or "cannot be read") from error
     except UnicodeDecodeError as error:
         raise YamlError(path.name, "must be UTF-8 text") from error
+    return parse_yaml(text, path.name)
+
+
+def parse_yaml(text: str, place: str) -> Mapping[str, Any]:
+    """Return a text's mapping, {} when it is empty; YamlError names `place`."""
+    try:
+        loaded = yaml.load(text, _Yaml12)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        raise YamlError(path.name, f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}") from error
+        raise YamlError(place, f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise YamlError(path.name, " ".join(str(error).split())) from error
+        raise YamlError(place, " ".join(str(error).split())) from error
     if loaded is None:
         return {}
     if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded):
-        raise YamlError(path.name, "must be a mapping of keys to values")
+        raise YamlError(place, "must be a mapping of keys to values")
     return loaded
 
 

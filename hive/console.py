@@ -89,4 +89,5 @@ def summary_text(figures: Mapping[str, Any]) -> str:
         f"{figures['running']}/{figures['strategies']} strategies  {figures['ticks_per_s']:.0f} ticks/s  "
         f"late p99 {'-' if late is None else f'{late:.1f} ms'}  orders {figures['orders']}  fills {figures['fills']}  "
         f"open {figures['open_orders']}  {figures['updates_per_s']:.0f} updates/s  errors {figures['errors']}"
+        f"{'  HALTED' if figures['halts'] else ''}"
     )

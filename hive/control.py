@@ -1,26 +1,40 @@
 """The control socket of a fleet: one JSON object asked, one answered, over a unix socket in its folder.
 
-    {"command": "status"}                      -> {"ok": true, "state": "starting" | "running" | "stopping", "pid": N}
-    {"command": "down", "timeout_s": 15}       -> the same; the fleet stops from then on
+    {"command": "status"}                        -> {"ok": true, "state": "starting" | "running" | "stopping", "pid": N}
+    {"command": "down", "timeout_s": 15}         -> the same; the fleet stops from then on
+    {"command": "halt", "venue": V, "strategy": S, "reason": T}
+                                                 -> {"ok": true, "halts": [...], "note": ""}
+    {"command": "resume", "venue": V, "strategy": S}
+                                                 -> the same, and "lifted": [...]
+    {"command": "flat", "timeout_s": 30}         -> {"ok": true, "open": N | null, "text": ""}, when that is known
+    what cannot be done                          -> {"ok": false, "error": T, "code": the command's exit code}
 
-Only the socket's owner can connect (the folder is 0700). Figures are not asked for here: readers map the counters.
+Several may ask at once, and each gets its answer when it is there. Only the socket's owner can connect (the folder is
+0700). Figures are not asked for here: readers map the counters.
 """
 
 import asyncio
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from hive.cli_errors import ERROR, TIMEOUT
+
 ANSWER_WITHIN_S = 5.0
 LINE_MAX = 65536
+ANSWER_MAX = 1 << 22  # two thousand halts with their reasons
 
-Answer = Callable[[dict[str, Any]], dict[str, Any]]
+Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class ControlError(Exception):
-    """The supervisor cannot be reached, or answered with an error."""
+    """The supervisor cannot be reached, or answered with an error; `code` is the exit code of a command that asked."""
+
+    def __init__(self, message: str, code: int = ERROR) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class ControlServer:
@@ -28,7 +42,7 @@ class ControlServer:
 
     Args:
         path: of the socket; one that a dead supervisor left is replaced.
-        answer: takes a request and returns its answer at once.
+        answer: takes a request and returns its answer, which may take its time.
     """
 
     def __init__(self, path: Path, answer: Answer) -> None:
@@ -52,21 +66,21 @@ class ControlServer:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 line = await reader.readline()
-            writer.write(json.dumps(self._answered(line)).encode() + b"\n")
+            writer.write(json.dumps(await self._answered(line)).encode() + b"\n")
             await writer.drain()
         except (OSError, ValueError, TimeoutError):
             pass  # a caller that hangs, floods or is gone
         finally:
             writer.close()
 
-    def _answered(self, line: bytes) -> dict[str, Any]:
+    async def _answered(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
         except json.JSONDecodeError:
             request = None
         if not isinstance(request, dict):
             return {"ok": False, "error": "a request is one line with a JSON object"}
-        return self._answer(request)
+        return await self._answer(request)
 
 
 def ask(path: Path, request: dict[str, Any], timeout_s: float = ANSWER_WITHIN_S) -> dict[str, Any]:
@@ -81,12 +95,13 @@ def ask(path: Path, request: dict[str, Any], timeout_s: float = ANSWER_WITHIN_S)
             sock.connect(str(path))
             sock.sendall(json.dumps(request).encode() + b"\n")
             with sock.makefile("rb") as file:
-                line = file.readline(LINE_MAX)
+                line = file.readline(ANSWER_MAX)
         except OSError as error:
-            raise ControlError(f"{path}: {error.strerror or error}") from error
+            code = TIMEOUT if isinstance(error, TimeoutError) else ERROR
+            raise ControlError(f"{path}: {error.strerror or error}", code) from error
     if not line:
         raise ControlError(f"{path}: the supervisor ended before it answered")
     answer = json.loads(line)
     if not answer.get("ok"):
-        raise ControlError(answer.get("error") or "the supervisor refused")
+        raise ControlError(answer.get("error") or "the supervisor refused", answer.get("code", ERROR))
     return answer

@@ -1,5 +1,6 @@
 """What can happen to a supervisor; each waits in its one queue."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,14 @@ class StopAsked:
 
     why: str
     timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request came over the control socket; its answer goes into the future, now or later."""
+
+    request: dict[str, Any]
+    answer: asyncio.Future[dict[str, Any]]
 
 
 class Ended:

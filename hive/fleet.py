@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ class RuntimeConfig:
     scheduler_algorithm: str = "round_robin"
     hang_after_ms: int = 2000
     stop_timeout_s: float = 30.0
+    restart_wait_max_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,17 @@ class MultiplexerConfig:
 class RateLimitingConfig:
     """Orders per second, None for the venue's own limits alone.
 
-    `feed_share` is the part of a venue's request weight that is kept for the feed.
+    adaptive_throttling: after a refusal for too many requests, less is used than the venue states. feed_share: the
+    part of a venue's request weight that is kept for the feed. max_order_age_s: how long an order may wait in the gate,
+    None: longer than the bound of starvation. queue_per_strategy: how many may wait.
     """
 
     global_orders_per_second: float | None = None
     per_strategy_orders_per_second: float | None = None
-    adaptive_throttling: bool = False
+    adaptive_throttling: bool = True
     feed_share: float = 0.4
+    max_order_age_s: float | None = None
+    queue_per_strategy: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,39 @@ class OnStale:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalConfig:
+    """The gate's journal: when it reaches the disk ("interval", "every" record, "none"), and how much is kept."""
+
+    policy: str = "interval"
+    interval_ms: float = 10.0
+    file_mb: float = 16.0
+    keep_mb: float = 1024.0
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyRisk:
+    """Limits before an order is sent; None and no entry: no limit.
+
+    max_order_notional: in the pair's quote asset. max_position: by asset, bought or sold. price_band: a part of the
+    live best price. loss_limit: by quote asset, over loss_window: "run" or "day" (UTC).
+    """
+
+    max_order_notional: Decimal | None = None
+    max_position: Mapping[str, Decimal] = field(default_factory=dict)
+    max_open_orders: int | None = None
+    price_band: Decimal | None = None
+    loss_limit: Mapping[str, Decimal] = field(default_factory=dict)
+    loss_window: str = "run"
+
+
+@dataclass(frozen=True, slots=True)
+class Risk(StrategyRisk):
+    """The same for a venue or the fleet. `self_trade`: "refuse" or "allow" orders that would meet the account's own."""
+
+    self_trade: str = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
 class SimVenue:
     """A venue played by the simulated exchange, which is started with the fleet."""
 
@@ -96,22 +135,49 @@ class SimVenue:
     recv_window_ms: int = 5000
     mode: str = "sim"
     record: Path | None = None
+    risk: Risk = Risk()
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentKeys:
+    """A venue's keys are in the two environment variables named here."""
+
+    api_key_env: str
+    api_secret_env: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileKeys:
+    """A venue's keys are in a file that the fleet's user alone may read."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class KeystoreKeys:
+    """A venue's keys are in a connector's file of Hummingbot's keystore, conf/connectors/NAME.yml."""
+
+    path: Path
+
+
+type KeySource = EnvironmentKeys | FileKeys | KeystoreKeys
 
 
 @dataclass(frozen=True, slots=True)
 class LiveVenue:
-    """A venue at the addresses named here; the two environment variables hold its keys."""
+    """A venue at the addresses named here; `production`: they are those where money is real."""
 
     name: str
     kind: str
     rest_url: str
     ws_url: str
     ws_api_url: str
-    api_key_env: str
-    api_secret_env: str
+    keys: KeySource
     recv_window_ms: int = 5000
+    production: bool = False
     mode: str = "live"
     record: Path | None = None
+    risk: Risk = Risk()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +197,15 @@ type Venue = SimVenue | LiveVenue | ReplayVenue
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What one strategy may use of its account; None where the fleet's own limits are all."""
+    """What one strategy may use of its account (None: no limit of its own), and its share when that is short.
+
+    The share is `weight` x 2 ** `priority_level`.
+    """
 
     max_orders_per_second: float | None = None
     max_api_weight_per_minute: int | None = None
-    priority_level: int | None = None
-    weight: float | None = None
+    priority_level: int = 0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +213,8 @@ class StrategyConfig:
     """One strategy of the fleet.
 
     `kind` is "v1" or "script"; `name` what Hummingbot calls it; `config` its file's values with `set:` merged in;
-    `pairs` those that its configuration names; `tick_interval_ms` None is the fleet's.
+    `pairs` those that its configuration names; `tick_interval_ms` None is the fleet's; `capital` what it may trade
+    with, by asset, {}: the account's.
     """
 
     id: str
@@ -158,6 +228,8 @@ class StrategyConfig:
     tick_interval_ms: int | None = None
     weight: float = 1.0
     quota: Quota = Quota()
+    risk: StrategyRisk = StrategyRisk()
+    capital: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +250,6 @@ class FleetConfig:
     venues: tuple[Venue, ...]
     strategies: tuple[StrategyConfig, ...]
     notices: tuple[str, ...] = ()
+    on_unknown_orders: str = "cancel"
+    journal: JournalConfig = JournalConfig()
+    risk: Risk = Risk()

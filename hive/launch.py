@@ -8,7 +8,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,11 @@ from hive import keys
 from hive.boots import Endpoint, Run, feed_boot, gate_boot, server_boot, worker_boot
 from hive.child import Child, start
 from hive.fleet import LiveVenue, ReplayVenue, SimVenue
+from hive.halts import Halt
 from hive.plan import Placement
 from hive.priority import prefer
 from hive.shm.channel import Channel
+from hive.users import Users, passing_on
 
 log = logging.getLogger("hive.supervisor")
 
@@ -32,6 +34,7 @@ class Launcher:
         lock_fd: the fleet's lock, which every child inherits.
         environment: what children find; without any key.
         key_fds: the descriptor of each live venue's keys by name, see `hive/keys.py`.
+        users: who runs it; None: everything runs as this process does.
     """
 
     def __init__(
@@ -41,11 +44,13 @@ class Launcher:
         lock_fd: int,
         environment: Mapping[str, str],
         key_fds: Mapping[str, int],
+        users: Users | None = None,
     ) -> None:
         self._run = run
         self._placement = placement
         self._lock_fd = lock_fd
         self._environment = environment
+        self._users = users
         self._sim_keys: dict[int, int] = {}
         self._sim_stdin: dict[int, int] = {}
         self._endpoints: dict[int, Endpoint] = {}
@@ -104,11 +109,18 @@ class Launcher:
         child.send(feed_boot(self._run, epoch, self.endpoints))
         return child
 
-    def gate(self, epoch: int) -> Child:
-        """Start the gate; it keeps the simulated exchanges alive as well."""
-        child = self._with_channel("gate", epoch, "hive.gate.process", keep_fds=self._sim_stdin.values())
+    def gate(self, epoch: int, halts: Iterable[Halt], living: Mapping[int, int]) -> Child:
+        """Start the gate with the halts in force and the epochs of the living workers.
+
+        It keeps the simulated exchanges alive as well.
+        """
+        with passing_on() if self._users is not None else contextlib.nullcontext():
+            child = self._with_channel("gate", epoch, "hive.gate.process", keep_fds=self._sim_stdin.values())
         key_fds = [endpoint.key_fd for endpoint in self.endpoints if endpoint.key_fd is not None]
-        child.send(gate_boot(self._run, epoch, self.endpoints, self._placement.workers), key_fds)
+        boot = gate_boot(self._run, epoch, self.endpoints, self._placement.workers, halts, living)
+        if self._users is not None:
+            boot["user"] = {"uid": self._users.gate.pw_uid, "gid": self._users.gate.pw_gid}
+        child.send(boot, key_fds)
         return child
 
     def server(self, epoch: int) -> Child:
@@ -172,6 +184,7 @@ class Launcher:
             ws_api_url=ws_api_url,
             recv_window_ms=venue.recv_window_ms,
             key_fd=key_fd,
+            production=isinstance(venue, LiveVenue) and venue.production,
         )
 
 

@@ -1,7 +1,8 @@
 """Prometheus text at http://HOST:PORT/metrics, from the same counters that `hive top` reads.
 
 Every counter becomes `hive_<name>_total`, every gauge `hive_<name>`, every histogram of nanoseconds a histogram of
-seconds `hive_<name>_seconds` with a bucket per octave. Labels are the counters' own, and `role`.
+seconds `hive_<name>_seconds` with a bucket per octave. Labels are the counters' own, and `role`. Units are Prometheus's
+base units: `<name>_ms` becomes `hive_<name>_seconds`, thousandths (`<name>_milli`) `hive_<name>`.
 """
 
 import threading
@@ -66,7 +67,8 @@ def metrics_of(sample: Sample) -> list[Metric]:
     for role, snapshot in sample.counters.items():
         for (name, labels), value in snapshot.values.items():
             kind = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
-            found.add(kind, f"hive_{name}", {**dict(labels), "role": role}, value)
+            metric, factor = in_base_units(name)
+            found.add(kind, metric, {**dict(labels), "role": role}, value * factor)
         for (name, labels), histogram in snapshot.histograms.items():
             seconds = f"hive_{name.removesuffix('_ns')}_seconds"
             values = (octaves(histogram), histogram.sum / 1e9)
@@ -78,6 +80,16 @@ def metrics_of(sample: Sample) -> list[Metric]:
         found.add(GaugeMetricFamily, "hive_process_memory_bytes", who, memory)
     found.add(GaugeMetricFamily, "hive_up", {"fleet": sample.fleet["fleet"]}, int(sample.alive))
     return found.families()
+
+
+def in_base_units(name: str) -> tuple[str, float]:
+    """Return a counter's name as a metric, and what its value is multiplied by."""
+    stem = name.removesuffix("_total")
+    if stem.endswith("_ms"):
+        return f"hive_{stem.removesuffix('_ms')}_seconds", 1e-3
+    if stem.endswith("_milli"):
+        return f"hive_{stem.removesuffix('_milli')}", 1e-3
+    return f"hive_{stem}", 1
 
 
 class _Families:

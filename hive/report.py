@@ -6,8 +6,10 @@ Pure: a sample in, a dictionary out. All figures come from counters, /proc and f
 from collections.abc import Mapping
 from typing import Any
 
-from hive.shm.snapshots import CountersSnapshot, HistogramSnapshot
+from hive import gate_sample
+from hive.shm.snapshots import CountersSnapshot
 from hive.top_sample import ROLES, BookFigures, Sample
+from hive.totals import micros
 
 SCHEMA = 1
 _MB = 1e6
@@ -45,7 +47,8 @@ def build(sample: Sample) -> dict[str, Any]:
     """Return the report of a sample."""
     fleet = sample.fleet
     feed, gate, worker = (sample.counters[role] for role in ROLES)
-    strategies = [_strategy(one, worker) for one in fleet["strategies"]]
+    names = [one["name"] for one in fleet["venues"]]
+    strategies = [_strategy(one, worker, gate, names) for one in fleet["strategies"]]
     processes = [_process(one, sample) for one in fleet["processes"]]
     venues = [_venue(one, sample) for one in fleet["venues"]]
     return {
@@ -67,26 +70,32 @@ def build(sample: Sample) -> dict[str, Any]:
         "strategies": strategies,
         "processes": processes,
         "venues": venues,
-        "order_latency_us": _us(gate.merged("order_latency_ns")),
-        "ack_latency_us": _us(gate.merged("ack_latency_ns")),
-        "book_latency_us": _us(feed.merged("book_latency_ns")),
-        "tick_lateness_us": _us(worker.merged("tick_lateness_ns")),
-        "tick_duration_us": _us(worker.merged("tick_duration_ns")),
-        "loop_lag_us": _us(worker.merged("loop_lag_ns")),
+        "order_latency_us": micros(gate.merged("order_latency_ns")),
+        "ack_latency_us": micros(gate.merged("ack_latency_ns")),
+        "book_latency_us": micros(feed.merged("book_latency_ns")),
+        "tick_lateness_us": micros(worker.merged("tick_lateness_ns")),
+        "tick_duration_us": micros(worker.merged("tick_duration_ns")),
+        "loop_lag_us": micros(worker.merged("loop_lag_ns")),
         "totals": _totals(strategies, processes, venues, worker),
+        "halts": fleet.get("halts", []),
+        "alarms": fleet.get("alarms", []),
         "stop": fleet.get("stop"),
     }
 
 
-def _strategy(one: Mapping[str, Any], worker: CountersSnapshot) -> dict[str, Any]:
+def _strategy(
+    one: Mapping[str, Any], worker: CountersSnapshot, gate: CountersSnapshot, venues: list[str]
+) -> dict[str, Any]:
     key = one["id"]
+    at_venues = {name: gate_sample.strategy(gate, key, name) for name in venues}
     return {
         **{name: one.get(name) for name in ("id", "worker", "state", "kind", "name", "pairs", "message")},
         **{name: worker.value(name, strategy=key) for name in STRATEGY_COUNTS},
         "context_unresolved": worker.value("context_unresolved", strategy=key),
-        "tick_lateness_us": _us(worker.histogram("tick_lateness_ns", strategy=key)),
-        "tick_duration_us": _us(worker.histogram("tick_duration_ns", strategy=key)),
+        "tick_lateness_us": micros(worker.histogram("tick_lateness_ns", strategy=key)),
+        "tick_duration_us": micros(worker.histogram("tick_duration_ns", strategy=key)),
         "orders": {name: worker.value(f"orders_{name}", strategy=key) for name in ORDER_COUNTS},
+        "gate": {name: figures for name, figures in at_venues.items() if figures is not None},
     }
 
 
@@ -129,9 +138,10 @@ def _venue(one: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
         "unknown_now": gate.value("unknown_now", venue=name),
         "fills": gate.value("fills", venue=name),
         "cancels_sent": gate.value("cancels_sent", venue=name),
-        "book_latency_us": _us(feed.histogram("book_latency_ns", venue=name)),
-        "order_latency_us": _us(gate.histogram("order_latency_ns", venue=name)),
-        "ack_latency_us": _us(gate.histogram("ack_latency_ns", venue=name)),
+        "book_latency_us": micros(feed.histogram("book_latency_ns", venue=name)),
+        "order_latency_us": micros(gate.histogram("order_latency_ns", venue=name)),
+        "ack_latency_us": micros(gate.histogram("ack_latency_ns", venue=name)),
+        "gate": gate_sample.venue(gate, name),
     }
 
 
@@ -150,14 +160,8 @@ def _totals(strategies: list, processes: list, venues: list, worker: CountersSna
         "orders": {name: sum(one["orders"][name] for one in strategies) for name in ORDER_COUNTS},
         "updates": sum(one["updates"] for one in venues),
         "unknown_now": sum(one["unknown_now"] for one in venues),
+        **gate_sample.total([one["gate"] for one in venues]),
         "restarts": sum(one["restarts"] for one in processes),
         "cpu_seconds": round(sum(one["cpu_seconds"] for one in own), 3),
         "pss_mb": round(sum(one for one in memory if one is not None), 1),
     }
-
-
-def _us(histogram: HistogramSnapshot) -> dict[str, Any]:
-    """Return a histogram as microseconds; figures are None when it is empty."""
-    count = histogram.count
-    figures = {"p50": histogram.percentile(50), "p99": histogram.percentile(99), "max": histogram.max}
-    return {"count": count, **{name: round(ns / 1e3, 1) if count else None for name, ns in figures.items()}}

@@ -3,12 +3,14 @@
 import os
 import platform
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from hive import totals
 from hive.boots import Run
 from hive.child import Child
+from hive.halts import Halt, Halts
 from hive.plan import Placement
 from hive.processes import ProcessFacts
 from hive.pure import implementation
@@ -16,6 +18,8 @@ from hive.shm.segment import process_start_ticks
 from hive.shm.snapshots import CountersSnapshot
 from hive.state import SCHEMA, FleetDir
 from hive.top_sample import Member, Sample, take
+
+ALARMS_MAX = 20
 
 
 class Roster:
@@ -37,6 +41,8 @@ class Roster:
         self.restarts: dict[Member, int] = {}
         self.facts: dict[str, Any] = {}  # further keys of fleet.json
         self.venues: list[dict[str, Any]] = []
+        self.halts = Halts(run.state_dir / "halts.json")
+        self.alarms: list[dict[str, Any]] = []  # the latest last, one entry for each text
         self._run = run
         self._placement = placement
         self._folder = folder
@@ -55,6 +61,10 @@ class Roster:
     def states(self) -> list[str]:
         """Return the state of every strategy."""
         return [state for state, _ in self._states.values()]
+
+    def venue_names(self) -> list[str]:
+        """Return the name of every venue, in the fleet's order."""
+        return [venue.name for venue in self._run.fleet.venues]
 
     def strategy_ids(self) -> list[str]:
         """Return the id of every strategy, in the fleet's order."""
@@ -77,10 +87,34 @@ class Roster:
         self._cpu_seconds[child.member] = self._cpu_seconds.get(child.member, 0) + cpu_seconds
         if self.children.get(child.member) is child:
             del self.children[child.member]
+            self._folder.drop_wake(child.title.replace(" ", ""))
+
+    def halts_of_this_fleet(self) -> list[Halt]:
+        """Return the halts of venues and strategies that the fleet has; others wait in their file."""
+        venues = {None, *self.venue_names()}
+        return [one for one in self.halts if one.venue in venues and one.strategy in {None, *self._states}]
+
+    def alarm(self, text: str, venue: str | None) -> None:
+        """Remember an alarm; one that was heard before becomes the latest, and is counted."""
+        before = next((one for one in self.alarms if (one["text"], one["venue"]) == (text, venue)), None)
+        if before is not None:
+            self.alarms.remove(before)
+        count = before["count"] + 1 if before is not None else 1
+        self.alarms.append({"wall_ns": time.time_ns(), "venue": venue, "text": text, "count": count})
+        del self.alarms[:-ALARMS_MAX]
+
+    def living_workers(self) -> dict[int, int]:
+        """Return the epoch of each worker that lives."""
+        return {child.index: child.epoch for child in self.of_role("worker")}
 
     def of_role(self, *roles: str) -> list[Child]:
         """Return the living processes of some roles."""
         return [child for child in self.children.values() if child.role in roles]
+
+    def is_ready(self, role: str) -> bool:
+        """Return whether all processes of a role are ready, and there is one."""
+        children = self.of_role(role)
+        return bool(children) and all(child.ready for child in children)
 
     def unnamed_workers(self) -> list[Child]:
         """Return the workers that were asked for and whose pid is not known yet."""
@@ -170,6 +204,8 @@ class Roster:
                 for one in fleet.strategies
             ],
             "venues": self.venues,
+            "halts": self.halts.to_json(),
+            "alarms": list(self.alarms),
             "report_base": {role: totals.to_json(snapshot) for role, snapshot in self._base.items()},
             **self.facts,
         }

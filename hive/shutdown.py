@@ -4,16 +4,19 @@ A phase ends when its processes have; those that are late are killed. Strategies
 cancels what is left.
 """
 
+import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
-from hive.child import Child
+from hive.child import Child, children_of_this_process
 from hive.console import Console
 from hive.launch import Launcher
 from hive.roster import Roster
+from hive.shm.segment import list_segments, unlink
 
 PHASES = (("worker",), ("gate",), ("feed", "server"), ("sim",))
 GRACE_S = 2.0  # beyond the deadline that a child was told
@@ -145,3 +148,30 @@ class Shutdown:
     def _tell(self, text: str) -> None:
         log.warning("%s", text)
         self._console.say("warning", f"warning: {text}")
+
+
+def end_everything(roster: Roster, launcher: Launcher, run: str, on_exits: Callable[[], None]) -> None:
+    """Kill whoever is left, wait for them, and unlink every segment of the run.
+
+    Args:
+        on_exits: takes note of those that have ended.
+    """
+    deadline = time.monotonic() + KILL_WAIT_S
+    while (pids := _pids(roster)) and time.monotonic() < deadline:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        on_exits()
+        time.sleep(0.01)
+    on_exits()
+    launcher.close()
+    for child in list(roster.children.values()):
+        child.close()
+    for info in list_segments(run):
+        unlink(info.name)
+
+
+def _pids(roster: Roster) -> set[int]:
+    """Return every child, strays of dead children among them."""
+    known = {child.pid for child in roster.children.values() if child.pid is not None}
+    return known.union(children_of_this_process())

@@ -11,7 +11,6 @@ orders and balances would be gone.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -19,21 +18,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hive.backoff import Backoff
-from hive.child import EXIT_CANNOT_BOOT, Child, children_of_this_process, how_it_ended, map_quietly, reap
+from hive.child import Child, how_it_ended, map_quietly, reap
+from hive.commands import Commands
 from hive.console import Console
-from hive.events import Beat, Ended, Restart, Said, Signalled, StopAsked
+from hive.events import Asked, Beat, Ended, Restart, Said, Signalled, StopAsked
 from hive.launch import Launcher
+from hive.restarts import Restarts
 from hive.roster import Roster
 from hive.shm.errors import ShmError
-from hive.shm.segment import list_segments, sweep, unlink
-from hive.shutdown import KILL_WAIT_S, QUICK_S, Shutdown
+from hive.shm.segment import sweep
+from hive.shutdown import QUICK_S, Shutdown, end_everything
 from hive.top_sample import Member, Sample, Sampler
 from hive.watch import Watch
 from hive.wiring import Wiring
 
 BEAT_S = 0.25
-NEVER_READY_MAX = 5
 
 log = logging.getLogger("hive.supervisor")
 
@@ -51,6 +50,7 @@ class Supervisor:
         sims: indices of the venues that are simulated.
         stop_timeout_s: how long strategies, then the gate, may take to stop.
         hang_after_ms: age of a heartbeat from which on its process is replaced.
+        restart_wait_max_s: the longest wait before a dead process is started again.
         duration_s: when to stop by itself, counted from when all workers are up; None never.
     """
 
@@ -67,6 +67,7 @@ class Supervisor:
         sims: list[int],
         stop_timeout_s: float,
         hang_after_ms: int,
+        restart_wait_max_s: float,
         duration_s: float | None = None,
     ) -> None:
         self._roster = roster
@@ -79,10 +80,10 @@ class Supervisor:
         self._sims = sims
         self._duration_s = duration_s
         self._watch = Watch(roster, console, hang_after_ms)
+        self._commands = Commands(roster, self._say)
         self._events: asyncio.Queue[Any] = asyncio.Queue()
         self._epochs: dict[Member, int] = {}
-        self._never_ready: dict[Member, int] = {}
-        self._backoff = Backoff()
+        self._restarts = Restarts(restart_wait_max_s)
         self._tasks: set[asyncio.Task] = set()
         self._early_exits: dict[int, tuple[int, float]] = {}
         self._shutdown = Shutdown(roster, launcher, console, stop_timeout_s, lambda: self._start(("gate", 0)))
@@ -100,21 +101,26 @@ class Supervisor:
             loop.add_signal_handler(number, self._events.put_nowait, Signalled(number))
         loop.add_signal_handler(signal.SIGCHLD, self._events.put_nowait, Ended())
         self._spawn(self._keep_time())
+        self._commands.introduce()
         try:
             self._start_first()
             while not (self._over or self._shutdown.over):
                 self._react(await self._events.get())
         finally:
-            self._end_everything()
+            for task in self._tasks:
+                task.cancel()
+            end_everything(self._roster, self._launcher, self._run, self._on_exits)
         return self.exit_code if self._shutdown.clean else 1
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer a request of the control socket."""
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer a request of the control socket, when there is an answer."""
         command = request.get("command")
+        if command not in ("down", "status"):
+            answer = asyncio.get_running_loop().create_future()
+            self._events.put_nowait(Asked(request, answer))
+            return await answer
         if command == "down":
             self._events.put_nowait(StopAsked("hive down", request.get("timeout_s")))
-        elif command != "status":
-            return {"ok": False, "error": f"command must be status or down, was {command!r}"}
         return {"ok": True, "state": self._roster.state, "pid": os.getpid(), "run": self._run}
 
     def _react(self, event: Any) -> None:
@@ -131,6 +137,8 @@ class Supervisor:
                 self._on_signal(number)
             case StopAsked(why, timeout_s):
                 self._stop(why, 0, timeout_s)
+            case Asked(request, answer):
+                self._commands.ask(request, answer)
         self._go_on_starting()
         self._shutdown.go_on()
 
@@ -156,7 +164,7 @@ class Supervisor:
             self._roster.venues = [{**one.public(), "books": "", "trades": ""} for one in self._launcher.endpoints]
             self._start(("feed", 0))
             self._start(("gate", 0))
-        if all(self._is_ready(role) for role in ("server", "feed", "gate")):
+        if all(self._roster.is_ready(role) for role in ("server", "feed", "gate")):
             for index in range(self._workers):
                 if ("worker", index) not in self._epochs:
                     self._start(("worker", index))
@@ -187,17 +195,13 @@ class Supervisor:
             case "feed":
                 return self._launcher.feed(epoch)
             case "gate":
-                return self._launcher.gate(epoch)
+                return self._launcher.gate(epoch, self._roster.halts_of_this_fleet(), self._roster.living_workers())
             case "server":
                 return self._launcher.server(epoch)
         return self._launcher.worker(index, epoch, server)
 
     def _later(self, member: Member, wait_s: float) -> None:
         asyncio.get_running_loop().call_later(wait_s, self._events.put_nowait, Restart(member))
-
-    def _is_ready(self, role: str) -> bool:
-        children = self._roster.of_role(role)
-        return bool(children) and all(child.ready for child in children)
 
     # messages
 
@@ -224,6 +228,8 @@ class Supervisor:
                 self._on_strategy(message)
             case "wedged":
                 self._connect(lambda: self._wiring.link(message["index"]))
+            case "flat" | "halted" | "alarm":
+                self._commands.told(message)
             case "stopped":
                 self._shutdown.stopped(child, message)
             case "event":
@@ -241,13 +247,17 @@ class Supervisor:
             self._adopt(child, message["pid"])
         child.ready = True
         child.wake = message.get("wake") or ""
-        self._never_ready.pop(child.member, None)
-        again = f", for the {_ordinal(child.epoch)} time" if child.epoch > 1 else ""
+        self._restarts.ready(child)
         log.info("%s ready (pid %s), epoch %d", child.title, child.pid, child.epoch)
-        self._console.say("ready", f"{child.title} ready (pid {child.pid}){again}", role=child.role, pid=child.pid)
+        text = f"{child.title} ready (pid {child.pid}){child.again}"
+        self._console.say("ready", text, role=child.role, pid=child.pid)
         self._connect(lambda: self._wiring.ready(child, message))
+        if child.role == "gate":
+            self._commands.gate_ready()
         if child.role == "worker" and not self._stopping and self._all_workers_ready():
-            self._on_all_ready()
+            self._roster.state = "running"
+            if self._duration_s is not None and self._until == float("inf"):
+                self._until = time.monotonic() + self._duration_s
         self._roster.save()
 
     def _connect(self, connect: Callable[[], None]) -> None:
@@ -256,13 +266,8 @@ class Supervisor:
         except ShmError as error:
             self._fail(str(error))
 
-    def _on_all_ready(self) -> None:
-        self._roster.state = "running"
-        if self._duration_s is not None and self._until == float("inf"):
-            self._until = time.monotonic() + self._duration_s
-
     def _all_workers_ready(self) -> bool:
-        return len(self._roster.of_role("worker")) == self._workers and self._is_ready("worker")
+        return len(self._roster.of_role("worker")) == self._workers and self._roster.is_ready("worker")
 
     def _on_spawned(self, message: dict[str, Any]) -> None:
         child = self._roster.children.get(("worker", message["index"]))
@@ -303,7 +308,7 @@ class Supervisor:
                 self._on_exit(child, status, cpu_seconds)
 
     def _on_exit(self, child: Child, status: int, cpu_seconds: float) -> None:
-        for message in _unread(child):
+        for message in child.unread():
             self._on_message(child, message)
         how = "hung and was killed" if child.hung else how_it_ended(status)
         log.info("%s (pid %s) %s", child.title, child.pid, how)
@@ -316,26 +321,18 @@ class Supervisor:
         self._roster.save()
 
     def _on_death(self, child: Child, how: str, code: int) -> None:
-        if code == EXIT_CANNOT_BOOT or child.fatal:
-            self._cannot_boot = child.role == "gate"
-            self._fail(child.fatal or f"{child.title} cannot start: see its log")
-            return
-        if child.role == "sim":
-            self._fail(f"the simulated exchange {how}: its orders are gone with it")
-            return
-        tries = self._never_ready[child.member] = self._never_ready.get(child.member, 0) + (not child.ready)
-        if tries >= NEVER_READY_MAX:
-            self._fail(f"{child.title} {how} {tries} times before it was ready: see its log")
+        verdict = self._restarts.judge(child, how, code)
+        if verdict.fatal:
+            self._cannot_boot = child.role == "gate" and verdict.cannot_boot
+            self._fail(verdict.fatal)
             return
         for strategy in self._roster.strategies_of(child.index) if child.role == "worker" else ():
             self._roster.set_strategy(strategy, "starting", f"{child.title} {how}")
         if child.role == "server":
             self._ask_again_for_workers()
-        lived_s = (time.monotonic_ns() - child.started_ns) / 1e9
-        wait_s = self._backoff.wait_s(child.member, lived_s)
         self._roster.restarts[child.member] = self._roster.restarts.get(child.member, 0) + 1
-        self._say("error", f"{child.title} {how}; it is started again in {wait_s:.1f} s", role=child.role)
-        self._later(child.member, wait_s)
+        self._say("error", f"{child.title} {how}; it is started again in {verdict.wait_s:.1f} s", role=child.role)
+        self._later(child.member, verdict.wait_s)
 
     def _ask_again_for_workers(self) -> None:
         """Forget the workers that the dead server was asked for and had not named; the next one is asked."""
@@ -346,6 +343,7 @@ class Supervisor:
 
     def _on_beat(self) -> None:
         self._watch.beat(stopping=self._stopping)
+        self._commands.beat()
         if time.monotonic() >= self._until and not self._stopping:
             self._stop(f"{self._duration_s:g} s are over", 0)
 
@@ -373,34 +371,12 @@ class Supervisor:
             return
         self.exit_code = code
         self._console.say("stopping", f"stopping: {why}", why=why)
+        self._commands.end(f"the fleet is stopping: {why}")
         self._roster.state = "stopping"
         self._roster.save()
         self.before_stop = self._sampler.sample(pss=True)
         self._sampler.close()
         self._shutdown.begin(timeout_s, traded=("worker", 0) in self._epochs and not self._cannot_boot)
-
-    def _end_everything(self) -> None:
-        """Kill whoever is left, wait for them, and unlink every segment of the run."""
-        for task in self._tasks:
-            task.cancel()
-        deadline = time.monotonic() + KILL_WAIT_S
-        while (pids := self._pids()) and time.monotonic() < deadline:
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            self._on_exits()
-            time.sleep(0.01)
-        self._on_exits()
-        self._launcher.close()
-        for child in list(self._roster.children.values()):
-            child.close()
-        for info in list_segments(self._run):
-            unlink(info.name)
-
-    def _pids(self) -> set[int]:
-        """Return every child, strays of dead children among them."""
-        known = {child.pid for child in self._roster.children.values() if child.pid is not None}
-        return known.union(children_of_this_process())
 
     # plumbing
 
@@ -430,21 +406,3 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _unread(child: Child) -> list[dict[str, Any]]:
-    """Return the messages that a dead child's channel still holds."""
-    messages = []
-    while child.channel is not None:
-        try:
-            message = child.channel.recv_blocking(0)
-        except TimeoutError:
-            break
-        if message is None:
-            break
-        messages.append(message)
-    return messages
-
-
-def _ordinal(number: int) -> str:
-    return {2: "second", 3: "third"}.get(number, f"{number}th")

@@ -1,4 +1,7 @@
-"""`hive top` on a terminal. Curses only: what is measured comes from top_sample.py, what is drawn from top_view.py."""
+"""`hive top` on a terminal. Curses only: what is measured comes from top_sample.py, what is drawn from top_view.py.
+
+The page of the gate (key g) is drawn by gate_view.py.
+"""
 
 import curses
 import locale
@@ -7,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from hive import report
+from hive.gate_view import draw_page
 from hive.top_sample import Sample, Sampler
 from hive.top_view import HOT_KEYS, Frame, Look, Style, draw
 
@@ -84,7 +88,8 @@ class Top:
         height, width = window.getmaxyx()
         if self._frame is None:
             return
-        screen = draw(self._frame, self._look, width, height)
+        page = draw_page if self._look.gate and not self._look.help else draw
+        screen = page(self._frame, self._look, width, height)
         self._last_offset = screen.last_offset
         window.erase()
         for row, line in enumerate(screen.lines):
@@ -104,9 +109,11 @@ class Top:
         elif key in (ord("q"), ord("Q")):
             self._leave = True
         elif key == ESCAPE:
-            self._look = replace(self._look, help=False, filter="")
+            self._look = replace(self._look, help=False, gate=False, filter="")
         elif key in (ord("h"), ord("?"), curses.KEY_F1):
             self._look = replace(self._look, help=not self._look.help)
+        elif key == ord("g"):
+            self._look = replace(self._look, gate=not self._look.gate, help=False, offset=0)
         elif key in (ord("p"), ord(" ")):
             self._look = replace(self._look, paused=not self._look.paused)
         elif key in (ord("/"), ord("\\")):

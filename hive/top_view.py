@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hive.halts import scope_text
+
 Row = Mapping[str, Any]
 
 
@@ -59,6 +61,7 @@ class Look:
     typing: bool = False
     paused: bool = False
     help: bool = False
+    gate: bool = False
     offset: int = 0
 
 
@@ -100,6 +103,7 @@ HELP = (
     "          v overruns  o orders  f fills  e errors    r reversed",
     "/ or \\    show only strategies whose id, name or state has a text",
     "Esc       show all strategies",
+    "g         the gate: limits, queues, who waits; g again: back",
     "p, space  pause, go on",
     "arrows, page up, page down, home, end    scroll the strategies",
     "h, ?      this help          q    leave; the fleet goes on",
@@ -108,6 +112,7 @@ HELP = (
     "took   how long ticks ran       percentile, longest; last interval",
     "over   ticks that ran longer than the interval",
     "unkn   orders that were of unknown fate for a while (venue: now)",
+    "refused  orders that were never sent; starved: time that strategies waited beyond their share's bound",
     "beat   age of a process's heartbeat",
     "old    how long ago the quietest of a venue's books changed",
     "order99, ack99   strategy's call to request sent, sent to answered",
@@ -125,17 +130,14 @@ def draw(frame: Frame, look: Look, width: int, height: int) -> Screen:
     lines = _title(frame, look)
     if look.help:
         body = [Line(""), *(Line(text) for text in HELP)]
-        return Screen(_fitted(lines + body, _foot(frame, look), width, height))
+        return Screen(fitted(lines + body, foot(frame, look), width, height))
     lines += table("VENUE", VENUES, _venue_rows(frame), width)
     rows = _strategy_rows(frame, look)
     processes = table("PROCESS", PROCESSES, _process_rows(frame), width)
     lines += _shortened(processes, height - len(lines) - 2 - min(len(rows), max(3, height // 3)))
     strategies = table("STRATEGY", STRATEGIES, rows, width)
-    room = max(1, height - len(lines) - 2)  # the table's head and the last line
-    last = max(0, len(rows) - room)
-    offset = min(look.offset, last)
-    lines += strategies[:1] + strategies[1 + offset : 1 + offset + room]
-    return Screen(_fitted(lines, _foot(frame, look), width, height), last)
+    shown, last = scrolled(strategies, look.offset, height - len(lines) - 2)  # the table's head and the last line
+    return Screen(fitted(lines + shown, foot(frame, look), width, height), last)
 
 
 def draw_all(frame: Frame, look: Look, width: int) -> list[str]:
@@ -162,24 +164,30 @@ def _title(frame: Frame, look: Look) -> list[Line]:
     summary = (
         f"ticks/s {rate(now['ticks'], seconds)}  late p99 {ms(recent['tick_lateness_us']['p99'])} ms"
         f"  orders {si(sums['orders']['submitted'])}  fills {si(sums['fills'])}  unknown {sums['unknown_now']}"
+        f"  refused {si(sum(sums['refusals'].values()) + sums['orders']['refused'])}"
+        f"  starved {'-' if sums['starved_s'] is None else format(sums['starved_s'], '.1f') + ' s'}"
         f"  errors {sums['errors']}  updates/s {rate(now['updates'], seconds)}  memory {sums['pss_mb']:.0f} MB"
     )
     lines = [
         Line(head, Style.TITLE),
-        Line(summary, Style.BAD if sums["errors"] or sums["unknown_now"] else Style.PLAIN),
+        Line(summary, Style.BAD if sums["errors"] or sums["unknown_now"] or sums["starved_s"] else Style.PLAIN),
     ]
+    if total["halts"]:
+        halted = ", ".join(scope_text(one["venue"], one["strategy"]) for one in total["halts"])
+        lines.append(Line(f"HALTED: {halted}: no new orders until `hive resume`", Style.BAD))
     if gone:
         lines.insert(1, Line("the fleet is gone: these are its last figures", Style.BAD))
     return lines
 
 
-def _foot(frame: Frame, look: Look) -> Line:
+def foot(frame: Frame, look: Look) -> Line:
+    """Return the last line: keys, order, filter, and what the tool itself costs."""
     if look.typing:
         return Line(f"filter: {look.filter}_", Style.HEAD)
     cost = f"sampled in {frame.took_ns / 1e6:.1f} ms, {frame.late_ns / 1e6:.1f} ms late"
     order = f"by {look.sort}{' reversed' if look.reverse else ''}"
     only = f", only {look.filter!r}" if look.filter else ""
-    return Line(f"q leave  h help  p pause  / filter  {order}{only}  [{cost}]", Style.DIM)
+    return Line(f"q leave  h help  g gate  p pause  / filter  {order}{only}  [{cost}]", Style.DIM)
 
 
 def table(name: str, columns: tuple[Column, ...], rows: list[Row], width: int) -> list[Line]:
@@ -194,6 +202,14 @@ def table(name: str, columns: tuple[Column, ...], rows: list[Row], width: int) -
         text = " ".join(_cell(column.text(row), size, column.left) for column, size in shown)
         lines.append(Line(text, Style.BAD if row.get("bad") else Style.PLAIN))
     return lines
+
+
+def scrolled(rows: list[Line], offset: int, room: int) -> tuple[list[Line], int]:
+    """Return a table's head and at most `room` rows (at least one) from `offset` on, and how far it can scroll."""
+    room = max(1, room)
+    last = max(0, len(rows) - 1 - room)
+    offset = min(offset, last)
+    return rows[:1] + rows[1 + offset : 1 + offset + room], last
 
 
 def _shortened(table: list[Line], room: int) -> list[Line]:
@@ -222,10 +238,11 @@ def _fitting(columns: tuple[Column, ...], name: str, rows: list[Row], width: int
     return [(column, sizes[column]) for column in shown]
 
 
-def _fitted(lines: list[Line], foot: Line, width: int, height: int) -> list[Line]:
+def fitted(lines: list[Line], last: Line, width: int, height: int) -> list[Line]:
+    """Return exactly `height` lines of at most `width` characters, the last of them `last`."""
     body = lines[: max(0, height - 1)]
     body += [Line("")] * (height - 1 - len(body))
-    return [Line(line.text[:width], line.style) for line in [*body, foot]][-height:]
+    return [Line(line.text[:width], line.style) for line in [*body, last]][-height:]
 
 
 def _cell(text: str, size: int, left: bool) -> str:

@@ -23,6 +23,24 @@ GAUGES = frozenset(
         "orders_10s_used",
         "clock_offset_ms",
         "running_strategy",
+        "foreign_orders",
+        "journal_backlog",
+        "journal_failing",
+        "drift_weight",
+        "drift_orders",
+        "orders_limit",
+        "orders_used",
+        "effective_limit",
+        "halted",
+        "breaker_open",
+        "queue_depth_class",
+        "strategy_queue",
+        "head_wait_ms",
+        "service_deficit",
+        "order_rate_milli",
+        "weight_rate_milli",
+        "halted_strategy",
+        "backoff_ms",
     }
 )
 
@@ -86,6 +104,13 @@ def minus(now: CountersSnapshot, before: CountersSnapshot) -> CountersSnapshot:
         for key, histogram in now.histograms.items()
     }
     return CountersSnapshot(now.heartbeat_ns, values, histograms)
+
+
+def micros(histogram: HistogramSnapshot) -> dict[str, Any]:
+    """Return a histogram as microseconds; figures are None when it is empty."""
+    count = histogram.count
+    figures = {"p50": histogram.percentile(50), "p99": histogram.percentile(99), "max": histogram.max}
+    return {"count": count, **{name: round(ns / 1e3, 1) if count else None for name, ns in figures.items()}}
 
 
 def _labels(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

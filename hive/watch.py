@@ -148,6 +148,7 @@ class Watch:
             "unknown_now": counters["gate"].total("unknown_now"),
             "updates_per_s": round(recent["feed"].total("updates") / seconds, 1),
             "errors": worker.total("errors"),
+            "halts": len(self._roster.halts),
         }
 
     def _totals(self, roles: tuple[str, ...]) -> dict[str, CountersSnapshot]:

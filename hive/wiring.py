@@ -47,7 +47,8 @@ class Wiring:
         """
         if child.role == "worker":
             self._pairs.drop(child.index)
-            self.tell("gate", {"type": "worker_gone", "index": child.index, "epoch": child.epoch})
+            for gate in self._roster.of_role("gate"):  # one that is starting was told that this worker lives
+                gate.send({"type": "worker_gone", "index": child.index, "epoch": child.epoch})
         elif child.role == "gate":
             for index in range(self._workers):
                 self._pairs.drop(index)

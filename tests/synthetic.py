@@ -1,5 +1,7 @@
 """A fleet that never ran: fleet.json and counters with figures that tests know."""
 
+from dataclasses import replace
+
 from hive.processes import ProcessFacts
 from hive.shm.snapshots import CountersSnapshot, HistogramSnapshot
 from hive.top_sample import BookFigures, Sample
@@ -84,3 +86,55 @@ def sample(strategies: int = 3, *, ticks: int = 100, at_s: float = 60.0, alive: 
         facts={member: ProcessFacts(2 * SECOND, 80_000_000, 50_000_000) for member in members},
         books={"binance": BookFigures(4, 5, 250_000_000)},
     )
+
+
+WAITS_NS = (1_000_000,) * 99 + (80_000_000,)
+
+
+def with_gate(base: Sample, *, sent: int = 100, waits_ns: tuple[int, ...] = WAITS_NS) -> Sample:
+    """Return the sample with a gate that counts: pmm-0 waits longest, pmm-1 spends most, pmm-2 is starved and halted.
+
+    `sent` is what each strategy has sent; `waits_ns` how long new orders waited.
+    """
+    venue = (("venue", "binance"),)
+    values = dict(base.counters["gate"].values)
+    values |= {
+        ("weight_used", venue): 339,
+        ("weight_limit", venue): 6000,
+        ("drift_weight", venue): 0,
+        ("orders_used", venue): 60,
+        ("orders_limit", venue): 100,
+        ("effective_limit", venue): 70,
+        ("drift_orders", venue): 6,
+        ("journal_records", venue): 10 * sent,
+        ("journal_backlog", venue): 0,
+        ("journal_failing", venue): 0,
+        ("closed_ms_total", venue): 1500,
+        ("foreign_orders", venue): 2,
+        ("halted", venue): 0,
+        ("breaker_open", venue): 0,
+    }
+    for reason, count in (("stale_book", 3), ("capital", 12), ("too_old", 0)):
+        values["orders_refused", (("reason", reason), ("venue", "binance"))] = count
+    for name, depth in (("emergency", 0), ("cancel", 1), ("amend", 0), ("new", 17), ("query", 0)):
+        values["queue_depth_class", (("class", name), ("venue", "binance"))] = depth
+    for index, (wait_ms, weight_milli, starved_ms) in enumerate(((900, 100, 0), (20, 5000, 0), (20, 100, 2500))):
+        for name, value in (
+            ("strategy_queue", index),
+            ("strategy_sent", sent),
+            ("strategy_rejected", 4),
+            ("strategy_refused", 5),
+            ("starved_ms_total", starved_ms),
+            ("starvation_events_total", starved_ms // 1000),
+            ("head_wait_ms", wait_ms),
+            ("service_deficit", -index),
+            ("order_rate_milli", weight_milli),
+            ("weight_rate_milli", weight_milli),
+            ("halted_strategy", int(index == 2)),
+            ("backoff_ms", 0),
+        ):
+            values[name, (("strategy", f"pmm-{index}"), ("venue", "binance"))] = value
+    histograms = dict(base.counters["gate"].histograms)
+    histograms["wait_ns", (("class", "new"), ("venue", "binance"))] = histogram(*waits_ns)
+    gate = CountersSnapshot(1, values, histograms)
+    return replace(base, counters={**base.counters, "gate": gate})

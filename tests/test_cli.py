@@ -50,13 +50,16 @@ def test_too_few_workers_are_a_config_error_that_says_how_many_are_needed(comman
     assert "60 strategies need at least 2 workers of up to 50 each" in result.stderr
 
 
-@pytest.mark.parametrize("words", [["status"], ["down"], ["top", "--once"]])
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["down"], ["top", "--once"], ["halt"], ["resume"], ["flat", "--cancel-all"], ["gate"]],
+)
 def test_without_a_fleet_nothing_is_running(command, words):
     result = command.run(*words)
     assert (result.returncode, result.stderr) == (NOT_RUNNING, "error: no fleet is running\n")
 
 
-@pytest.mark.parametrize("words", [["status", "nobody"], ["down", "nobody"], ["top", "nobody"]])
+@pytest.mark.parametrize("words", [[one, "nobody"] for one in ("status", "down", "top", "halt", "resume", "gate")])
 def test_a_fleet_that_never_was_is_not_found(command, words):
     result = command.run(*words)
     assert result.returncode == NOT_FOUND
@@ -66,6 +69,9 @@ def test_a_fleet_that_never_was_is_not_found(command, words):
 def test_a_wrong_option_is_an_ordinary_error(command):
     assert command.run("status", "--shre").returncode == ERROR
     assert command.run("up").returncode == ERROR
+    unsaid = command.run("flat")
+    assert unsaid.returncode == ERROR
+    assert "say --cancel-all" in unsaid.stderr
 
 
 def test_keys_that_are_not_set_are_named(command):

@@ -1,12 +1,17 @@
 """The fleet file: what it accepts, what it means, and what it says when it is wrong."""
 
 import itertools
+import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from hive.boots import Endpoint, Run, gate_boot
 from hive.config import ConfigError, load_fleet
-from hive.fleet import LiveVenue, SimVenue
+from hive.fleet import LiveVenue, Quota, Risk, SimVenue, StrategyRisk
+from hive.halts import Halt
+from hive.plan import place
 from hive.shm import ids
 
 EXAMPLE = """
@@ -75,7 +80,6 @@ def test_each_key_without_effect_has_one_plain_line(root):
     notices = fleet_of(root, EXAMPLE + VENUES + ONE).notices
     assert [line.split(": ")[0] for line in notices] == [
         "multiplexer.protocol",
-        "rate_limiting.adaptive_throttling",
     ]
     assert notices[0].startswith("multiplexer.protocol: unix_socket has no effect yet: ")
 
@@ -84,13 +88,123 @@ def test_nothing_is_said_of_keys_that_work(root):
     assert fleet_of(root, VENUES + ONE).notices == ()
 
 
-def test_quotas_without_effect_are_said_once(root):
-    quota = "quota: {max_orders_per_second: 1, priority_level: 2, weight: 3}"
-    notices = fleet_of(root, VENUES + f"strategies: [{{script: quoter, count: 3, {quota}}}]\n").notices
-    assert notices == (
-        "strategies: quota.priority_level has no effect yet",
-        "strategies: quota.weight has no effect yet",
+def test_every_quota_is_taken_and_has_its_default(root):
+    quota = "quota: {max_orders_per_second: 1, max_api_weight_per_minute: 60, priority_level: -5, weight: 0.5}"
+    fleet = fleet_of(root, VENUES + f"strategies: [{{script: quoter, {quota}}}, {{id: other, script: quoter}}]\n")
+    assert fleet.notices == ()
+    assert [one.quota for one in fleet.strategies] == [Quota(1, 60, -5, 0.5), Quota(None, None, 0, 1.0)]
+
+
+def test_a_priority_beyond_five_levels_is_refused(root):
+    assert problems_of(root, VENUES + "strategies: [{script: quoter, quota: {priority_level: 6}}]\n") == [
+        "fleet.yml: strategies.0.quota.priority_level: Input should be less than or equal to 5"
+    ]
+
+
+def test_amounts_are_exact_as_numbers_and_as_texts(root):
+    fleet = fleet_of(
+        root,
+        "risk: {max_order_notional: 0.1, price_band: '0.05', max_position: {BTC: 1e-8}, loss_limit: {USDT: 100}}\n"
+        + VENUES
+        + "strategies: [{script: quoter, capital: {USDT: '12345678901234567890.123456789', BTC: 0}}]\n",
     )
+    risk = fleet.risk
+    assert (risk.max_order_notional, risk.price_band) == (Decimal("0.1"), Decimal("0.05"))
+    assert (risk.max_position, risk.loss_limit) == ({"BTC": Decimal("0.00000001")}, {"USDT": Decimal(100)})
+    assert fleet.strategies[0].capital == {"USDT": Decimal("12345678901234567890.123456789"), "BTC": Decimal(0)}
+
+
+def test_what_a_venue_or_strategy_does_not_say_of_losses_and_self_trades_is_as_for_the_fleet(root):
+    text = "risk: {self_trade: allow, loss_window: day}\n"
+    text += "venues: {binance: {mode: sim, risk: {max_open_orders: 9}}, b: {mode: sim, kind: binance, risk: %s}}\n"
+    text += "strategies: [{script: quoter}, {id: x, script: quoter, risk: {loss_window: run, price_band: 1}}]\n"
+    fleet = fleet_of(root, text % "{self_trade: refuse, loss_window: run}")
+    said = [(one.risk.self_trade, one.risk.loss_window) for one in fleet.venues]
+    assert said == [("allow", "day"), ("refuse", "run")]
+    assert fleet.venues[0].risk.max_open_orders == 9
+    assert [one.risk for one in fleet.strategies] == [
+        StrategyRisk(loss_window="day"),
+        StrategyRisk(price_band=Decimal(1), loss_window="run"),
+    ]
+    quiet = fleet_of(root, VENUES + ONE)
+    assert (quiet.risk, quiet.venues[0].risk) == (Risk(), Risk(loss_window="run", self_trade="refuse"))
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("risk: {max_order_notional: 0}", "risk.max_order_notional: Input should be greater than 0"),
+        ("risk: {max_order_notional: much}", "risk.max_order_notional: Value error, must be a number, was 'much'"),
+        ("risk: {max_order_notional: true}", "risk.max_order_notional: Value error, must be a number, was True"),
+        ("risk: {max_order_notional: .inf}", "risk.max_order_notional: Input should be a finite number"),
+        ("risk: {price_band: 1.01}", "risk.price_band: Input should be less than or equal to 1"),
+        ("risk: {loss_limit: {usdt: 1}}", "risk.loss_limit.usdt.[key]: String should match pattern '^[A-Z0-9]{1,20}$'"),
+        ("risk: {self_trade: perhaps}", "risk.self_trade: Input should be 'refuse' or 'allow'"),
+        ("risk: {max_order: 5}", "risk.max_order: Extra inputs are not permitted"),
+        ("on_unknown_orders: keep", "on_unknown_orders: Input should be 'cancel' or 'adopt'"),
+        ("journal: {policy: sometimes}", "journal.policy: Input should be 'interval', 'every' or 'none'"),
+        ("journal: {interval_ms: 0}", "journal.interval_ms: Input should be greater than or equal to 1"),
+        (
+            "rate_limiting: {queue_per_strategy: 0}",
+            "rate_limiting.queue_per_strategy: Input should be greater than or equal to 1",
+        ),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused_with_its_place(root, section, problem):
+    assert problems_of(root, section + "\n" + VENUES + ONE) == [f"fleet.yml: {problem}"]
+
+
+def test_a_strategy_has_no_word_in_self_trades(root):
+    assert problems_of(root, VENUES + "strategies: [{script: quoter, risk: {self_trade: allow}}]\n") == [
+        "fleet.yml: strategies.0.risk.self_trade: Extra inputs are not permitted"
+    ]
+
+
+def test_names_that_no_counter_could_carry_are_refused(root):
+    venues = "venues: {%s: {mode: sim, kind: binance}}\n"
+    assert problems_of(root, venues % "'a,b'" + "strategies: [{script: quoter}]\n") == [
+        "fleet.yml: venues.a,b: must be 1 to 32 of A-Z, a-z, 0-9, '_', '.', '-', was 'a,b'"
+    ]
+    long = venues % ("v" * 20) + f"strategies: [{{script: quoter, id: {'s' * 61}}}]\n"
+    assert problems_of(root, long) == [
+        f"fleet.yml: venues.{'v' * 20}: its name and the longest id of a strategy must be at most 80 characters "
+        "together, were 81"
+    ]
+
+
+def test_the_gates_boot_message_has_every_limit_exactly(root):
+    fleet = fleet_of(
+        root,
+        "risk: {max_position: {BTC: 0.30}, loss_limit: {USDT: 1000}}\n"
+        "journal: {file_mb: 2, keep_mb: 0, interval_ms: 5}\n"
+        "rate_limiting: {adaptive_throttling: false, queue_per_strategy: 7, max_order_age_s: 12.5}\n"
+        "on_unknown_orders: adopt\n"
+        "venues: {binance: {mode: sim, risk: {max_order_notional: '1000.10'}}}\n"
+        "strategies: [{script: quoter, config: quoter.yml, capital: {USDT: 50}, risk: {max_open_orders: 3}}]\n",
+    )
+    workers = place(fleet.strategies, workers=1, cpus=(0,), limit=50).workers
+    venue = Endpoint(0, "binance", "binance", "sim", "http://x", "ws://x", "ws://y", 5000, None)
+    halts = [Halt("binance", None, "maintenance"), Halt(None, "quoter", "loss")]
+    boot = gate_boot(Run("r", fleet, root, root / "state", 1), 3, [venue], workers, halts, {0: 4, 2: 1})
+    assert json.loads(json.dumps(boot)) == boot
+    assert boot["state_dir"] == str(root / "state")
+    assert boot["journal"] == {"policy": "interval", "interval_s": 0.005, "file_bytes": 2 << 20, "keep_bytes": 0}
+    nothing = {"max_order_notional": None, "max_position": {}, "max_open_orders": None, "price_band": None}
+    nothing |= {"loss_limit": {}, "loss_window": "run"}
+    fleetwide = {"max_position": {"BTC": "0.3"}, "loss_limit": {"USDT": "1000"}, "self_trade": "refuse"}
+    assert boot["risk"] == {**nothing, **fleetwide}
+    assert boot["venues"][0]["risk"] == {**nothing, "max_order_notional": "1000.10", "self_trade": "refuse"}
+    (strategy,) = boot["strategies"]
+    assert strategy["risk"] == {**nothing, "max_open_orders": 3}
+    assert strategy["capital"] == {"USDT": "50"}
+    assert strategy["quota"]["weight"] == 1.0
+    assert (boot["adaptive"], boot["queue_per_strategy"], boot["on_unknown_orders"]) == (False, 7, "adopt")
+    assert boot["rate_limiting"]["max_order_age_s"] == 12.5
+    assert boot["halts"] == [
+        {"venue": "binance", "strategy": None, "reason": "maintenance"},
+        {"venue": None, "strategy": "quoter", "reason": "loss"},
+    ]
+    assert boot["living"] == {"0": 4, "2": 1}
 
 
 def test_a_key_in_both_files_is_an_error(root):
@@ -273,7 +387,7 @@ def test_a_live_venue_on_loopback_is_taken(root):
     live += "ws_api_url: 'ws://127.0.0.1:1/ws-api', api_key_env: KEY, api_secret_env: SECRET}"
     (venue,) = fleet_of(root, f"venues: {{binance: {live}}}\n" + ONE).venues
     assert isinstance(venue, LiveVenue)
-    assert (venue.rest_url, venue.api_secret_env) == ("http://127.0.0.1:1", "SECRET")
+    assert (venue.rest_url, venue.keys.api_secret_env) == ("http://127.0.0.1:1", "SECRET")
 
 
 def test_a_venue_of_another_protocol_is_refused(root):

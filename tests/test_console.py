@@ -3,11 +3,13 @@
 import asyncio
 import io
 import json
+import socket
 import time
 
 import pytest
 
 from hive.backoff import Backoff
+from hive.cli_errors import TIMEOUT
 from hive.console import Console
 from hive.control import ControlError, ControlServer, ask
 
@@ -22,6 +24,7 @@ FIGURES = {
     "unknown_now": 0,
     "updates_per_s": 88.1,
     "errors": 0,
+    "halts": 0,
 }
 
 
@@ -73,6 +76,14 @@ def test_a_terminals_summary_is_rewritten_and_stays_below_what_happens():
     assert stream.getvalue().endswith("\n")
 
 
+def test_a_fleet_with_halts_says_so_in_every_summary():
+    stream = io.StringIO()
+    console = Console(time.monotonic_ns(), stream=stream)
+    console.summary(FIGURES)
+    console.summary({**FIGURES, "halts": 2})
+    assert [line.endswith("  errors 0  HALTED") for line in stream.getvalue().splitlines()] == [False, True]
+
+
 def test_a_reader_that_went_away_does_not_matter():
     console = Console(time.monotonic_ns(), stream=Broken())
     console.say("event", "something")
@@ -81,16 +92,49 @@ def test_a_reader_that_went_away_does_not_matter():
 
 async def test_the_control_socket_answers_and_refuses(tmp_path):
     path = tmp_path / "control.sock"
-    server = ControlServer(path, lambda request: {"ok": request.get("command") == "status", "error": "what?"})
+
+    async def answer(request):
+        return {"ok": request.get("command") == "status", "error": "what?", "code": 2}
+
+    server = ControlServer(path, answer)
     await server.open()
     loop = asyncio.get_running_loop()
     assert (await loop.run_in_executor(None, ask, path, {"command": "status"}))["ok"]
-    with pytest.raises(ControlError, match="what"):
+    with pytest.raises(ControlError, match="what") as refused:
         await loop.run_in_executor(None, ask, path, {"command": "dance"})
+    assert refused.value.code == 2
     server.close()
     assert not path.exists()
     with pytest.raises(ControlError, match="No such file"):
         ask(path, {"command": "status"})
+
+
+async def test_an_answer_that_takes_its_time_holds_nobody_up(tmp_path):
+    path = tmp_path / "control.sock"
+    slow = asyncio.get_running_loop().create_future()
+
+    async def answer(request):
+        return await slow if request["command"] == "flat" else {"ok": True}
+
+    server = ControlServer(path, answer)
+    await server.open()
+    loop = asyncio.get_running_loop()
+    waiting = [loop.run_in_executor(None, ask, path, {"command": "flat"}) for _ in range(2)]
+    assert (await loop.run_in_executor(None, ask, path, {"command": "status"}))["ok"]
+    assert not any(one.done() for one in waiting)
+    slow.set_result({"ok": True, "open": 0})
+    assert [one["open"] for one in await asyncio.gather(*waiting)] == [0, 0]
+    server.close()
+
+
+def test_a_supervisor_that_does_not_answer_is_a_timeout(tmp_path):
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as mute:
+        mute.bind(str(path))
+        mute.listen()
+        with pytest.raises(ControlError) as silent:
+            ask(path, {"command": "status"}, 0.05)
+    assert silent.value.code == TIMEOUT
 
 
 def test_restarts_wait_longer_each_time_and_a_calm_life_is_forgiven():

@@ -4,14 +4,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import synthetic
-from hive.metrics import metrics_of, octaves
+from hive.metrics import in_base_units, metrics_of, octaves
 
 
 class Fixed:
     """A collector of one sample."""
 
     def collect(self):
-        return metrics_of(synthetic.sample())
+        return metrics_of(synthetic.with_gate(synthetic.sample()))
 
 
 def families() -> dict:
@@ -38,6 +38,26 @@ def test_counters_gauges_and_histograms_have_their_names_and_labels():
     assert abs(value(lateness, "_sum", strategy="pmm-0") - (98 * 0.0002 + 2 * 0.003)) < 1e-9
     assert value(found["hive_process_memory_bytes"], role="gate") == 50_000_000
     assert value(found["hive_up"], fleet="demo") == 1
+
+
+def test_the_gates_figures_are_in_base_units_with_their_labels():
+    found = families()
+    assert value(found["hive_starved_seconds"], "_total", strategy="pmm-2", venue="binance") == 2.5
+    assert value(found["hive_closed_seconds"], "_total", venue="binance") == 1.5
+    assert value(found["hive_head_wait_seconds"], strategy="pmm-0") == 0.9
+    assert value(found["hive_order_rate"], strategy="pmm-1") == 5
+    assert value(found["hive_orders_refused"], "_total", reason="capital") == 12
+    assert value(found["hive_queue_depth_class"], **{"class": "new"}) == 17
+    assert value(found["hive_wait_seconds"], "_count", **{"class": "new"}) == 100
+    kinds = {"hive_starved_seconds": "counter", "hive_effective_limit": "gauge", "hive_wait_seconds": "histogram"}
+    assert {name: found[name].type for name in kinds} == kinds
+
+
+def test_every_counter_has_one_name_and_factor():
+    assert in_base_units("ticks") == ("hive_ticks", 1)
+    assert in_base_units("clock_offset_ms") == ("hive_clock_offset_seconds", 1e-3)
+    assert in_base_units("closed_ms_total") == ("hive_closed_seconds", 1e-3)
+    assert in_base_units("weight_rate_milli") == ("hive_weight_rate", 1e-3)
 
 
 def test_buckets_are_cumulative_octaves_that_hold_what_was_counted():

@@ -102,6 +102,14 @@ def test_a_worker_that_dies_is_told_to_the_gate_and_its_queues_are_unlinked(benc
     assert list_segments(bench.run) == []
 
 
+def test_a_gate_that_is_starting_learns_of_a_worker_that_dies_meanwhile(bench):
+    gate, worker = bench.join("gate"), bench.join("worker", epoch=3)
+    gate.told()
+    gate.child.ready = False
+    bench.leave(worker)
+    assert gate.told() == [{"type": "worker_gone", "index": 0, "epoch": 3}]
+
+
 def test_a_new_gate_gets_fresh_queues_to_every_worker(bench):
     gate, one, two = bench.join("gate"), bench.join("worker", 0), bench.join("worker", 1)
     before = {message["inbound"] for message in one.told() + two.told()}

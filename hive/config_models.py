@@ -1,0 +1,227 @@
+"""The fleet file's keys, their types, ranges and defaults, as pydantic models; config.py reads and completes them.
+
+A key that stands in no model is an error. Amounts are exact: a YAML number or a text becomes a Decimal by its digits.
+"""
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+STRATEGIES_MAX = 2000
+NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
+
+
+def _exact(value: Any) -> Decimal:
+    try:
+        if not isinstance(value, bool) and isinstance(value, int | float | str):
+            return Decimal(str(value).strip())
+    except InvalidOperation:
+        pass
+    raise ValueError(f"must be a number, was {value!r}")
+
+
+Exact = Annotated[Decimal, BeforeValidator(_exact), Field(allow_inf_nan=False)]
+Amount = Annotated[Exact, Field(gt=0)]
+NoneOrMore = Annotated[Exact, Field(ge=0)]
+Asset = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Level = Annotated[int, Field(ge=5, le=1000)]
+
+
+class Model(BaseModel):
+    """What all have in common: no key too many, and no value of another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Runtime(Model):
+    """`runtime:`"""
+
+    max_strategies_per_container: int = Field(50, ge=1, le=1000)
+    tick_interval_ms: int = Field(100, ge=10, le=60_000)
+    scheduler_algorithm: Literal["round_robin", "priority_based"] = "round_robin"
+    hang_after_ms: int = Field(2000, ge=200, le=600_000)
+    stop_timeout_s: float = Field(30.0, gt=0, le=600)
+    restart_wait_max_s: float = Field(30.0, ge=0.1, le=600)
+
+
+class Multiplexer(Model):
+    """`multiplexer:`"""
+
+    enabled: bool = True
+    protocol: Literal["shm", "unix_socket", "tcp", "redis"] = "shm"
+    max_connections_per_exchange: int = Field(5, ge=1, le=300)
+
+
+class RateLimiting(Model):
+    """`rate_limiting:`"""
+
+    global_orders_per_second: float | None = Field(None, gt=0)
+    per_strategy_orders_per_second: float | None = Field(None, gt=0)
+    adaptive_throttling: bool = True
+    feed_share: float = Field(0.4, gt=0, lt=1)
+    max_order_age_s: float | None = Field(None, gt=0, le=86_400)
+    queue_per_strategy: int = Field(100, ge=1, le=100_000)
+
+
+class Monitoring(Model):
+    """`monitoring:`"""
+
+    metrics_port: int | None = Field(None, ge=0, le=65535)
+    metrics_host: str = "127.0.0.1"
+    enable_profiling: bool = False
+
+
+class Feed(Model):
+    """`feed:`"""
+
+    depth: Level = 50
+    depths: dict[str, Level] = {}
+    versions: int = Field(8, ge=2, le=64)
+    instruments: int = Field(64, ge=1, le=4096)
+    trades: int = Field(8192, ge=64, le=1 << 20)
+    candles: int = Field(1000, ge=100, le=10_000)
+    audit_interval_s: float = Field(300.0, ge=0)
+    rules_interval_s: float = Field(600.0, ge=1)
+    linger_s: float = Field(10.0, ge=0)
+    lock_memory: Literal["auto", "on", "off"] = "auto"
+    huge_pages: Literal["auto", "on", "off"] = "auto"
+
+
+class OnStale(Model):
+    """`on_stale:`"""
+
+    stale_after_ms: int = Field(80, ge=30)
+    cancel_after_ms: int | None = Field(1000, ge=0)
+    mode: Literal["cancel", "hold"] = "cancel"
+
+
+class Journal(Model):
+    """`journal:`"""
+
+    policy: Literal["interval", "every", "none"] = "interval"
+    interval_ms: float = Field(10.0, ge=1, le=10_000)
+    file_mb: float = Field(16.0, ge=1, le=1024)
+    keep_mb: float = Field(1024.0, ge=0, le=1_048_576)
+
+
+class Limits(Model):
+    """`risk:` of a strategy."""
+
+    max_order_notional: Amount | None = None
+    max_position: dict[Asset, NoneOrMore] = {}
+    max_open_orders: int | None = Field(None, ge=1)
+    price_band: Annotated[Amount, Field(le=1)] | None = None
+    loss_limit: dict[Asset, Amount] = {}
+    loss_window: Literal["run", "day"] | None = None
+
+
+class Risk(Limits):
+    """`risk:` of the fleet and of a venue."""
+
+    self_trade: Literal["refuse", "allow"] | None = None
+
+
+class Sim(Model):
+    """A venue of mode sim."""
+
+    mode: Literal["sim"]
+    kind: str | None = None
+    seed: int = 7
+    rate: float | None = Field(None, gt=0)
+    symbols: int | None = Field(None, ge=1)
+    faults: list[str] = []
+    recv_window_ms: int = Field(5000, ge=1, le=60_000)
+    record: str | None = None
+    risk: Risk = Risk()
+
+
+class Replay(Model):
+    """A venue of mode replay."""
+
+    mode: Literal["replay"]
+    kind: str | None = None
+    file: str
+    speed: float = Field(1.0, ge=0)
+
+
+class Live(Model):
+    """A venue of mode live."""
+
+    mode: Literal["live"]
+    kind: str | None = None
+    rest_url: str
+    ws_url: str
+    ws_api_url: str
+    api_key_env: Variable | None = None
+    api_secret_env: Variable | None = None
+    keys_file: str | None = Field(None, min_length=1)
+    keystore: Literal[True] | Annotated[str, Field(min_length=1)] | None = None
+    production: bool = False
+    recv_window_ms: int = Field(5000, ge=1, le=60_000)
+    record: str | None = None
+    risk: Risk = Risk()
+
+    @model_validator(mode="after")
+    def _one_source_of_keys(self) -> Self:
+        variables = [key for key in ("api_key_env", "api_secret_env") if getattr(self, key) is not None]
+        others = [key for key in ("keys_file", "keystore") if getattr(self, key) is not None]
+        if not variables and not others:
+            rule = "must say where its keys are: api_key_env with api_secret_env, keys_file or keystore"
+            raise PydanticCustomError("keys", rule)
+        if len(others) > 1 or (variables and others):
+            names = ", ".join(variables + others)
+            raise PydanticCustomError("keys", f"must have its keys from one place, names {names}")
+        if len(variables) == 1:
+            raise PydanticCustomError("keys", f"must name both api_key_env and api_secret_env, names {variables[0]}")
+        return self
+
+
+class Quota(Model):
+    """`quota:` of a strategy."""
+
+    max_orders_per_second: float | None = Field(None, gt=0)
+    max_api_weight_per_minute: int | None = Field(None, ge=1)
+    priority_level: int = Field(0, ge=-5, le=5)
+    weight: float = Field(1.0, ge=0.001, le=1000)
+
+
+class Entry(Model):
+    """An entry of `strategies:`."""
+
+    id: str | None = None
+    strategy: str | None = None
+    script: str | None = None
+    config: str | None = None
+    set: dict[str, Any] = {}
+    for_each: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    count: int = Field(1, ge=1, le=STRATEGIES_MAX)
+    priority: int = Field(0, ge=-100, le=100)
+    tick_interval_ms: int | None = Field(None, ge=10, le=60_000)
+    weight: float = Field(1.0, gt=0)
+    quota: Quota = Quota()
+    risk: Limits = Limits()
+    capital: dict[Asset, NoneOrMore] = {}
+
+
+class File(Model):
+    """The whole file."""
+
+    name: str | None = Field(None, pattern=NAME)
+    fleet_id: str | None = Field(None, pattern=r"^[a-z2-7]{5}$")
+    runtime: Runtime = Runtime()
+    multiplexer: Multiplexer = Multiplexer()
+    rate_limiting: RateLimiting = RateLimiting()
+    monitoring: Monitoring = Monitoring()
+    feed: Feed = Feed()
+    on_stale: OnStale = OnStale()
+    on_crash: Literal["cancel", "keep"] = "cancel"
+    on_unknown_orders: Literal["cancel", "adopt"] = "cancel"
+    user: str | None = None
+    gate_user: str | None = None
+    journal: Journal = Journal()
+    risk: Risk = Risk()
+    venues: dict[str, Annotated[Sim | Live | Replay, Field(discriminator="mode")]] = {}
+    strategies: list[Entry] = []
