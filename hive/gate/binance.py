@@ -10,29 +10,25 @@ Sources: github.com/binance/binance-spot-api-docs: web-socket-api.md, rest-api.m
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import aiohttp
 
 from hive.gate import binance_messages as wire
+from hive.gate.binance_limits import BinanceLimits
 from hive.gate.binance_messages import Answer
 from hive.gate.binance_rest import CheckedRequest, RestApi, sent_trace
 from hive.gate.binance_ws import WsApi
-from hive.gate.errors import BootError, ClockRefused, Refused, Throttled, Unanswered, VenueError
-from hive.gate.limits import LimitKind, Limits
+from hive.gate.errors import BootError, ClockRefused, NotSent, Refused, Throttled, Unanswered, VenueError, Withheld
+from hive.gate.limits import Operation
 from hive.gate.server_time import ServerClock
 from hive.gate.settings import VenueSettings
 from hive.gate.signing import Signer
 from hive.gate.venue import Balance, NewOrder, OrderState, Trade, VenueEvents, check_endpoint
 from hive.shm.budget import Budget
 
-# request weights, from the documents
-PLACE, CANCEL, STATUS, TRADES, OPEN_ORDERS, ACCOUNT, ORDER_COUNTS, CONNECT, TIME = 1, 1, 4, 5, 80, 20, 40, 2, 1
-EXCHANGE_INFO = 20
-
 CLOCK_EVERY_S = 30.0
 CLOCK_SAMPLES = 5
-GUARD_NS = 200_000_000
 EXCHANGE_INFO_TIMEOUT_S = 30.0
 
 
@@ -43,12 +39,15 @@ class BinanceVenue:
         settings: URLs, keys, recvWindow
         log: named for the venue
         budget: of the request weight at its REST address
+        adaptive: whether the limits give way when the venue allows less than it states
 
     Raises:
         EndpointRefused: a URL is not on loopback, a testnet or a demo host.
     """
 
-    def __init__(self, settings: VenueSettings, log: logging.Logger, budget: Budget) -> None:
+    def __init__(
+        self, settings: VenueSettings, log: logging.Logger, budget: Budget, adaptive: bool = True
+    ) -> None:
         for url in (settings.rest_url, settings.ws_api_url):
             check_endpoint(url)
         self.name = settings.name
@@ -57,7 +56,7 @@ class BinanceVenue:
         self._clock = ServerClock()
         self._signer = Signer(settings.api_key, settings.api_secret)
         self._budget = budget
-        self._limits = Limits([], GUARD_NS, budget)
+        self._limits = BinanceLimits(self._clock, budget, adaptive, log, self._on_throttled)
         self._symbols: dict[str, str] = {}
         self._pairs: dict[str, str] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -71,17 +70,16 @@ class BinanceVenue:
             self._session = aiohttp.ClientSession(trace_configs=[sent_trace()], request_class=CheckedRequest)
             self._rest = RestApi(self._session, self._settings.rest_url, self._signer, self._log)
             api = self._settings.ws_api_url
-            self._orders = WsApi(self._session, api, self._clock, self._log)
+            self._orders = WsApi(self._session, api, self._clock, self._log, self._connected)
             self._stream = WsApi(
                 self._session, api, self._clock, self._log, self._subscribe, self._stream_down, self._on_event
             )
         await self.sync_clock()
-        info = await self._public("/api/v3/exchangeInfo", EXCHANGE_INFO, EXCHANGE_INFO_TIMEOUT_S)
-        body = info.check()
+        info = await self._public("/api/v3/exchangeInfo", Operation.RULES, EXCHANGE_INFO_TIMEOUT_S)
+        body = info.body
         self._symbols = wire.pairs(body["symbols"])
         self._pairs = {symbol: pair for pair, symbol in self._symbols.items()}
-        self._limits = Limits(wire.limit_rules(body["rateLimits"]), GUARD_NS, self._budget)
-        self._limits.assume(info.counts, self.venue_ns())
+        self._limits.take_rules(body, info.counts)
         await self._prove_keys()
         await self._read_order_counts()
 
@@ -91,6 +89,7 @@ class BinanceVenue:
             group.create_task(self._orders.run())
             group.create_task(self._stream.run())
             group.create_task(self._keep_clock())
+            group.create_task(self._limits.watch_drift())
 
     async def close(self) -> None:
         """Close every connection."""
@@ -109,9 +108,21 @@ class BinanceVenue:
         """Return the pair of a symbol."""
         return self._pairs.get(symbol)
 
-    def order_wait_ns(self, now_ns: int) -> int:
-        """Return when to try a new order again, 0 when it may go now."""
-        return self._limits.wait_ns(PLACE, 1, self.venue_ns(), now_ns)
+    def wait_ns(self, operation: Operation, symbol: str, now_ns: int, age_ns: int = 0) -> int:
+        """Return when to ask again for a request, 0 when it may go now; see `Venue.wait_ns`."""
+        return self._limits.wait_ns(operation, symbol, now_ns, age_ns)
+
+    def closed_ns(self, now_ns: int) -> int:
+        """Return how much longer the venue takes no new orders because it said so, 0 when it does."""
+        return self._limits.closed_ns(now_ns)
+
+    def order_limit(self) -> tuple[float, int]:
+        """Return how many orders the window that binds allows at present, and its length in ns."""
+        return self._limits.order_limit()
+
+    def assume_sent(self, times_venue_ns: Sequence[int]) -> None:
+        """Take it that an earlier gate sent orders at these times; see `Venue.assume_sent`."""
+        self._limits.sent_before = times_venue_ns
 
     def restart_stream(self) -> None:
         """Make the user stream anew."""
@@ -121,16 +132,11 @@ class BinanceVenue:
         """Return the venue's figures by counter name."""
         if self._session is None:
             return {}
-        now_ns = self.venue_ns()
-        weight_used, weight_limit = self._limits.used(LimitKind.WEIGHT, now_ns)
         return {
             "user_connections": self._orders.up + self._stream.up,
             "user_reconnects": max(0, self._orders.connects - 1) + max(0, self._stream.connects - 1),
-            "weight_used": weight_used,
-            "weight_limit": weight_limit,
-            "request_weight": self._budget.spent,
-            "orders_10s_used": self._limits.used(LimitKind.ORDERS, now_ns)[0],
             "clock_offset_ms": self._clock.ahead_of_host_ms(),
+            **self._limits.figures(),
         }
 
     async def place(
@@ -138,44 +144,55 @@ class BinanceVenue:
     ) -> tuple[OrderState, list[Trade]]:
         """Place an order; see `Venue.place`."""
         params = wire.order_params(order)
-        body = await self._trade("order.place", "POST", params, PLACE, 1, on_sent, may_send)
-        return self._read(lambda: (wire.order_state(body, order.client_order_id), wire.placed_trades(body)))
+        symbol, order_id = order.symbol, order.client_order_id
+        self._limits.opened(symbol, order_id)
+        try:
+            body = await self._trade("order.place", "POST", params, Operation.PLACE, symbol, on_sent, may_send)
+        except (NotSent, Withheld, Refused, Throttled):
+            self._limits.ended(symbol, order_id)
+            raise
+        state, trades = self._read(lambda: (wire.order_state(body, order_id), wire.placed_trades(body)))
+        self._limits.track(state)
+        return state, trades
 
     async def cancel(self, symbol: str, client_order_id: str) -> OrderState:
         """Cancel an order; see `Venue.cancel`."""
         params = {"symbol": symbol, "origClientOrderId": client_order_id}
-        await self._granted(CANCEL)
-        body = await self._trade("order.cancel", "DELETE", params, CANCEL, 0, None)
-        return self._read(lambda: wire.order_state(body, client_order_id))
+        await self._granted(Operation.CANCEL, symbol)
+        body = await self._trade("order.cancel", "DELETE", params, Operation.CANCEL, symbol, None)
+        return self._limits.track(self._read(lambda: wire.order_state(body, client_order_id)))
 
     async def status(self, symbol: str, client_order_id: str) -> OrderState | None:
         """Return an order's state, None when the venue says that it does not exist."""
         params = {"symbol": symbol, "origClientOrderId": client_order_id}
         try:
             if self._orders.up and not self._doubtful:
-                await self._granted(STATUS)
-                body = await self._trade("order.status", "GET", params, STATUS, 0, None)
+                await self._granted(Operation.ORDER_STATUS, symbol)
+                body = await self._trade("order.status", "GET", params, Operation.ORDER_STATUS, symbol, None)
             else:
-                body = await self._ask("/api/v3/order", params, STATUS)
+                body = await self._ask("/api/v3/order", params, Operation.ORDER_STATUS)
         except Refused as refused:
             if refused.code == wire.NO_SUCH_ORDER:
+                self._limits.ended(symbol, client_order_id)
                 return None
             raise
-        return self._read(lambda: wire.order_state(body, client_order_id))
+        return self._limits.track(self._read(lambda: wire.order_state(body, client_order_id)))
 
     async def trades(self, symbol: str, exchange_order_id: str) -> list[Trade]:
         """Return an order's fills."""
-        body = await self._ask("/api/v3/myTrades", {"symbol": symbol, "orderId": exchange_order_id}, TRADES)
+        body = await self._ask("/api/v3/myTrades", {"symbol": symbol, "orderId": exchange_order_id}, Operation.TRADES)
         return self._read(lambda: [wire.account_trade(entry) for entry in body])
 
     async def open_orders(self) -> list[OrderState]:
         """Return every open order of the account."""
-        body = await self._ask("/api/v3/openOrders", {}, OPEN_ORDERS)
-        return self._read(lambda: [wire.order_state(entry) for entry in body])
+        body = await self._ask("/api/v3/openOrders", {}, Operation.OPEN_ORDERS)
+        states = self._read(lambda: [wire.order_state(entry) for entry in body])
+        self._limits.only_open(states)
+        return states
 
     async def balances(self) -> list[Balance]:
         """Return every balance that is not zero."""
-        body = await self._ask("/api/v3/account", {"omitZeroBalances": "true"}, ACCOUNT)
+        body = await self._ask("/api/v3/account", {"omitZeroBalances": "true"}, Operation.ACCOUNT)
         return self._read(lambda: wire.account_balances(body))
 
     async def sync_clock(self) -> None:
@@ -183,7 +200,7 @@ class BinanceVenue:
         samples = []
         for _ in range(CLOCK_SAMPLES):
             before_ns = time.monotonic_ns()
-            body = (await self._public("/api/v3/time", TIME, self._settings.request_timeout_s)).check()
+            body = (await self._public("/api/v3/time", Operation.TIME, self._settings.request_timeout_s)).body
             samples.append((before_ns, int(body["serverTime"]), time.monotonic_ns()))
         self._clock.set_round(samples)
         self._budget.offset_ns = self.venue_ns() - time.time_ns()
@@ -206,19 +223,26 @@ class BinanceVenue:
 
     async def _read_order_counts(self) -> None:
         try:
-            body = await self._ask("/api/v3/rateLimit/order", {}, ORDER_COUNTS)
+            body = await self._ask("/api/v3/rateLimit/order", {}, Operation.ORDER_COUNTS)
         except Refused as refused:
-            self._log.warning("the venue does not tell its order counts (%s): taken as 0", refused)
+            self._log.warning("the venue does not tell its order counts (%s): the first order's answer will", refused)
             return
-        self._limits.assume(wire.limit_counts(body), self.venue_ns())
+        self._limits.assume(wire.limit_counts(body))
+
+    async def _connected(self, ws: WsApi) -> None:
+        self._limits.spend(Operation.CONNECT)
 
     async def _subscribe(self, ws: WsApi) -> None:
-        charge = self._limits.charge(2 * CONNECT, 0, self.venue_ns())
+        await self._connected(ws)
+        charge = self._limits.charge(Operation.CONNECT)
         params = self._signer.params({"timestamp": self._clock.timestamp_ms()})
-        answer = await ws.request("userDataStream.subscribe.signature", params, self._settings.request_timeout_s)
-        self._limits.settle(charge, answer.counts, self.venue_ns())
         try:
-            self._checked(answer)
+            answer = await ws.request("userDataStream.subscribe.signature", params, self._settings.request_timeout_s)
+        except BaseException as error:
+            self._limits.unanswered(charge, error)
+            raise
+        try:
+            self._limits.answered(charge, answer)
         except ClockRefused:
             await self.sync_clock()
             raise
@@ -231,7 +255,7 @@ class BinanceVenue:
         kind = event.get("e")
         try:
             if kind == "executionReport":
-                self._events.on_order(*wire.execution_report(event))
+                self._on_report(*wire.execution_report(event))
             elif kind == "outboundAccountPosition":
                 self._events.on_balances(wire.account_position(event))
             elif kind == "eventStreamTerminated":
@@ -241,18 +265,25 @@ class BinanceVenue:
             self._log.error("a %s event could not be read (%r): the stream is made anew", kind, error)
             self._stream.drop()
 
+    def _on_report(self, state: OrderState, trade: Trade | None) -> None:
+        self._limits.track(state, trade)
+        self._events.on_order(state, trade)
+
+    def _on_throttled(self, wait_s: float, text: str) -> None:
+        self._events.on_throttled(wait_s, text)
+
     async def _trade(
         self,
         method: str,
         verb: str,
         params: dict[str, str | int],
-        weight: int,
-        orders: int,
+        operation: Operation,
+        symbol: str,
         on_sent: Callable[[int], None] | None,
         may_send: Callable[[], None] | None = None,
     ) -> dict:
         """Send one request by one way; never by the other once the first may have written it."""
-        charge = self._limits.charge(weight, orders, self.venue_ns())
+        charge = self._limits.charge(operation, symbol)
         timeout_s = self._settings.request_timeout_s
         try:
             if self._orders.up:
@@ -264,49 +295,43 @@ class BinanceVenue:
                 answer = await self._rest.request(
                     verb, "/api/v3/order", self._stamped(params), timeout_s, on_sent=on_sent, may_send=may_send
                 )
-        except Unanswered:
-            self._doubtful = True
+        except BaseException as error:
+            self._doubtful = self._doubtful or isinstance(error, Unanswered)
+            self._limits.unanswered(charge, error)
             raise
         self._doubtful = False
-        self._limits.settle(charge, answer.counts, self.venue_ns())
-        return self._checked(answer)
+        return self._limits.answered(charge, answer)
 
-    async def _ask(self, path: str, params: dict[str, str | int], weight: int) -> object:
+    async def _ask(self, path: str, params: dict[str, str | int], operation: Operation) -> object:
         """Ask by REST."""
-        await self._granted(weight)
-        charge = self._limits.charge(weight, 0, self.venue_ns())
-        answer = await self._rest.request("GET", path, self._stamped(params), self._settings.request_timeout_s)
-        self._limits.settle(charge, answer.counts, self.venue_ns())
+        await self._granted(operation)
         try:
-            return self._checked(answer)
+            return (await self._asked(path, self._stamped(params), operation, self._settings.request_timeout_s)).body
         except ClockRefused:
             await self.sync_clock()
             raise
 
-    async def _public(self, path: str, weight: int, timeout_s: float) -> Answer:
-        charge = self._limits.charge(weight, 0, self.venue_ns())
-        answer = await self._rest.request("GET", path, {}, timeout_s, signed=False)
-        self._limits.settle(charge, answer.counts, self.venue_ns())
-        self._checked(answer)
+    async def _public(self, path: str, operation: Operation, timeout_s: float) -> Answer:
+        return await self._asked(path, {}, operation, timeout_s, signed=False)
+
+    async def _asked(
+        self, path: str, params: dict[str, str | int], operation: Operation, timeout_s: float, signed: bool = True
+    ) -> Answer:
+        charge = self._limits.charge(operation)
+        try:
+            answer = await self._rest.request("GET", path, params, timeout_s, signed=signed)
+        except BaseException as error:
+            self._limits.unanswered(charge, error)
+            raise
+        self._limits.answered(charge, answer)
         return answer
 
-    async def _granted(self, weight: int) -> None:
-        while wait_ns := self._limits.wait_ns(weight, 0, self.venue_ns(), time.monotonic_ns()):
+    async def _granted(self, operation: Operation, symbol: str = "") -> None:
+        while wait_ns := self.wait_ns(operation, symbol, time.monotonic_ns()):
             await asyncio.sleep(wait_ns * 1e-9)
 
     def _stamped(self, params: dict[str, str | int]) -> dict[str, str | int]:
         return {**params, "recvWindow": self._settings.recv_window_ms, "timestamp": self._clock.timestamp_ms()}
-
-    def _checked(self, answer: Answer) -> object:
-        try:
-            return answer.check()
-        except Throttled as throttled:
-            if answer.code == wire.TOO_MANY_ORDERS:
-                self._limits.close(throttled.wait_s, time.monotonic_ns())
-            else:
-                self._limits.close_address(throttled.wait_s, time.monotonic_ns(), self.venue_ns())
-            self._events.on_throttled(throttled.wait_s, throttled.text)
-            raise
 
     def _read[T](self, reader: Callable[[], T]) -> T:
         try:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from hive.gate.errors import ClockRefused, Refused, Throttled, Unanswered
-from hive.gate.limits import LimitCount, LimitKind, LimitRule
+from hive.gate.limit_rules import LimitCount, LimitKind, LimitRule
 from hive.gate.venue import Balance, NewOrder, OrderState, OrderStatus, Trade
 from hive.shm.messages import OrderType, Side
 
@@ -30,6 +30,7 @@ _STATUS = {
 
 NO_SUCH_ORDER = -2013
 FILTER_FAILURE = -1013  # the order breaks a rule of its symbol, or the symbol does not trade
+ORDER_REJECTED = -2010  # by the account or the book: no balance, would match at once, ...
 CANCEL_REJECTED = -2011
 _INVALID_TIMESTAMP = -1021
 TOO_MANY_ORDERS = -1015  # of the account; other programs at the same address may go on
@@ -245,8 +246,13 @@ def account_balances(body: dict) -> list[Balance]:
     return [balance for balance in balances if balance.free or balance.locked]
 
 
+def window_ns(interval: str, count: int) -> int:
+    """Return the length of a window of `count` SECOND, MINUTE, HOUR or DAY."""
+    return count * _WINDOW_NS[interval]
+
+
 def _window_ns(entry: dict) -> int:
-    return int(entry["intervalNum"]) * _WINDOW_NS[entry["interval"]]
+    return window_ns(entry["interval"], int(entry["intervalNum"]))
 
 
 def _asset(name: str) -> str:

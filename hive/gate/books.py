@@ -2,6 +2,7 @@
 
 attach(epoch, segment)     the feed's current epoch
 fault(pair, book_epoch)    at the moment of sending: why not, "" when it may go
+touch(pair)                best bid and ask, for limits on prices and losses
 """
 
 import asyncio
@@ -53,6 +54,15 @@ class FeedBooks:
             return f"book of {pair} is WRITER_DEAD"
         state = self._state(pair)
         return "" if state == LIVE else f"book of {pair} is {STATE_NAMES[state]}"
+
+    def touch(self, pair: str) -> tuple[float, float] | None:
+        """Return a live book's best bid and ask (NaN: that side is empty), None when it is not live."""
+        if self._directory is None or self._writer.verdict(self._boot_ns()) is not Verdict.ALIVE:
+            return None
+        if self._state(pair) != LIVE:
+            return None
+        top = self._readers[pair].top()
+        return (top[0], top[2]) if top is not None else None
 
     def look(self) -> None:
         """Look at the feed and at every book that an order was based on; call it with every beat."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from hive.gate.settings import VenueSettings
 from hive.shm.budget import BUDGET_BYTES, Budget
 from hive.shm.errors import LayoutMismatch, SegmentMissing
-from hive.shm.segment import Segment, segment_name
+from hive.shm.segment import Segment, segment_name, unlink
 
 DOCUMENTED_LIMIT = 6_000  # Binance spot; exchangeInfo tells, and then it counts
 
@@ -57,14 +57,21 @@ class VenueBudgets:
 
 
 def _continued(segment: Segment, run: str, venue: str, epoch: int, feed_share: float, wall_ns: int) -> Budget:
-    """Lay a budget out, going on where the newest of an earlier epoch ended; what was read is unlinked."""
-    for earlier in range(epoch - 1, 0, -1):
-        try:
-            old = Segment.open(segment_name(run, f"budget.{venue}", earlier), kind="budget", writable=True)
-            before = Budget.open(old, "gate")
-        except (SegmentMissing, LayoutMismatch):
-            continue
-        budget = Budget.create(segment, DOCUMENTED_LIMIT, feed_share, wall_ns, before)
-        old.unlink()
-        return budget
-    return Budget.create(segment, DOCUMENTED_LIMIT, feed_share, wall_ns)
+    """Lay a budget out, going on where the newest of an earlier epoch ended; all earlier ones are unlinked.
+
+    There are several when a gate died while it did this.
+    """
+    names = [segment_name(run, f"budget.{venue}", earlier) for earlier in range(epoch - 1, 0, -1)]
+    before = next(filter(None, map(_left, names)), None)
+    budget = Budget.create(segment, DOCUMENTED_LIMIT, feed_share, wall_ns, before)
+    for name in names:
+        unlink(name)
+    return budget
+
+
+def _left(name: str) -> Budget | None:
+    """Return the budget that an earlier gate left in a segment, None when there is none."""
+    try:
+        return Budget.open(Segment.open(name, kind="budget", writable=True), "gate")
+    except (SegmentMissing, LayoutMismatch):
+        return None

@@ -1,4 +1,4 @@
-"""Leaving an account: no new orders, and what is open is cancelled and seen to be gone."""
+"""Emptying an account: what the fleet has open is cancelled and seen to be gone."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hive.gate.account import Account
 from hive.gate.errors import VenueError
-from hive.gate.ledger import State
+from hive.gate.order import State
 from hive.gate.venue import OrderState
 from hive.shm.ids import parse_order_id
 
@@ -17,29 +17,26 @@ CANCEL_AGAIN_NS = 500_000_000
 async def close_out(
     account: Account,
     fleet_id: str,
-    why: str,
     cancel: bool,
     deadline_ns: int,
     log: logging.Logger,
     now_ns: Callable[[], int],
 ) -> int:
-    """Refuse new orders and, with `cancel`, end the fleet's open ones.
+    """See the fleet's orders settled and, with `cancel`, end them. No new ones may come meanwhile.
 
     Args:
-        why: what refused orders are told
         deadline_ns: monotonic; what is open then stays
 
     Returns:
         how many orders of the fleet are open at the venue, as far as is known.
     """
-    account.refuse(why)
     cancel_at_ns = 0
     while True:
         now = now_ns()
         if cancel and now >= cancel_at_ns:
             cancel_at_ns = now + CANCEL_AGAIN_NS
             for order in account.ledger.open_orders():
-                account.cancel(order)
+                account.cancel(order, urgent=True)
         left = None
         unsettled = [order for order in account.ledger.open_orders() if cancel or order.state is not State.ACKED]
         if not unsettled:

@@ -22,6 +22,10 @@ class EndpointRefused(BootError):
     """A venue's URL points at something that this version does not trade on."""
 
 
+class JournalError(GateError):
+    """The journal cannot be used; the message names the file and what is wrong with it."""
+
+
 class VenueError(GateError):
     """A request to a venue had no good answer."""
 
@@ -31,7 +35,17 @@ class NotSent(VenueError):
 
 
 class Withheld(VenueError):
-    """The request was not written: by the time of sending it was not allowed any more."""
+    """The request was not written: by the time of sending it was not allowed any more.
+
+    Args:
+        code: one of hive.shm.refusals
+        text: why
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
 
 
 class Unanswered(VenueError):

@@ -1,7 +1,7 @@
 """The running gate: accounts, links, wake-ups and the control channel around one event loop.
 
 wake FIFO, 10 ms heartbeat -> intake.poll -> account.handle ... -> intake.reply -> flush (once per loop turn)
-control channel            -> worker, worker_gone, feed, refuse_new, accept_new, stop; end of file: alone
+control channel            -> worker, worker_gone, feed, halt, resume, flat, stop; end of file: alone
 """
 
 import asyncio
@@ -12,26 +12,26 @@ import time
 from decimal import Decimal
 
 from hive.gate.account import Account
-from hive.gate.binance import BinanceVenue
 from hive.gate.books import FeedBooks
 from hive.gate.budgets import VenueBudgets
+from hive.gate.building import Builder
 from hive.gate.closing import close_out
 from hive.gate.errors import BootError
-from hive.gate.fifo import OrderRates
-from hive.gate.figures import AccountFigures
 from hive.gate.intake import Intake
 from hive.gate.listener import Listener
 from hive.gate.log import report_errors
-from hive.gate.settings import GateSettings, VenueSettings
+from hive.gate.settings import GateSettings, Halt, VenueSettings
 from hive.shm.atomics import boottime_ns
 from hive.shm.channel import Channel
 from hive.shm.counters import Counters
 from hive.shm.errors import ShmError
-from hive.shm.messages import STALE_BOOK, Intent, IntentKind, Reply, ReplyKind
+from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind
+from hive.shm.refusals import Refusal
 from hive.shm.segment import list_segments, unlink
 from hive.shm.wake import WakeReceiver
 
 BEAT_S = 0.01
+LOSSES_EVERY_S = 0.5
 READY_PATIENCE_S = 15.0  # then a gate with one account ready does not wait for the others
 DEATH_DEADLINE_S = 15.0  # for cancelling when the supervisor is gone
 OTHERS_GO_S = 3.0  # for the other processes of a dead fleet to end before its segments are unlinked
@@ -74,16 +74,27 @@ class Gate:
         self._leave: asyncio.Future[int] | None = None
         self._tasks: set[asyncio.Task] = set()
         self._intake = Intake(
-            settings.fleet_id, settings.strategies, self._handle, self._on_wedged, self._flush_soon, log
+            settings.fleet_id,
+            settings.strategies,
+            self._handle,
+            self._on_wedged,
+            self._flush_soon,
+            self._on_taken,
+            log,
         )
-        own_rate = {s.tag: s.orders_per_second for s in settings.strategies if s.orders_per_second is not None}
-        rates = OrderRates(settings.orders_per_second, lambda tag: own_rate.get(tag, settings.orders_per_second_each))
         self._accounts: dict[int, Account] = {}
         self._listeners: dict[int, Listener] = {}
-        self._books: dict[str, FeedBooks] = {}
+        self._books: dict[str, FeedBooks | None] = {}
         self._reread_at: dict[str, float] = {}
+        self._tags = {strategy.id: strategy.tag for strategy in settings.strategies}
+        self._id_of = {strategy.tag: strategy.id for strategy in settings.strategies}
+        builder = Builder(settings, counters, budgets, log)
         for venue in settings.venues:
-            self._add_account(venue, rates)
+            self._add_account(builder, venue)
+        self._guards = builder.guards
+        self._guards.begin(time.time_ns())
+        for halt in settings.halts:
+            self._halt(halt)
 
     async def run(self) -> int:
         """Run until told to stop or left alone; returns the exit code."""
@@ -94,8 +105,10 @@ class Gate:
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # ctrl-C reaches the whole group; the supervisor decides
         loop.add_signal_handler(signal.SIGTERM, lambda: self._spawn(self._stop(DEATH_DEADLINE_S)))
         self._beat()
-        for index in self._listeners:
+        for index, account in self._accounts.items():
+            self._spawn(account.journal.run())
             self._spawn(self._keep(index))
+        self._spawn(self._watch_losses())
         self._spawn(self._say_ready())
         self._spawn(self._obey())
         try:
@@ -106,36 +119,26 @@ class Gate:
             for account in self._accounts.values():
                 account.stop()
             await asyncio.gather(*(account.venue.close() for account in self._accounts.values()))
+            self._write_journals()
             self._intake.flush()
             self._intake.close()
+            for account in self._accounts.values():
+                account.journal.close()
             for books in self._books.values():
-                books.close()
+                if books is not None:
+                    books.close()
 
-    def _add_account(self, venue: VenueSettings, rates: OrderRates) -> None:
-        log = self._log.getChild(venue.name)
-        figures = AccountFigures(self._counters, venue.name)
-        stale_after_ms = self._settings.stale_after_ms
-        checks = {}
-        if stale_after_ms is not None:
-            books = self._books[venue.name] = FeedBooks(int(stale_after_ms * 1e6), figures.stale)
-            checks = {"stale": books.fault}
-        account = Account(
-            venue.index,
-            BinanceVenue(venue, log, self._budgets.of(venue.name)),
-            venue.recv_window_ms * 1_000_000,
-            int(self._settings.max_order_age_s * 1e9),
-            rates,
-            self._intake.reply,
-            figures,
-            log,
+    def _add_account(self, builder: Builder, venue: VenueSettings) -> None:
+        books = self._books[venue.name] = builder.books(venue)
+        account = builder.account(
+            venue,
+            books,
+            reply=self._intake.reply,
             on_filter=lambda: self._reread_rules(venue.name),
-            **checks,
+            on_bad_key=lambda text: self._stop_venue(venue, text),
         )
-        cancel = self._settings.on_supervisor_death == "cancel"
         self._accounts[venue.index] = account
-        self._listeners[venue.index] = Listener(
-            account, self._settings.fleet_id, cancel, self._intake.broadcast, log, time.monotonic_ns
-        )
+        self._listeners[venue.index] = builder.listener(account, self._intake.broadcast)
 
     async def _keep(self, index: int) -> None:
         """Keep one venue's task tree alive, whatever happens to it."""
@@ -175,13 +178,12 @@ class Gate:
                 self._worker_gone(message["index"], message["epoch"])
             elif kind == "feed":
                 self._follow_feed(message)
-            elif kind == "refuse_new":
-                for account in self._accounts.values():
-                    account.refuse(message["reason"])
-            elif kind == "accept_new":
-                for index, listener in self._listeners.items():
-                    if listener.ready.is_set():
-                        self._accounts[index].refusing = ""
+            elif kind == "halt":
+                self._halt(Halt(message.get("strategy"), message.get("venue"), message["reason"]))
+            elif kind == "resume":
+                self._resume(Halt(message.get("strategy"), message.get("venue"), ""))
+            elif kind == "flat":
+                self._spawn(self._flatten(message["request"], float(message["deadline_s"])))
             elif kind == "stop":
                 self._spawn(self._stop(float(message["deadline_s"])))
             else:
@@ -199,6 +201,8 @@ class Gate:
         if new:
             for listener in self._listeners.values():
                 listener.announce(lambda reply: self._intake.send(index, reply))
+            for account in self._accounts.values():
+                account.tell_again(self._intake.tags_of(index), epoch)
             for venue in self._settings.replays:
                 self._open_replay(venue, index)
         self._flush_soon()
@@ -233,6 +237,52 @@ class Gate:
         for account in self._accounts.values():
             count = account.worker_gone(tags, epoch, cancel)
             self._log.warning("worker %d (epoch %d) is gone with %d open orders", index, epoch, count)
+        self._flush_soon()
+
+    def _halt(self, halt: Halt) -> None:
+        """Take no new orders of a strategy, on a venue, or at all."""
+        for account in self._halted_by(halt):
+            account.halt(self._tags.get(halt.strategy), halt.venue or "", halt.reason)
+
+    def _resume(self, halt: Halt) -> None:
+        self._guards.forgive(self._tags.get(halt.strategy), halt.venue)
+        for account in self._halted_by(halt):
+            account.admission.halts.resume(self._tags.get(halt.strategy), halt.venue or "")
+
+    def _halted_by(self, halt: Halt) -> list[Account]:
+        if halt.strategy is not None and halt.strategy not in self._tags:
+            self._log.error("no strategy has the id %s: it cannot be halted or resumed", halt.strategy)
+            return []
+        return [one for one in self._accounts.values() if halt.venue in (None, one.venue.name)]
+
+    async def _watch_losses(self) -> None:
+        """Halt who has lost more than it may, and cancel its orders."""
+        while True:
+            await asyncio.sleep(LOSSES_EVERY_S)
+            for trip in self._guards.losses(time.time_ns()):
+                self._log.error("%s: halted, and its orders are cancelled", trip.text)
+                halt = Halt(self._id_of.get(trip.strategy), trip.venue, trip.text)
+                self._halt(halt)
+                for account in self._halted_by(halt):
+                    for order in account.ledger.open_orders():
+                        if trip.strategy in (None, order.tag):
+                            account.cancel(order, urgent=True)
+                told = {"venue": halt.venue, "strategy": halt.strategy, "reason": halt.reason}
+                self._channel.send({"type": "halted", **told})
+
+    def _stop_venue(self, venue: VenueSettings, text: str) -> None:
+        """Stop a venue that does not take its key any more: nothing can be sent there until somebody looks at it."""
+        reason = f"{venue.name} does not take the API key any more: {text}"
+        if not self._accounts[venue.index].admission.halts.all:
+            self._log.critical("%s: no new orders go there", reason)
+            self._halt(Halt(None, venue.name, reason))
+            self._channel.send({"type": "halted", "venue": venue.name, "strategy": None, "reason": reason})
+
+    async def _flatten(self, request: int, deadline_s: float) -> None:
+        """Cancel the fleet's open orders, and say how many the venues still show."""
+        left = await self._close_out("hive flat", True, deadline_s, refuse=False)
+        text = "" if not left else f"{left} orders of the fleet are not known to be gone"
+        self._channel.send({"type": "flat", "request": request, "open": left, "text": text})
 
     async def _stop(self, deadline_s: float) -> None:
         left = await self._close_out("the fleet is stopping", True, deadline_s)
@@ -255,11 +305,14 @@ class Gate:
     def _others(self) -> list:
         return [info for info in list_segments(self._settings.run) if info.creator_pid != os.getpid()]
 
-    async def _close_out(self, why: str, cancel: bool, deadline_s: float) -> int:
+    async def _close_out(self, why: str, cancel: bool, deadline_s: float, refuse: bool = True) -> int:
+        if refuse:
+            for account in self._accounts.values():
+                account.refuse_all(why)
         deadline_ns = time.monotonic_ns() + int(deadline_s * 1e9)
         counts = await asyncio.gather(
             *(
-                close_out(account, self._settings.fleet_id, why, cancel, deadline_ns, self._log, time.monotonic_ns)
+                close_out(account, self._settings.fleet_id, cancel, deadline_ns, self._log, time.monotonic_ns)
                 for account in self._accounts.values()
             )
         )
@@ -277,7 +330,13 @@ class Gate:
         kind = ReplyKind.CANCEL_FAILED if intent.kind is IntentKind.CANCEL else ReplyKind.REJECTED
         replay = self._settings.replays.get(intent.venue)
         text = f"no venue has the number {intent.venue}" if replay is None else _no_orders(replay)
-        self._intake.reply(tag, Reply(kind, intent.venue, intent.client_order_id, text=text))
+        code = Refusal.VENUE_CLOSED
+        self._intake.reply(tag, Reply(kind, intent.venue, intent.client_order_id, code=code, text=text))
+
+    def _on_taken(self, venue: int, client_order_id: str) -> None:
+        account = self._accounts.get(venue)
+        if account is not None:
+            account.taken(client_order_id)
 
     def _on_wake(self) -> None:
         self._wake.drain()
@@ -288,10 +347,12 @@ class Gate:
         self._counters.beat(time.monotonic_ns())
         if self._was_suspended():
             for account in self._accounts.values():  # by the monotonic clock they look young
-                account.drop_waiting("the machine was suspended", STALE_BOOK)
+                account.drop_waiting("the machine was suspended", Refusal.STALE_BOOK)
         for books in self._books.values():
-            books.look()
+            if books is not None:
+                books.look()
         self._intake.poll()  # a wake-up that got lost costs 10 ms, not an order
+        self._write_journals()
         self._intake.flush()
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
@@ -307,7 +368,13 @@ class Gate:
 
     def _flush(self) -> None:
         self._flushing = False
+        self._write_journals()
         self._intake.flush()
+
+    def _write_journals(self) -> None:
+        """Write what is known before anybody is told of it."""
+        for account in self._accounts.values():
+            account.journal.commit()
 
     def _on_wedged(self, index: int, epoch: int) -> None:
         self._channel.send({"type": "wedged", "index": index, "epoch": epoch})

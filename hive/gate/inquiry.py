@@ -8,11 +8,12 @@ what the venue allows a timestamp to be early, and a margin have passed since it
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from hive.gate.binance_messages import CANCEL_REJECTED, NO_SUCH_ORDER
 from hive.gate.errors import VenueError
-from hive.gate.ledger import Ledger, Order, State
+from hive.gate.ledger import Ledger
+from hive.gate.order import Order, State
 from hive.gate.venue import OrderState, Venue
 from hive.shm.messages import IntentKind, Reply
 
@@ -32,6 +33,7 @@ class Inquiry:
     Args:
         venue, ledger: of one account
         apply: takes the replies that follow from an answer; called after every answer, also with none
+        turn: waits until a question about a strategy's order may be sent
         now_ns: monotonic
     """
 
@@ -40,12 +42,14 @@ class Inquiry:
         venue: Venue,
         ledger: Ledger,
         apply: Callable[[Order, list[Reply]], None],
+        turn: Callable[[str], Awaitable[None]],
         log: logging.Logger,
         now_ns: Callable[[], int],
     ) -> None:
         self._venue = venue
         self._ledger = ledger
         self._apply = apply
+        self._turn = turn
         self._log = log
         self._now_ns = now_ns
         self._asking: dict[str, asyncio.Task] = {}
@@ -105,6 +109,7 @@ class Inquiry:
 
     async def _ask_once(self, order: Order) -> None:
         if order.state is State.UNKNOWN or order.suspect:
+            await self._turn(order.tag)
             asked_ns = self._now_ns()
             state = await self._venue.status(order.symbol, order.client_order_id)
             if state is None:
@@ -114,6 +119,7 @@ class Inquiry:
             order.suspect = False
             self._apply(order, self._ledger.observe(order, state, (), self._now_ns()))
         if order.trades_missing:
+            await self._turn(order.tag)
             trades = await self._venue.trades(order.symbol, order.exchange_order_id)
             self._apply(order, self._ledger.observe(order, None, trades, self._now_ns()))
 

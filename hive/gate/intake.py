@@ -1,16 +1,18 @@
 """The links to the workers: intents in, replies out, and whose order is whose.
 
 A worker has one link per epoch. Intents whose client order id is not one of its own strategies' are refused here;
-replies find their worker by the strategy's tag, and those of a worker that is gone end in the log.
+replies find their worker by the strategy's tag, and those of a worker that is gone are told to its next life by the
+ledger. When a worker has acknowledged the reply that ends an order, `on_taken` is told.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hive.gate.settings import OwnerSettings
 from hive.shm.errors import NotRepresentable, QueueWedged
-from hive.shm.ids import parse_order_id
+from hive.shm.ids import PREFIX_LENGTH, order_prefix, parse_order_id
 from hive.shm.link import Link
 from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind, unpack
 from hive.shm.order_queue import OrderQueue
@@ -35,6 +37,7 @@ class WorkerLink:
     waker: Waker
     wedged: bool = False
     dirty: bool = False
+    ends: deque[tuple[int, int, str]] = field(default_factory=deque)  # sequence, venue, order of replies that end one
 
 
 class Intake:
@@ -46,6 +49,7 @@ class Intake:
         handle: takes (intent, tag, worker's epoch)
         on_wedged: told the index and epoch of a worker whose queue pair must be replaced
         on_pending: called when there is something to flush
+        on_taken: told (venue, client order id) when a worker has acted upon the reply that ends an order
     """
 
     def __init__(
@@ -55,9 +59,12 @@ class Intake:
         handle: Callable[[Intent, str, int], None],
         on_wedged: Callable[[int, int], None],
         on_pending: Callable[[], None],
+        on_taken: Callable[[int, str], None],
         log: logging.Logger,
     ) -> None:
         self._fleet_id = fleet_id
+        self._prefixes = {order_prefix(fleet_id, strategy.tag): strategy.tag for strategy in strategies}
+        self._on_taken = on_taken
         self._worker_of = {strategy.tag: strategy.worker for strategy in strategies}
         self._handle = handle
         self._on_wedged = on_wedged
@@ -122,12 +129,13 @@ class Intake:
                         self._take(entry, payload)
             except QueueWedged:
                 self._wedge(entry)
+            self._note_taken(entry)
 
     def reply(self, tag: str, reply: Reply) -> None:
         """Send a reply to the worker of a strategy."""
         entry = self._links.get(self._worker_of.get(tag, -1))
         if entry is None:
-            self._log.info("reply %s of order %s: its worker is not there", reply.kind.name, reply.client_order_id)
+            self._log.info("reply %s of order %s: told when its worker is back", reply.kind.name, reply.client_order_id)
             return
         self.send(entry.index, reply)
 
@@ -144,7 +152,9 @@ class Intake:
         except NotRepresentable as error:
             self._log.error("reply %s of order %s cannot be sent: %s", reply.kind.name, reply.client_order_id, error)
             return
-        entry.link.send(payload)
+        sequence = entry.link.send(payload)
+        if reply.final:
+            entry.ends.append((sequence, reply.venue, reply.client_order_id))
         entry.dirty = True
         self._on_pending()
 
@@ -171,13 +181,19 @@ class Intake:
         if not isinstance(intent, Intent):
             self._log.error("worker %d sent a reply", entry.index)
             return
-        owner = parse_order_id(intent.client_order_id)
-        if owner is None or owner[0] != self._fleet_id:
-            self._refuse(entry, intent, f"client order id is not one of fleet {self._fleet_id}")
-        elif self._worker_of.get(owner[1]) != entry.index:
-            self._refuse(entry, intent, f"no strategy of worker {entry.index} has the tag {owner[1]}")
+        tag = self._prefixes.get(intent.client_order_id[:PREFIX_LENGTH])
+        if tag is None or parse_order_id(intent.client_order_id) is None:
+            self._refuse(entry, intent, f"client order id is not one of fleet {self._fleet_id}'s strategies")
+        elif self._worker_of.get(tag) != entry.index:
+            self._refuse(entry, intent, f"no strategy of worker {entry.index} has the tag {tag}")
         else:
-            self._handle(intent, owner[1], entry.epoch)
+            self._handle(intent, tag, entry.epoch)
+
+    def _note_taken(self, entry: WorkerLink) -> None:
+        acked = entry.link.acked if entry.ends else 0
+        while entry.ends and entry.ends[0][0] <= acked:
+            _, venue, client_order_id = entry.ends.popleft()
+            self._on_taken(venue, client_order_id)
 
     def _refuse(self, entry: WorkerLink, intent: Intent, why: str) -> None:
         self._log.error("worker %d, order %s refused: %s", entry.index, intent.client_order_id, why)

@@ -15,31 +15,15 @@ the order and repetition of the evidence:
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from decimal import Decimal
-from enum import IntEnum
+from typing import Protocol
 
+from hive.gate.order import ZERO, Order, State
 from hive.gate.venue import OrderState, OrderStatus, Trade
-from hive.shm.messages import Intent, IntentKind, OrderType, Reply, ReplyKind, Side, TimeInForce
+from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind
 
-ZERO = Decimal(0)
-
-
-class State(IntEnum):
-    """What the gate knows of an order."""
-
-    PENDING = 1  # waits for its turn, never sent
-    SENT = 2  # written to a connection, no answer yet
-    UNKNOWN = 3  # may live or not, the venue is being asked
-    ACKED = 4
-    FILLED = 5
-    CANCELLED = 6
-    EXPIRED = 7
-    REJECTED = 8
-
-
-FINAL = frozenset({State.FILLED, State.CANCELLED, State.EXPIRED, State.REJECTED})
 _STATE_OF = {
     OrderStatus.FILLED: State.FILLED,
     OrderStatus.CANCELLED: State.CANCELLED,
@@ -55,77 +39,39 @@ _KIND_OF = {
 }
 
 
-@dataclass(slots=True, eq=False)
-class Order:
-    """One order. `executed` is what the venue says was filled, `filled` what the strategy has been told.
+class Record(Protocol):
+    """Where each transition is written before anybody is told; see `hive.gate.journal`. None of these blocks."""
 
-    Attributes:
-        origin: the kind of intent that brought it here
-        tag: its strategy; worker_epoch: of the worker that sent it, 0 when it was found at the venue
-        absent_ns: monotonic; before it "does not exist" may only mean "not there yet"
-        closing: what the venue said it ended as, while fills are missing
-        cancel_wanted, cancelling: a cancel has been asked for; a cancel is on its way
-        refusal: code and text of a refused cancel, to be reported when the venue says that the order still lives
-        suspect: the venue must be asked, whatever the state says
-        denials: how often in a row the venue said that it does not exist
-        clock_refusals: how often its timestamp was refused
-        stream_ns: when the user stream last spoke of it
-        queued_ns: when it began to wait for its turn
-        book_epoch: of the feed, in which it was decided
-    """
+    def sent(self, order: Order) -> None:
+        """It is about to be written to a connection."""
 
-    client_order_id: str
-    pair: str
-    symbol: str
-    tag: str
-    origin: IntentKind
-    side: Side
-    order_type: OrderType
-    tif: TimeInForce
-    price: Decimal | None
-    amount: Decimal
-    worker_epoch: int
-    created_ns: int
-    state: State = State.PENDING
-    exchange_order_id: str = ""
-    executed: Decimal = ZERO
-    closing: State | None = None
-    trades: dict[int, Trade] = field(default_factory=dict)
-    filled: Decimal = ZERO
-    code: int = 0
-    text: str = ""
-    sent_ns: int = 0
-    absent_ns: int = 0
-    heard_ns: int = 0
-    final_ns: int = 0
-    wall_ns: int = 0
-    cancel_wanted: bool = False
-    cancelling: bool = False
-    refusal: tuple[int, str] | None = None
-    suspect: bool = False
-    denials: int = 0
-    told_unknown: bool = False
-    clock_refusals: int = 0
-    stream_ns: int = 0
-    queued_ns: int = 0
-    book_epoch: int = 0
+    def unsent(self, order: Order) -> None:
+        """The request was certainly not executed."""
 
-    @property
-    def final(self) -> bool:
-        """Whether it has ended."""
-        return self.state in FINAL
+    def acked(self, order: Order) -> None:
+        """It lives at the venue."""
 
-    @property
-    def trades_missing(self) -> bool:
-        """Whether the venue filled more than the strategy has been told."""
-        return self.filled < self.executed
+    def fill(self, order: Order, trade: Trade) -> None:
+        """A part of it was executed."""
 
-    @property
-    def needs_asking(self) -> bool:
-        """Whether only the venue can tell how it stands."""
-        if self.final:
-            return self.trades_missing
-        return self.suspect or self.state is State.UNKNOWN or self.trades_missing or self.closing is not None
+    def unknown(self, order: Order) -> None:
+        """It may have been executed."""
+
+    def ended(self, order: Order) -> None:
+        """It is over."""
+
+    def adopted(self, order: Order) -> None:
+        """It was found at the venue."""
+
+    def done(self, client_order_id: str) -> None:
+        """Its strategy has been told everything."""
+
+
+class NoRecord:
+    """Writes nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *facts: None
 
 
 class Ledger:
@@ -133,10 +79,13 @@ class Ledger:
 
     Args:
         venue: the account's number in intents and replies
+        record: where transitions are written
     """
 
-    def __init__(self, venue: int) -> None:
+    def __init__(self, venue: int, record: Record | None = None) -> None:
         self.venue = venue
+        self.last_fill = 0  # the number of the account's latest fill
+        self._record: Record = record or NoRecord()
         self._orders: dict[str, Order] = {}
         self._open: dict[str, Order] = {}
         self._ended: deque[Order] = deque()
@@ -144,6 +93,10 @@ class Ledger:
     def get(self, client_order_id: str) -> Order | None:
         """Return an order, None when it was never seen or has been forgotten."""
         return self._orders.get(client_order_id)
+
+    def orders(self) -> Iterator[Order]:
+        """Iterate over all orders that are not forgotten; the ledger may change meanwhile."""
+        return iter(list(self._orders.values()))
 
     def open_orders(self) -> Iterator[Order]:
         """Iterate over the orders that have not ended; the ledger may change meanwhile."""
@@ -193,7 +146,27 @@ class Ledger:
         )
         order = self.admit(intent, tag, state.symbol, 0)
         order.state = State.UNKNOWN
+        order.journaled = True
+        self._record.adopted(order)
         return order
+
+    def restore(self, order: Order) -> None:
+        """Enter an order as an earlier gate's journal has it; what that one had sent and not heard of is UNKNOWN."""
+        self._orders[order.client_order_id] = order
+        order.journaled = True
+        if order.final:
+            self._ended.append(order)
+            return
+        if order.state is State.SENT:
+            order.state = State.UNKNOWN
+        self._open[order.client_order_id] = order
+
+    def finish(self, order: Order) -> None:
+        """Note that the strategy of an order that is over has taken in everything."""
+        if order.final and not order.done:
+            order.done = True
+            if order.journaled:
+                self._record.done(order.client_order_id)
 
     def forget(self, order: Order) -> None:
         """Drop an order that turned out never to have been one (a question about an id that nobody knows)."""
@@ -206,11 +179,14 @@ class Ledger:
             raise ValueError(f"an order is sent once, {order.client_order_id} is {order.state.name}")
         order.state = State.SENT
         order.absent_ns = absent_ns
+        order.journaled = True
+        self._record.sent(order)
 
     def unsend(self, order: Order) -> bool:
         """SENT -> PENDING, because the request certainly was not executed; returns whether it is PENDING now."""
         if order.state is State.SENT:
             order.state = State.PENDING
+            self._record.unsent(order)
         return order.state is State.PENDING
 
     def inquire(self, order: Order, absent_ns: int) -> None:
@@ -223,6 +199,7 @@ class Ledger:
         if order.state is not State.SENT:
             return []
         order.state = State.UNKNOWN
+        self._record.unknown(order)
         return self.still_unknown(order, text)
 
     def still_unknown(self, order: Order, text: str) -> list[Reply]:
@@ -267,10 +244,15 @@ class Ledger:
             if order.amount == ZERO:
                 order.amount, order.price, order.side = state.amount, state.price, state.side
         new = sorted((t for t in trades if t.trade_id not in order.trades), key=lambda trade: trade.trade_id)
+        if not order.journaled:  # denied, or withdrawn, and yet it lives
+            order.journaled = True
+            self._record.adopted(order)
         if order.state in (State.PENDING, State.SENT, State.UNKNOWN) or self._denied(order):
             order.state = State.ACKED
             order.code, order.text = 0, ""
+            order.done = False
             self._open[order.client_order_id] = order
+            self._record.acked(order)
             replies.append(self._reply(order, ReplyKind.ACKED))
         for trade in new:
             replies.append(self._fill(order, trade))
@@ -302,15 +284,21 @@ class Ledger:
         return self._reply(order, ReplyKind.CANCEL_FAILED, code=code, text=text)
 
     def forget_ended(self, before_ns: int) -> int:
-        """Forget orders that ended before `before_ns`; returns how many.
+        """Forget orders that ended before `before_ns` and whose strategies know; returns how many.
 
         The caller keeps them for longer than an intent's maximum age, so that no intent can bring one back.
         """
         forgotten = 0
+        untold = []
         while self._ended and self._ended[0].final_ns < before_ns:
             order = self._ended.popleft()
-            if order.final and order.final_ns < before_ns and self._orders.pop(order.client_order_id, None):
+            if not order.final or order.final_ns >= before_ns:
+                continue  # it lived on, and stands here again for its later end
+            if order.journaled and not order.done:
+                untold.append(order)
+            elif self._orders.pop(order.client_order_id, None):
                 forgotten += 1
+        self._ended.extendleft(reversed(untold))
         return forgotten
 
     def _denied(self, order: Order) -> bool:
@@ -318,8 +306,11 @@ class Ledger:
         return order.state is State.REJECTED or withdrawn
 
     def _fill(self, order: Order, trade: Trade) -> Reply:
-        order.trades[trade.trade_id] = trade
+        self.last_fill += 1
+        trade = order.trades[trade.trade_id] = replace(trade, serial=self.last_fill)
         order.filled += trade.amount
+        order.done = False  # a fill that comes after the end is to be told too
+        self._record.fill(order, trade)
         return self._fill_reply(order, trade, order.filled)
 
     def _fill_reply(self, order: Order, trade: Trade, cumulative: Decimal) -> Reply:
@@ -346,6 +337,8 @@ class Ledger:
         order.final_ns = now_ns
         self._open.pop(order.client_order_id, None)
         self._ended.append(order)
+        if order.journaled:
+            self._record.ended(order)
         return self._reply(order, _KIND_OF[state], code=order.code, text=order.text)
 
     def _reply(self, order: Order, kind: ReplyKind, code: int = 0, text: str = "") -> Reply:

@@ -7,12 +7,13 @@ stream that missed something, or does not speak of an order that the venue has j
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from hive.gate.account import Account
+from hive.gate.display import show
 from hive.gate.errors import Refused, VenueError
-from hive.gate.ledger import State
+from hive.gate.order import State
 from hive.gate.venue import Balance, OrderState, OrderStatus, Trade
 from hive.shm.ids import parse_order_id
 from hive.shm.messages import Reply, ReplyKind
@@ -32,7 +33,9 @@ class Listener:
     Args:
         account: whose venue is listened to
         fleet_id: tells our orders from others'
-        cancel_leftovers: whether orders of this fleet that are open at the start are cancelled
+        cancel_unknown: whether open orders of this fleet that the journal does not know are cancelled at the start
+        cancel_lost: whether those of workers that are dead are cancelled
+        alive: epochs of the living workers by tag of their strategies; their orders stay
         broadcast: takes a reply for every worker
         now_ns: monotonic
     """
@@ -41,7 +44,9 @@ class Listener:
         self,
         account: Account,
         fleet_id: str,
-        cancel_leftovers: bool,
+        cancel_unknown: bool,
+        cancel_lost: bool,
+        alive: Mapping[str, int],
         broadcast: Callable[[Reply], None],
         log: logging.Logger,
         now_ns: Callable[[], int],
@@ -50,7 +55,9 @@ class Listener:
         self._venue = account.venue
         self._ledger = account.ledger
         self._fleet_id = fleet_id
-        self._cancel_leftovers = cancel_leftovers
+        self._cancel_unknown = cancel_unknown
+        self._cancel_lost = cancel_lost
+        self._alive = alive
         self._broadcast = broadcast
         self._log = log
         self._now_ns = now_ns
@@ -106,6 +113,7 @@ class Listener:
         for balance in balances:
             if self._balances.get(balance.asset) != balance and _nameable(balance.asset):
                 self._balances[balance.asset] = balance
+                self._account.balances[balance.asset] = balance.free + balance.locked
                 self._broadcast(self._balance_reply(balance))
 
     def on_stream(self, up: bool) -> None:
@@ -151,7 +159,7 @@ class Listener:
         listed = {state.client_order_id: state for state in await self._venue.open_orders()}
         self._account.inquiry.compare(listed, asked_ns)
         if not self.ready.is_set():
-            self._adopt_leftovers(listed)
+            self._take_stock(listed)
         balances = await self._venue.balances()
         gone = self._balances.keys() - {balance.asset for balance in balances}
         self.on_balances([*balances, *(Balance(asset, Decimal(0), Decimal(0)) for asset in gone)])
@@ -162,27 +170,39 @@ class Listener:
         if self._stream_up:
             self._set_closed("")
 
-    def _adopt_leftovers(self, listed: dict[str, OrderState]) -> None:
+    def _take_stock(self, listed: dict[str, OrderState]) -> None:
+        """Enter open orders that the journal does not know, and end those that nobody looks after."""
+        lost = [order for order in self._ledger.open_orders() if self._alive.get(order.tag) != order.worker_epoch]
+        found = foreign = 0
         for state in listed.values():
             owner = parse_order_id(state.client_order_id)
-            order = self._ledger.get(state.client_order_id)
-            if owner is None or owner[0] != self._fleet_id or (order is not None and order.worker_epoch):
-                continue  # another's, or one that a worker of this run has asked about
-            if order is None:
+            if owner is None or owner[0] != self._fleet_id:
+                foreign += 1
+            elif self._ledger.get(state.client_order_id) is None:
+                found += 1
                 pair = self._venue.pair(state.symbol) or state.symbol
                 order = self._ledger.adopt(state, pair, owner[1], self._now_ns())
-            self.leftovers += 1
-            order.cancel_wanted = self._cancel_leftovers
-            self._account.apply(order, self._ledger.observe(order, state, (), self._now_ns()))
-        if self.leftovers:
-            done = "being cancelled" if self._cancel_leftovers else "kept"
-            self._log.warning("%d orders of this fleet were open at the start: %s", self.leftovers, done)
+                order.cancel_wanted = order.urgent = self._cancel_unknown
+                self._account.apply(order, self._ledger.observe(order, state, (), self._now_ns()))
+        for order in lost if self._cancel_lost else ():
+            self._account.cancel(order, urgent=True)
+        self.leftovers = found + sum(order.client_order_id in listed for order in lost)
+        self._account.figures.set("foreign_orders", foreign)
+        if foreign:
+            self._log.warning("%d open orders of this account are not this fleet's: they are left alone", foreign)
+        if found:
+            done = "being cancelled" if self._cancel_unknown else "adopted"
+            self._log.error("%d open orders of this fleet were not in the journal: %s", found, done)
+        if lost:
+            done = "being cancelled" if self._cancel_lost else "kept"
+            self._log.warning("%d orders of workers that are gone were open at the start: %s", len(lost), done)
 
     async def _check(self) -> None:
         while True:
             await asyncio.sleep(CHECK_S)
             self._account.tick()
             now_ns = self._now_ns()
+            show(self._account, now_ns)
             self._ledger.forget_ended(now_ns - REMEMBER_NS)
             if not self._stream_up:
                 if self.ready.is_set() and now_ns - self._down_since_ns > DOWN_NS:

@@ -37,7 +37,7 @@ class KeepSecrets(logging.Filter):
 
 
 class ToSupervisor(logging.Handler):
-    """Sends errors up the control channel, as events."""
+    """Sends errors up the control channel, as events; what is critical as alarms, which it keeps and shows."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(logging.ERROR)
@@ -46,7 +46,11 @@ class ToSupervisor(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send one record, without its traceback."""
         text = f"{record.name}: {record.getMessage()}"
-        self._channel.send({"type": "event", "level": record.levelname.lower(), "text": text})
+        if record.levelno >= logging.CRITICAL:
+            venue = record.name.partition(".")[2]
+            self._channel.send({"type": "alarm", "venue": venue or None, "text": text})
+        else:
+            self._channel.send({"type": "event", "level": record.levelname.lower(), "text": text})
 
 
 def report_errors(log: logging.Logger, channel: Channel) -> None:

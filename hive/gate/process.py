@@ -18,10 +18,11 @@ import time
 
 from hive.gate.budgets import VenueBudgets
 from hive.gate.errors import BootError, GateError
-from hive.gate.figures import COUNTERS_CAPACITY, HISTOGRAMS
+from hive.gate.figures import room
 from hive.gate.gate import Gate
 from hive.gate.key_lock import KeyLock
 from hive.gate.log import open_log
+from hive.gate.own_user import become
 from hive.gate.settings import GateSettings, is_replay
 from hive.shm.channel import Channel, connect_fd
 from hive.shm.counters import Counters, counters_size
@@ -47,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     if boot is None:
         return 0
     try:
+        if "user" in boot:
+            become(**boot["user"])
+            make_undumpable()  # a new user undoes it
         return run(GateSettings.from_boot(with_keys(boot)), channel)
     except (BootError, ShmError) as error:
         logging.getLogger("gate").error("%s", error)
@@ -77,14 +81,15 @@ def run(settings: GateSettings, channel: Channel) -> int:
     self_test()
     locks = [KeyLock(settings.run_dir.parent, venue.api_key, settings.fleet) for venue in settings.venues]
     name = segment_name(settings.run, "counters.gate", settings.epoch)
-    size = counters_size(COUNTERS_CAPACITY, HISTOGRAMS)
+    capacity, histograms = room(len(settings.venues), len(settings.strategies))
+    size = counters_size(capacity, histograms)
     segment = Segment.create(name, size, kind="counters", epoch=settings.epoch)
     wake = WakeReceiver(settings.run_dir / f"wake.gate.{settings.epoch}")
     code = EXIT_CANNOT_BOOT
     budgets = None
     try:
         budgets = VenueBudgets(settings.run, settings.epoch, settings.venues, settings.feed_share, time.time_ns())
-        gate = Gate(settings, channel, Counters.create(segment, COUNTERS_CAPACITY), name, budgets, wake, log)
+        gate = Gate(settings, channel, Counters.create(segment, capacity), name, budgets, wake, log)
         gc.freeze()
         code = asyncio.run(gate.run())
         return code

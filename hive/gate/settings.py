@@ -1,15 +1,30 @@
 """What the gate is told at boot, checked once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from hive.gate.errors import BootError
+from hive.gate.exposure import RiskLimits
+from hive.gate.quota import StrategyQuota
 
-MAX_ORDER_AGE_S = 30.0
 REQUEST_TIMEOUT_S = 5.0
 RECV_WINDOW_MS = 5000
 FEED_SHARE = 0.4
 POLICIES = ("cancel", "keep")
+UNKNOWN_ORDERS = ("cancel", "adopt")
+QUEUE_PER_STRATEGY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RiskSettings:
+    """Limits on what may be risked: by a strategy, on an account, or by the fleet. `loss_limit` is by quote asset."""
+
+    limits: RiskLimits = field(default_factory=RiskLimits)
+    loss_limit: Mapping[str, Decimal] = field(default_factory=dict)
+    loss_window: str = "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +39,39 @@ class VenueSettings:
     api_secret: str = field(repr=False)
     recv_window_ms: int = RECV_WINDOW_MS
     request_timeout_s: float = REQUEST_TIMEOUT_S
+    simulated: bool = False
+    risk: RiskSettings = field(default_factory=RiskSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnerSettings:
-    """One strategy: whose orders carry its tag, and how many of them a second it may place (None: no own limit)."""
+    """One strategy: whose orders carry its tag, and what it may do. `capital` by asset; None: it shares the account."""
 
     id: str
     tag: str
     worker: int
-    orders_per_second: float | None = None
+    quota: StrategyQuota = field(default_factory=StrategyQuota)
+    risk: RiskSettings = field(default_factory=RiskSettings)
+    capital: Mapping[str, Decimal] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """How the journals are kept: see `hive.gate.journal.Journal`."""
+
+    policy: str = "interval"
+    interval_s: float = 0.01
+    file_bytes: int = 16 << 20
+    keep_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """What may place no new orders: a strategy, a venue, or with neither everything."""
+
+    strategy: str | None
+    venue: str | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +80,10 @@ class GateSettings:
 
     replays: names of the venues that are played from a recording, by index; they take no orders, and their accounts
     have nothing of all `assets` that strategies name. stale_after_ms: age of the feed's heartbeat from which on its
-    books allow no order; None: orders go whatever the feed does.
+    books allow no order; None: orders go whatever the feed does. max_order_age_s: None leaves it to the gate.
+    living: the epochs of the workers that are alive, by index; orders of others are cancelled or kept by
+    `on_worker_death`.
+    on_unknown_orders: what becomes of open orders of this fleet that no journal knows, "cancel" or "adopt".
     """
 
     run: str
@@ -58,11 +99,19 @@ class GateSettings:
     strategies: tuple[OwnerSettings, ...]
     orders_per_second: float | None
     orders_per_second_each: float | None
-    max_order_age_s: float
+    max_order_age_s: float | None
     feed_share: float
     on_supervisor_death: str
     on_worker_death: str
     stale_after_ms: float | None = None
+    state_dir: Path = Path()
+    journal: JournalSettings = field(default_factory=JournalSettings)
+    risk: RiskSettings = field(default_factory=RiskSettings)
+    adaptive: bool = True
+    on_unknown_orders: str = "cancel"
+    queue_per_strategy: int = QUEUE_PER_STRATEGY
+    halts: tuple[Halt, ...] = ()
+    living: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def from_boot(cls, boot: dict) -> "GateSettings":
@@ -84,18 +133,37 @@ class GateSettings:
                 strategies=tuple(_owner(entry) for entry in boot["strategies"]),
                 orders_per_second=_above_zero(rates, "global_orders_per_second"),
                 orders_per_second_each=each,
-                max_order_age_s=float(rates.get("max_order_age_s") or MAX_ORDER_AGE_S),
+                max_order_age_s=_above_zero(rates, "max_order_age_s"),
                 feed_share=float(rates.get("feed_share") or FEED_SHARE),
                 on_supervisor_death=boot.get("on_supervisor_death", "cancel"),
                 on_worker_death=boot.get("on_worker_death", "cancel"),
                 stale_after_ms=_above_zero(boot, "stale_after_ms"),
+                state_dir=Path(boot.get("state_dir") or boot["run_dir"]),
+                journal=JournalSettings(**(boot.get("journal") or {})),
+                risk=_risk(boot.get("risk")),
+                adaptive=bool(boot.get("adaptive", True)),
+                on_unknown_orders=boot.get("on_unknown_orders") or "cancel",
+                queue_per_strategy=int(boot.get("queue_per_strategy") or QUEUE_PER_STRATEGY),
+                halts=tuple(
+                    Halt(one.get("strategy"), one.get("venue"), one["reason"]) for one in boot.get("halts", ())
+                ),
+                living={int(index): int(epoch) for index, epoch in (boot.get("living") or {}).items()},
             )
         except KeyError as error:
             raise BootError(f"the gate's boot message lacks {error}") from None
-        for name in ("on_supervisor_death", "on_worker_death"):
-            if getattr(settings, name) not in POLICIES:
-                raise BootError(f"{name} must be cancel or keep, was {getattr(settings, name)!r}")
+        for name, allowed in (
+            ("on_supervisor_death", POLICIES),
+            ("on_worker_death", POLICIES),
+            ("on_unknown_orders", UNKNOWN_ORDERS),
+        ):
+            if getattr(settings, name) not in allowed:
+                raise BootError(f"{name} must be {' or '.join(allowed)}, was {getattr(settings, name)!r}")
         return settings
+
+    def journal_folder(self, venue: VenueSettings) -> Path:
+        """Return where a venue's journal lies; a simulated exchange's, which dies with its run, apart."""
+        folder = self.state_dir / "journal" / venue.name
+        return folder / "simulated" if venue.simulated else folder
 
 
 def is_replay(entry: dict) -> bool:
@@ -116,12 +184,33 @@ def _venue(entry: dict) -> VenueSettings:
         api_secret=entry["api_secret"],
         recv_window_ms=int(entry.get("recv_window_ms") or RECV_WINDOW_MS),
         request_timeout_s=float(entry.get("request_timeout_s") or REQUEST_TIMEOUT_S),
+        simulated=entry.get("mode") == "sim",
+        risk=_risk(entry.get("risk")),
     )
 
 
 def _owner(entry: dict) -> OwnerSettings:
-    quota = entry.get("quota") or {}
-    return OwnerSettings(entry["id"], entry["tag"], int(entry["worker"]), _above_zero(quota, "max_orders_per_second"))
+    given = entry.get("quota") or {}
+    weight = given.get("max_api_weight_per_minute")
+    quota = StrategyQuota(
+        max_orders_per_second=_above_zero(given, "max_orders_per_second"),
+        max_api_weight_per_minute=None if weight is None else int(weight),
+        priority_level=int(given.get("priority_level") or 0),
+        weight=_above_zero(given, "weight") or 1.0,
+    )
+    capital = _amounts(entry.get("capital"))
+    return OwnerSettings(
+        entry["id"], entry["tag"], int(entry["worker"]), quota, _risk(entry.get("risk")), capital or None
+    )
+
+
+def _risk(raw: Mapping[str, Any] | None) -> RiskSettings:
+    raw = raw or {}
+    return RiskSettings(RiskLimits.from_boot(raw), _amounts(raw.get("loss_limit")), raw.get("loss_window") or "run")
+
+
+def _amounts(texts: Mapping[str, str] | None) -> dict[str, Decimal]:
+    return {asset: Decimal(text) for asset, text in (texts or {}).items()}
 
 
 def _above_zero(section: dict, name: str) -> float | None:

@@ -6,7 +6,7 @@ call either returns what the venue said or raises one of `hive.gate.errors`, eac
 """
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
@@ -14,10 +14,27 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from hive.gate.errors import EndpointRefused
+from hive.gate.limits import Operation
 from hive.shm.messages import OrderType, Side, TimeInForce
 
 # Binance's demo mode: github.com/binance/binance-spot-api-docs, demo-mode/general-info.md
 DEMO_HOSTS = frozenset({"demo-api.binance.com", "demo-ws-api.binance.com", "demo-stream.binance.com"})
+TESTNET = ".testnet.binance.vision"  # itself and what lies below it: faqs/testnet.md, web-socket-api.md
+# General API Information of rest-api.md, web-socket-api.md and web-socket-streams.md there. data-api.binance.vision is
+# missing on purpose: it knows no accounts, and the gate reads the account where it reads the rules.
+PRODUCTION_HOSTS = frozenset(
+    {
+        "api.binance.com",
+        "api-gcp.binance.com",
+        "api1.binance.com",
+        "api2.binance.com",
+        "api3.binance.com",
+        "api4.binance.com",
+        "ws-api.binance.com",
+        "stream.binance.com",
+        "data-stream.binance.vision",
+    }
+)
 
 
 class OrderStatus(IntEnum):
@@ -60,7 +77,7 @@ class OrderState:
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One fill; `fee` is in units of `fee_asset`."""
+    """One fill; `fee` is in units of `fee_asset`, `serial` its number among the account's fills, from 1 on."""
 
     trade_id: int
     price: Decimal
@@ -69,6 +86,7 @@ class Trade:
     fee_asset: str
     maker: bool
     wall_ns: int
+    serial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +111,7 @@ class VenueEvents(Protocol):
         """The user stream is subscribed (and what it missed must be asked for), or it is down."""
 
     def on_throttled(self, wait_s: float, text: str) -> None:
-        """The venue takes no requests for a while."""
+        """The venue refused a request for a limit, and takes none that touches it for a while."""
 
 
 class Venue(Protocol):
@@ -110,8 +128,23 @@ class Venue(Protocol):
     def pair(self, symbol: str) -> str | None:
         """Return the pair of a venue's symbol, None when it lists none."""
 
-    def order_wait_ns(self, now_ns: int) -> int:
-        """Return when to try a new order again, 0 when it may go now."""
+    def wait_ns(self, operation: Operation, symbol: str, now_ns: int, age_ns: int = 0) -> int:
+        """Return when to ask again for a request, in ns from now; 0 when it may go now.
+
+        Args:
+            symbol: its pair's; "" asks only what holds for all pairs
+            now_ns: monotonic
+            age_ns: of the order that is cancelled or amended
+        """
+
+    def closed_ns(self, now_ns: int) -> int:
+        """Return how much longer the venue takes no new orders because it said so (a 429, a ban), 0 when it does."""
+
+    def order_limit(self) -> tuple[float, int]:
+        """Return how many orders the window that binds allows at present, and its length in ns."""
+
+    def assume_sent(self, times_venue_ns: Sequence[int]) -> None:
+        """Take it that an earlier gate sent orders at these times (the venue's wall clock); before `open`."""
 
     def figures(self) -> dict[str, int]:
         """Return what the venue's counters show: user_connections, weight_used and so on."""
@@ -156,22 +189,29 @@ class Venue(Protocol):
         """Close every connection."""
 
 
-def check_endpoint(url: str) -> None:
-    """Raise EndpointRefused unless `url` is on loopback, a testnet or a documented demo host.
+def check_endpoint(url: str, production: bool = False) -> None:
+    """Raise EndpointRefused unless `url` is where this account may trade.
 
     Args:
         url: http, https, ws or wss
+        production: False: loopback, Binance's testnet or a demo host. True: a production host by https or wss, and
+            nothing else, so that no account has one foot in each.
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     if parts.scheme not in ("http", "https", "ws", "wss") or not host:
         raise EndpointRefused(f"a venue's URL must be http, https, ws or wss with a host, was {url!r}")
-    if _is_loopback(host) or host in DEMO_HOSTS or "testnet" in host.split("."):
+    if production:
+        if host not in PRODUCTION_HOSTS:
+            known = ", ".join(sorted(PRODUCTION_HOSTS))
+            raise EndpointRefused(f"{host} is not a production host of Binance's, which are {known}")
+        if parts.scheme not in ("https", "wss"):
+            raise EndpointRefused(f"{host} must be reached by https or wss, was {parts.scheme}")
         return
-    raise EndpointRefused(
-        f"{host} is not a loopback, testnet or demo host: this version does not trade on production venues, "
-        "because its gate has no risk limits and no journal yet"
-    )
+    if _is_loopback(host) or host in DEMO_HOSTS or f".{host}".endswith(TESTNET):
+        return
+    real = "; where money is real, the venue must say `production: true`" if host in PRODUCTION_HOSTS else ""
+    raise EndpointRefused(f"{host} is not a loopback, testnet or demo host{real}")
 
 
 def _is_loopback(host: str) -> bool:

@@ -30,6 +30,7 @@ from hive.shm.segment import PAYLOAD_OFFSET, Segment
 BUDGET_BYTES = PAYLOAD_OFFSET + BUDGET_RECORD.size
 MINUTE_NS = 60_000_000_000
 EDGE_NS = 200_000_000
+ASK_AGAIN_NS = 20_000_000  # while the answer is on its way that tells the count of an unknown window
 MOST_WEIGHT = 1 << 20  # a limit; a word holds twice as much
 PARTIES = ("gate", "feed")
 
@@ -166,9 +167,10 @@ class Budget:
         else:
             spent = used + self._foreign(window)
             fits = spent + weight <= share and not (at_edge and carry + weight > share)
-        if fits and not (used and self._unproven(window)):
-            return 0
-        return max(1, (window + 1) * MINUTE_NS + EDGE_NS - wall_ns)
+        turn_ns = max(1, (window + 1) * MINUTE_NS + EDGE_NS - wall_ns)
+        if not fits:
+            return turn_ns
+        return min(ASK_AGAIN_NS, turn_ns) if used and self._unproven(window) else 0
 
     def charge(self, weight: int, wall_ns: int) -> None:
         """Charge a request that leaves now, whether it fits or not."""
@@ -223,6 +225,10 @@ class Budget:
         others = self._used_of(self._others_used_at, mine[0])
         pair = (mine[2], others) if self.party == "gate" else (others, mine[2])
         return *pair, self._memory.load(_AT["limit"])
+
+    def closed_ns(self, wall_ns: int) -> int:
+        """Return how much longer nothing is granted to either party, see close(); 0 when it is."""
+        return max(0, self._closed_until_ns() - wall_ns)
 
     def foreign(self, wall_ns: int) -> int:
         """Return what the venue has counted in this minute beyond both parties."""

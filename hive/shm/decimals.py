@@ -24,6 +24,8 @@ def to_mantissa(value: Decimal) -> tuple[int, int]:
     if not value.is_finite():
         raise NotRepresentable(f"a decimal must be finite, was {value}")
     sign, digits, exponent = value.as_tuple()
+    if len(digits) <= 18 and exponent in _EXPONENTS:
+        return int(value.scaleb(-exponent, _EXACT)), exponent
     if len(digits) > 19 or exponent not in _EXPONENTS:
         digits, exponent = _without_trailing_zeros(digits, exponent)
     mantissa = 0

@@ -11,6 +11,7 @@ import hashlib
 import re
 
 ORDER_ID_MAX = 36
+PREFIX_LENGTH = 13
 _ID = re.compile(r"hv([a-z2-7]{5})([a-z2-7]{5})-[A-Za-z0-9-]*")
 
 

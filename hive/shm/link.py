@@ -66,6 +66,11 @@ class Link:
         return self._received
 
     @property
+    def acked(self) -> int:
+        """The last sequence that the other end is known to have acted upon."""
+        return self._frames[0][0] - 1 if self._frames else self._last
+
+    @property
     def backlog(self) -> int:
         """How many messages are not in the queue yet."""
         return self._last - self._put

@@ -7,6 +7,9 @@ known is never turned into a failure. What the router itself refuses raises Orde
 Replies reach a strategy in order, through its inbox only. `place()` is resolved first, and the task that awaits it has
 run before the order's next reply is delivered to `context.on_reply`.
 
+What the gate tells of orders that an earlier life of this worker placed is kept until the strategy runs again, and then
+delivered: by then it has its orders back from its own records.
+
 When a new gate takes over, every order without an answer goes to it again, marked MAYBE_SENT (it will look for it and
 never place it), every other order that is not over is QUERYed, and cancels without an answer are repeated. Fills that
 come twice that way are dropped by their trade id.
@@ -15,8 +18,7 @@ come twice that way are dropped by their trade id.
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from hive.shm.book import LIVE, STATE_NAMES
@@ -31,6 +33,7 @@ from hive.workers.errors import OrderRefused
 from hive.workers.market import MarketData
 from hive.workers.order import Order
 from hive.workers.stale import StaleBooks
+from hive.workers.strays import Strays
 
 ENDED_KEPT = 4096  # final replies remembered, so that a late cancel or a repeated ack finds its order over
 ANSWERS = frozenset({ReplyKind.ACKED, ReplyKind.REJECTED, ReplyKind.UNKNOWN})
@@ -64,6 +67,7 @@ class OrderRouter:
         self._orders: dict[str, Order] = {}
         self._ended: OrderedDict[str, Reply] = OrderedDict()
         self._orphans: dict[str, Order] = {}  # cancels of orders that this router never placed
+        self._strays = Strays(self._deliver)
         self._accounts = Accounts()
         self._arrived: deque[bytes] = deque()
         self._link: Link | None = None
@@ -72,13 +76,22 @@ class OrderRouter:
         self._wedged = False
         self._retry: asyncio.TimerHandle | None = None
 
+    def expect(self, tags: Iterable[str]) -> None:
+        """Keep what is told of these strategies' earlier orders until each has `started`."""
+        self._strays.expect(tags)
+
     def register(self, context: StrategyContext) -> None:
         """Route replies of orders that carry this strategy's tag to `context`."""
         self._contexts[context.tag] = context
 
+    def started(self, context: StrategyContext) -> None:
+        """Deliver what was told of the strategy's earlier orders; it has them back, as far as it kept them."""
+        self._strays.started(context)
+
     def unregister(self, context: StrategyContext) -> None:
         """Refuse new orders of `context`; replies of those that it has still reach it."""
         self._contexts.pop(context.tag, None)
+        self._strays.failed(context)
 
     def is_open(self, venue: int) -> bool:
         """Return whether a gate is attached and the venue's account is ready."""
@@ -287,9 +300,9 @@ class OrderRouter:
         for order in self._orders.values():
             intent = order.intent
             if order.placing is not None:
-                self._link.send(replace(intent, flags=intent.flags | MAYBE_SENT).pack())
+                self._link.send(intent._replace(flags=intent.flags | MAYBE_SENT).pack())
             else:
-                self._link.send(replace(intent, kind=IntentKind.QUERY, flags=intent.flags | MAYBE_SENT).pack())
+                self._link.send(intent._replace(kind=IntentKind.QUERY, flags=intent.flags | MAYBE_SENT).pack())
         for order in (*self._orders.values(), *self._orphans.values()):
             order.cancel_sent = False
             if order.cancels or order.must_end:
@@ -309,7 +322,7 @@ class OrderRouter:
             return
         if order.placing is not None:
             proves_life = reply.kind not in ANSWERS
-            self._answer(order, replace(reply, kind=ReplyKind.ACKED) if proves_life else reply)
+            self._answer(order, reply._replace(kind=ReplyKind.ACKED) if proves_life else reply)
             if not proves_life:
                 return
         elif order.has_heard(reply):
@@ -334,6 +347,7 @@ class OrderRouter:
         self._orders.pop(client_order_id, None)
         self._orphans.pop(client_order_id, None)
         self._ended[client_order_id] = reply
+        self._strays.heard(client_order_id, order.trade_ids)
         if len(self._ended) > ENDED_KEPT:
             self._ended.popitem(last=False)
         self._resolve_cancels(order, reply)
@@ -364,13 +378,8 @@ class OrderRouter:
         elif reply.client_order_id in self._ended and reply.kind is not ReplyKind.FILL:
             return
         parsed = parse_order_id(reply.client_order_id)
-        context = None if parsed is None else self._contexts.get(parsed[1])
-        if context is None:
-            log.warning("reply %s of order %s belongs to no strategy here", reply.kind.name, reply.client_order_id)
-            return
-        if reply.kind is ReplyKind.FILL:
-            context.counters.fills.inc()
-        context.post(self._deliver, context, reply)
+        tag = "" if parsed is None else parsed[1]
+        self._strays.take(tag, self._contexts.get(tag), reply)
 
     @staticmethod
     def _deliver(context: StrategyContext, reply: Reply) -> None:

@@ -100,6 +100,7 @@ class Strategies:
                 if not self._unmade:
                     self._all_made.set()
             await self._may_tick.wait()
+            self._orders.started(context)
             interval_ns = None if spec.tick_interval_ms is None else spec.tick_interval_ms * 1_000_000
             self._scheduler.add(context, target, interval_ns=interval_ns)
         except asyncio.CancelledError:

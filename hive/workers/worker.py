@@ -178,6 +178,7 @@ class Worker:
             for spec in boot.strategies
         ]
         members = list(zip(boot.strategies, contexts, strict=True))
+        self._orders.expect(context.tag for context in contexts)
         return Strategies(host, members, scheduler=self._scheduler, orders=self._orders, on_end=self._market.release)
 
     async def _start(self, strategies: Strategies) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -305,6 +306,7 @@ class GateBench:
             "fleet_id": FLEET_ID,
             "epoch": self.epoch,
             "run_dir": str(self.run_dir),
+            "state_dir": str(self.run_dir / f"state-{self.run}"),
             "log_file": str(self.log),
             "log_level": "DEBUG",
             "supervisor_pid": os.getpid(),
@@ -389,3 +391,7 @@ class GateBench:
             unlink(info.name)
         for left in self.run_dir.glob("wake.gate.*"):
             left.unlink()
+
+    def forget(self) -> None:
+        """Remove what gates of this run remember."""
+        shutil.rmtree(self.run_dir / f"state-{self.run}", ignore_errors=True)

@@ -2,19 +2,32 @@
 
 import asyncio
 import logging
+import secrets
 from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 
-from hive.gate.account import Account
-from hive.gate.fifo import OrderRates
+from hive.gate.account import Account, AccountRules
+from hive.gate.capital import Capital
+from hive.gate.exposure import FleetRisk, RiskLimits
+from hive.gate.figures import AccountFigures, room
+from hive.gate.guards import AccountGuards
+from hive.gate.journal import Journal
+from hive.gate.limits import Operation
+from hive.gate.profit import Profit
+from hive.gate.quota import Quotas, StrategyQuota
+from hive.gate.risk import Risk
 from hive.gate.venue import Balance, NewOrder, OrderState, OrderStatus, Trade
+from hive.shm.counters import Counters, counters_size
 from hive.shm.ids import order_prefix, strategy_tag
 from hive.shm.messages import Intent, IntentKind, OrderType, Reply, Side, TimeInForce
+from hive.shm.segment import Segment, segment_name
 
 SECOND = 1_000_000_000
 FLEET_ID = "tests"
 TAG = strategy_tag("one")
+OTHER = strategy_tag("other")
 
 
 class FakeClock:
@@ -25,6 +38,9 @@ class FakeClock:
 
     def __call__(self) -> int:
         return self.now
+
+    def wall_ns(self) -> int:
+        return 1_700_000_000 * SECOND + self.now
 
 
 class FakeVenue:
@@ -42,7 +58,7 @@ class FakeVenue:
         self.calls: list[tuple[str, str]] = []
         self.orders: dict[str, OrderState] = {}
         self.fills: dict[str, list[Trade]] = {}
-        self.wait_ns = 0
+        self.waits: dict[Operation, int] = {}
         self.clock_reads = 0
         self.restarts = 0
         self.connecting: asyncio.Future | None = None  # what place() waits for before it can write
@@ -68,8 +84,17 @@ class FakeVenue:
     def pair(self, symbol: str) -> str | None:
         return {"BTCUSDT": "BTC-USDT"}.get(symbol)
 
-    def order_wait_ns(self, now_ns: int) -> int:
-        return self.wait_ns
+    def wait_ns(self, operation: Operation, symbol: str, now_ns: int, age_ns: int = 0) -> int:
+        return self.waits.get(operation, 0)
+
+    def assume_sent(self, times_venue_ns: list[int]) -> None:
+        pass
+
+    def closed_ns(self, now_ns: int) -> int:
+        return 0
+
+    def order_limit(self) -> tuple[float, int]:
+        return 100, 10 * SECOND
 
     def figures(self) -> dict[str, int]:
         return {}
@@ -113,52 +138,97 @@ class FakeVenue:
         return [Balance("USDT", Decimal(100), Decimal(0))]
 
 
-class NoFigures:
-    """Takes an account's counts and keeps them in a dict."""
-
-    class Recorder:
-        def record(self, value_ns: int) -> None:
-            pass
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-        self.order_latency = self.order_wait = self.ack_latency = self.Recorder()
-
-    def count(self, name: str) -> None:
-        self.counts[name] = self.counts.get(name, 0) + 1
-
-    def set(self, name: str, value: int) -> None:
-        self.counts[name] = value
-
-    def count_reply(self, reply: Reply) -> None:
-        pass
+def counters() -> Counters:
+    """Return counters in a segment that has no name any more."""
+    capacity, histograms = room(1, 2)
+    name = segment_name(secrets.token_hex(4), "counters.test", 1)
+    segment = Segment.create(name, counters_size(capacity, histograms), kind="counters", epoch=1)
+    segment.unlink()
+    return Counters.create(segment, capacity)
 
 
 class AccountBench:
-    """An account over a fake venue, and what it told its strategies."""
+    """An account over a fake venue, and what it told its strategies; its journal lies in `folder`.
 
-    def __init__(self, total: float | None = None, each: float | None = None, ready: bool = True) -> None:
-        self.clock = FakeClock()
-        self.venue = FakeVenue(self.clock)
+    A second bench on the folder of a first one, which was `kill`ed, is the gate that takes over.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        total: float | None = None,
+        each: float | None = None,
+        ready: bool = True,
+        clock: FakeClock | None = None,
+        venue: "FakeVenue | None" = None,
+        quotas: dict[str, StrategyQuota] | None = None,
+        max_age_ns: int | None = None,
+        queue: int = 100,
+        limits: RiskLimits | None = None,
+        same_run: bool = True,
+        file_bytes: int = 16 << 20,
+    ) -> None:
+        self.clock = clock or FakeClock()
+        self.venue = venue or FakeVenue(self.clock)
         self.told: list[tuple[str, Reply]] = []
-        self.figures = NoFigures()
         self.stale = ""  # why no order may be sent
         self.filtered = 0
+        self.bad_keys: list[str] = []
+        self.journal = Journal.open(
+            folder,
+            FLEET_ID,
+            "fake",
+            policy="none",
+            file_bytes=file_bytes,
+            now_ns=self.clock,
+            wall_ns=self.clock.wall_ns,
+        )
+        self.figures = AccountFigures(counters(), "fake", {TAG: "one", OTHER: "other"})
+        log = logging.getLogger("test")
+
+        def touch(pair: str) -> None:
+            return None
+
+        fleet = FleetRisk(limits or RiskLimits(self_trade="allow"), {})
+        guards = AccountGuards(
+            Risk(RiskLimits(), fleet, touch),
+            Capital({}, touch),
+            Profit("fake", touch, "run 1"),
+            frozenset(),
+            self.journal,
+            log,
+        )
         self.account = Account(
             0,
             self.venue,
-            5 * SECOND,
-            30 * SECOND,
-            OrderRates(total, lambda tag: each),
+            AccountRules(5 * SECOND, max_age_ns, queue),
+            Quotas(total, each, quotas or {}),
+            self.journal,
+            guards,
             lambda tag, reply: self.told.append((tag, reply)),
             self.figures,
-            logging.getLogger("test"),
+            log,
             self.clock,
             stale=lambda pair, book_epoch: self.stale,
             on_filter=self._on_filter,
+            on_bad_key=self.bad_keys.append,
         )
+        self.account.remember(self.journal.recovered.orders, same_run)
         if ready:
             self.account.accept()
+
+    def count(self, name: str) -> int:
+        """Return the value of one of the account's counters."""
+        return self.figures.value(name)
+
+    def close(self) -> None:
+        """Stop, as a gate that ends well."""
+        self.account.stop()
+        self.journal.close()
+
+    def kill(self) -> None:
+        """End as by SIGKILL: what was committed is in the file, and nothing more is written."""
+        self.account.stop()
 
     def _on_filter(self) -> None:
         self.filtered += 1
@@ -191,9 +261,10 @@ class AccountBench:
         self.account.handle(Intent(kind, 0, "BTC-USDT", order, created_ns=self.clock.now), TAG, worker_epoch)
 
     async def settle(self) -> None:
-        """Let every task run that can."""
+        """Let every task run that can, then write the journal as the gate does before replies leave."""
         for _ in range(20):
             await asyncio.sleep(0)
+        self.journal.commit()
 
 
 def live(order: str, status: OrderStatus = OrderStatus.LIVE, executed: str = "0") -> OrderState:

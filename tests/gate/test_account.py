@@ -4,18 +4,19 @@ import asyncio
 
 import pytest
 
-from gate.fake_venue import SECOND, TAG, AccountBench, live, trade
+from gate.fake_venue import OTHER, SECOND, TAG, AccountBench, live, trade
 from hive.gate.errors import ClockRefused, NotSent, Refused, Throttled, Unanswered
-from hive.gate.ledger import State
+from hive.gate.limits import Operation
+from hive.gate.order import State
 from hive.gate.venue import OrderStatus
 from hive.shm.messages import MAYBE_SENT, STALE_BOOK, Intent, IntentKind
 
 
 @pytest.fixture
-async def bench():
-    bench = AccountBench()
+async def bench(tmp_path):
+    bench = AccountBench(tmp_path)
     yield bench
-    bench.account.stop()
+    bench.close()
     await bench.settle()
 
 
@@ -119,10 +120,10 @@ async def test_an_error_of_our_own_makes_an_order_unknown_and_not_lost(bench):
 
 
 async def test_a_broken_handling_before_sending_is_a_refusal(bench):
-    bench.venue.wait_ns = SECOND
+    bench.venue.waits[Operation.PLACE] = SECOND
     order = bench.place("1")
     bench.account.recover(Intent(IntentKind.PLACE, 0, "BTC-USDT", order), "one")
-    bench.venue.wait_ns = 0
+    bench.venue.waits.clear()
     bench.account.pump()
     await bench.settle()
     assert bench.kinds(order) == ["REJECTED"]
@@ -181,20 +182,20 @@ async def test_a_later_life_of_a_worker_is_told_the_fills_that_it_may_have_misse
 
 
 async def test_orders_wait_while_the_venue_is_closed_and_keep_their_order(bench):
-    bench.venue.wait_ns = SECOND
+    bench.venue.waits[Operation.PLACE] = SECOND
     orders = [bench.place(str(number)) for number in range(5)]
     assert bench.venue.placed() == []
-    bench.venue.wait_ns = 0
+    bench.venue.waits.clear()
     bench.account.pump()
     assert bench.venue.placed() == orders
 
 
 async def test_no_new_order_passes_after_a_refusal_and_those_that_wait_end(bench):
-    bench.venue.wait_ns = SECOND
+    bench.venue.waits[Operation.PLACE] = SECOND
     waiting = bench.place("1")
-    bench.account.refuse("the fleet is stopping")
+    bench.account.refuse_all("the fleet is stopping")
     late = bench.place("2")
-    bench.venue.wait_ns = 0
+    bench.venue.waits.clear()
     bench.account.pump()
     await bench.settle()
     assert bench.kinds(waiting) == bench.kinds(late) == ["REJECTED"]
@@ -203,9 +204,9 @@ async def test_no_new_order_passes_after_a_refusal_and_those_that_wait_end(bench
 
 async def test_a_gone_worker_takes_its_orders_along_and_nobody_elses(bench):
     mine = bench.place("1")
-    others = bench.place("2", tag="other")
+    others = bench.place("2", tag=OTHER)
     await bench.settle()
-    bench.venue.wait_ns = SECOND
+    bench.venue.waits[Operation.PLACE] = SECOND
     waiting = bench.place("3")
     assert bench.account.worker_gone({TAG}, 1, cancel=True) == 2
     await bench.settle()
@@ -220,7 +221,8 @@ async def test_orders_of_a_later_epoch_stay_when_an_earlier_worker_is_gone(bench
     assert bench.account.worker_gone({TAG}, 0, cancel=True) == 0
 
 
-async def test_an_order_that_may_have_been_sent_before_is_asked_for_at_once(bench):
+async def test_without_a_journal_of_this_run_an_order_that_may_have_been_sent_is_asked_for_at_once(tmp_path):
+    bench = AccountBench(tmp_path, same_run=False)
     found = "hvtestsaaaaa-1"
     bench.venue.orders[found] = live(found, executed="0")
     bench.account.handle(Intent(IntentKind.PLACE, 0, "BTC-USDT", found, flags=MAYBE_SENT), "aaaaa", 1)
@@ -230,10 +232,11 @@ async def test_an_order_that_may_have_been_sent_before_is_asked_for_at_once(benc
     await bench.settle()
     assert bench.kinds(absent) == ["UNKNOWN"]
     assert bench.venue.placed() == []
+    bench.close()
 
 
-async def test_intents_that_come_before_the_account_is_ready_are_kept_or_refused():
-    bench = AccountBench(ready=False)
+async def test_intents_that_come_before_the_account_is_ready_are_kept_or_refused(tmp_path):
+    bench = AccountBench(tmp_path, ready=False, same_run=False)
     new = bench.place("1")
     maybe = bench.place("2", flags=MAYBE_SENT)
     bench.venue.orders[maybe] = live(maybe)
@@ -243,11 +246,11 @@ async def test_intents_that_come_before_the_account_is_ready_are_kept_or_refused
     bench.account.accept()
     await bench.settle()
     assert bench.kinds(maybe) == ["ACKED"]
-    bench.account.stop()
+    bench.close()
 
 
-async def test_what_waits_too_long_is_refused_by_the_tick():
-    bench = AccountBench(each=0.01)
+async def test_what_waits_too_long_is_refused_by_the_tick(tmp_path):
+    bench = AccountBench(tmp_path, each=0.01)
     first, second = bench.place("1"), bench.place("2")
     await bench.settle()
     bench.clock.now += 31 * SECOND
@@ -255,21 +258,21 @@ async def test_what_waits_too_long_is_refused_by_the_tick():
     assert bench.kinds(first) == ["ACKED"]
     assert bench.kinds(second) == ["REJECTED"]
     assert "waited longer than 30 s" in bench.told[-1][1].text
-    bench.account.stop()
+    bench.close()
 
 
 async def test_an_order_is_refused_when_its_book_is_not_live_at_the_moment_of_sending(bench):
-    bench.venue.wait_ns = SECOND
+    bench.venue.waits[Operation.PLACE] = SECOND
     order = bench.place("1")
     await bench.settle()
-    bench.venue.wait_ns = 0
+    bench.venue.waits.clear()
     bench.stale = "book of BTC-USDT is STALE"
     bench.account.pump()
     await bench.settle()
     (_, reply) = bench.told[-1]
     assert (reply.kind.name, reply.code, reply.text) == ("REJECTED", STALE_BOOK, "book of BTC-USDT is STALE")
     assert bench.venue.placed() == []
-    assert bench.figures.counts["orders_refused_stale"] == 1
+    assert bench.count("orders_refused_stale") == 1
     bench.stale = ""
     again = bench.place("2")
     await bench.settle()
@@ -286,7 +289,7 @@ async def test_an_order_is_refused_when_its_book_died_while_the_connection_was_m
     assert bench.kinds(order) == ["REJECTED"]
     assert bench.told[-1][1].code == STALE_BOOK
     assert bench.venue.placed() == []
-    assert bench.figures.counts["orders_refused_stale"] == 1
+    assert bench.count("orders_refused_stale") == 1
 
 
 async def test_a_stale_book_keeps_no_cancel_back(bench):
@@ -307,12 +310,12 @@ async def test_a_refusal_by_a_filter_asks_for_the_rules(bench):
 
 
 async def test_orders_that_wait_can_be_ended_together(bench):
-    bench.venue.wait_ns = SECOND
-    orders = [bench.place("1"), bench.place("2", tag="other")]
+    bench.venue.waits[Operation.PLACE] = SECOND
+    orders = [bench.place("1"), bench.place("2", tag=OTHER)]
     bench.account.drop_waiting("the machine was suspended", STALE_BOOK)
     await bench.settle()
     assert [bench.kinds(order) for order in orders] == [["REJECTED"], ["REJECTED"]]
-    assert bench.figures.counts["orders_refused_stale"] == 2
-    bench.venue.wait_ns = 0
+    assert bench.count("orders_refused_stale") == 2
+    bench.venue.waits.clear()
     bench.account.pump()
     assert bench.venue.placed() == []

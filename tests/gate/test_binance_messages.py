@@ -19,7 +19,7 @@ from hive.gate.binance_messages import (
     placed_trades,
 )
 from hive.gate.errors import ClockRefused, Refused, Throttled, Unanswered
-from hive.gate.limits import LimitCount, LimitKind, LimitRule
+from hive.gate.limit_rules import LimitCount, LimitKind, LimitRule
 from hive.gate.venue import NewOrder, OrderStatus
 from hive.shm.messages import OrderType, Side, TimeInForce
 

@@ -116,6 +116,125 @@ def test_others_use_of_the_same_limit_is_seen_in_the_counts():
     assert not window.fits(2, SECOND)
 
 
+def test_answers_that_overtake_each_other_do_not_use_up_a_window():
+    rng = random.Random(5)
+    for _ in range(200):
+        window = AlignedWindow(100, 10 * SECOND)
+        sent = rng.randrange(1, 60)
+        answers = [(window.charge(1, SECOND), count) for count in range(1, sent + 1)]
+        rng.shuffle(answers)
+        for mark, count in answers:
+            window.settle(mark, 1, SECOND, count, 2 * SECOND)
+            assert window.used(2 * SECOND) == sent
+        assert window.drift == 0
+
+
+def test_a_refund_can_be_spent_when_no_later_count_may_hold_it_already():
+    window = AlignedWindow(3, 10 * SECOND, SECOND)
+    marks = [window.charge(1, 2 * SECOND) for _ in range(3)]
+    for count, mark in enumerate(marks, 1):
+        window.settle(mark, 1, 2 * SECOND, count, 3 * SECOND)
+    window.credit(1, 2 * SECOND, 3 * SECOND)  # the last count came after that fill
+    assert window.used(8 * SECOND) == 3
+    window.credit(1, 4 * SECOND, 4 * SECOND)
+    assert not window.fits(1, 5 * SECOND - 1)
+    assert window.wait_ns(1, 4 * SECOND) == SECOND
+    assert window.fits(1, 5 * SECOND)
+    assert not window.fits(2, 5 * SECOND)
+    window.credit(1, 5 * SECOND, 5 * SECOND)
+    mark = window.charge(1, 5 * SECOND)
+    window.settle(mark, 1, 5 * SECOND, 2, 6 * SECOND)  # a count takes the refund's place
+    assert window.used(8 * SECOND) == 2
+    for _ in range(9):
+        window.credit(1, 7 * SECOND, 7 * SECOND)
+    assert window.used(8 * SECOND) == 0, "never below zero"
+
+
+def test_a_window_that_is_in_doubt_lets_one_at_a_time_through_until_a_count_comes():
+    window = AlignedWindow(10, 10 * SECOND)
+    window.doubt(SECOND)
+    assert window.used(SECOND) == 10
+    for _ in range(3):  # answers without a count
+        assert window.fits(1, SECOND)
+        mark = window.charge(1, SECOND)
+        assert 0 < window.wait_ns(1, SECOND) < SECOND
+        window.settle(mark, 1, SECOND, -1, SECOND)
+    mark = window.charge(1, 2 * SECOND)
+    window.settle(mark, 1, 2 * SECOND, 6, 2 * SECOND)
+    assert (window.used(2 * SECOND), window.drift) == (6, 0)
+    assert window.fits(4, 2 * SECOND)
+    window.doubt(2 * SECOND)
+    window.assume(7, 2 * SECOND)
+    assert window.used(2 * SECOND) == 7
+    window.doubt(2 * SECOND)
+    assert not window.doubtful(10 * SECOND)
+    assert window.fits(10, 10 * SECOND)
+
+
+def test_what_is_taken_back_was_never_there():
+    for at in (5 * SECOND, 10 * SECOND - 1, 10 * SECOND):  # in the middle, near the end, near the start
+        window = AlignedWindow(3, 10 * SECOND, SECOND)
+        window.charge(3, at)
+        window.refund(3, at, at)
+        assert window.fits(3, at)
+        window.charge(3, at)
+        window.refund(3, at, at + SECOND)
+        assert window.used(at + SECOND) == 0
+
+
+def test_drift_is_what_the_venue_counts_beyond_our_own_charges():
+    window = AlignedWindow(100, 10 * SECOND)
+    for count, drift in ((1, 0), (2, 0), (10, 7), (8, 4), (5, 0)):
+        mark = window.charge(1, SECOND)
+        window.settle(mark, 1, SECOND, count, SECOND)
+        assert window.drift == window.drifting(SECOND) == drift
+    window.settle(window.charge(1, 2 * SECOND), 1, 2 * SECOND, 16, 2 * SECOND)
+    assert (window.drift, window.drifting(2 * SECOND), window.drifting(11 * SECOND)) == (10, 10, 0)
+
+
+# --- clocks that are wrong
+
+
+@pytest.mark.parametrize("length", [10 * SECOND, 60 * SECOND, 86_400 * SECOND])
+def test_windows_and_the_day_turn_where_the_venues_clock_says(length):
+    window = AlignedWindow(4, length)
+    turn = 20_000 * 86_400 * SECOND  # a midnight in UTC
+    for at in (turn - length, turn - 1):
+        window.charge(2, at)
+    assert not window.fits(1, turn - 1)
+    assert window.wait_ns(1, turn - 1) == 1
+    assert window.fits(4, turn)
+
+
+@pytest.mark.parametrize("jump", [-1, 1])
+@pytest.mark.parametrize("length", [10 * SECOND, 86_400 * SECOND])
+def test_a_clock_that_jumps_neither_opens_a_window_twice_nor_blocks_it_for_long(length, jump):
+    rng = random.Random(6)
+    for _ in range(200):
+        window = AlignedWindow(5, length, SECOND // 5)
+        now = 20_000 * length + rng.randrange(length)
+        skew = jump * rng.randrange(1, 50 * length)  # of our clock, put right after a while
+        for _ in range(rng.randrange(1, 8)):
+            if window.fits(1, now + skew):
+                window.charge(1, now + skew)
+        spent = window.used(now + skew)
+        if jump > 0:
+            assert window.used(now) >= spent, "what was spent counts on, whichever window it was in"
+        waited = 0
+        while (wait := window.wait_ns(1, now)) > 0:
+            now += wait
+            waited += wait
+        assert waited <= 2 * length
+
+
+def test_a_clock_that_is_set_back_a_little_stays_in_its_window():
+    window = AlignedWindow(2, 10 * SECOND)
+    window.charge(2, 10 * SECOND + 1)
+    assert not window.fits(1, 10 * SECOND - 1)
+    assert window.wait_ns(1, 10 * SECOND - 1) == 10 * SECOND + 1
+    assert window.fits(2, 20 * SECOND)
+
+
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [

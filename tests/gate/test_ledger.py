@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from hive.gate.ledger import FINAL, Ledger, Order, State
+from hive.gate.ledger import Ledger
+from hive.gate.order import FINAL, Order, State
 from hive.gate.venue import OrderState, OrderStatus, Trade
 from hive.shm.messages import FINAL_KINDS, Intent, IntentKind, OrderType, Reply, ReplyKind, Side, TimeInForce
 
@@ -199,6 +200,8 @@ def test_orders_that_ended_are_forgotten_after_a_while_and_open_ones_never():
     assert desk.ledger.forget_ended(1_000) == 0
     desk.observe(OrderStatus.CANCELLED)
     assert desk.ledger.forget_ended(1) == 0
+    assert desk.ledger.forget_ended(1_000) == 0  # its strategy has not taken it in
+    desk.ledger.finish(desk.order)
     assert desk.ledger.forget_ended(1_000) == 1
     assert desk.ledger.get(CID) is None
 

@@ -29,9 +29,9 @@ BOOT = {
 def test_a_boot_message_is_read_with_its_defaults():
     settings = GateSettings.from_boot(BOOT)
     assert settings.venues[0].recv_window_ms == 5000
-    assert settings.max_order_age_s == 30
+    assert settings.max_order_age_s is None  # the gate derives it
     assert settings.on_worker_death == "cancel"
-    assert settings.strategies[0].orders_per_second == 3
+    assert settings.strategies[0].quota.max_orders_per_second == 3
     assert (settings.orders_per_second, settings.orders_per_second_each) == (10, 1)
 
 

@@ -11,6 +11,7 @@ import yaml
 from fleet_run import EXAMPLES, HIVE, FleetRun, ends_of, fills_of, has_traded, tags, wait_until
 from gate.bench import Exchange
 from hive.config import load_fleet
+from process_memory import holds, read
 from terminal import Terminal
 
 PAIRS = [
@@ -220,35 +221,6 @@ def test_no_process_but_the_gate_holds_the_secret(launch, exchange):
         if os.geteuid() == 0 or process["role"] not in ("supervisor", "gate"):  # these two cannot be read but by root
             assert holds(process["pid"], secret) == (process["role"] == "gate"), process
     assert run.stop() == 0, run.text()
-
-
-def read(path):
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except PermissionError:  # of a process that is not dumpable
-        return b""
-
-
-def holds(pid, secret):
-    """Return whether a process has `secret` anywhere in its writable memory."""
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        for line in maps:
-            (
-                area,
-                modes,
-                *_,
-            ) = line.split()
-            if "w" not in modes:
-                continue
-            start, end = (int(edge, 16) for edge in area.split("-"))
-            try:
-                memory.seek(start)
-                if secret in memory.read(end - start):
-                    return True
-            except OSError:
-                continue
-    return False
 
 
 def test_eight_workers_run_on_any_number_of_cpus_and_top_shows_them_in_a_terminal(launch):

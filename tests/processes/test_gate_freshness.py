@@ -10,6 +10,7 @@ import pytest
 
 from gate.bench import Exchange, GateBench, until
 from hive.shm.messages import STALE_BOOK, ReplyKind
+from hive.shm.refusals import Refusal
 from hive.shm.segment import segment_name, unlink
 
 FEED = """
@@ -181,7 +182,7 @@ def test_a_replayed_venue_takes_no_orders_and_needs_no_keys(bench):
         ("OPENED", "", None, ""),
     ]
     order = worker.place("100", venue=1)
-    assert answer(worker.wait(order, ReplyKind.REJECTED)) == ("REJECTED", 0, "venue tape is a replay")
+    assert answer(worker.wait(order, ReplyKind.REJECTED)) == ("REJECTED", Refusal.VENUE_CLOSED, "venue tape is a replay")
     worker.cancel(order, venue=1)
     assert worker.wait(order, ReplyKind.CANCEL_FAILED).text == "venue tape is a replay"
     assert bench.message_of_ready["budgets"].keys() == {"binance"}

@@ -1,0 +1,36 @@
+"""Puts what an account knows into its counters, four times a second."""
+
+from hive.gate.account import Account
+from hive.gate.order import State
+from hive.gate.quota import RequestClass
+
+MS = 1_000_000
+
+
+def show(account: Account, now_ns: int) -> None:
+    """Set every gauge of an account and of its strategies."""
+    figures, sender, journal = account.figures, account.sender, account.journal
+    for name, value in account.venue.figures().items():
+        figures.set(name, value)
+    figures.set("queue_depth", sender.length(RequestClass.NEW))
+    for rank in RequestClass:
+        figures.depth(rank, sender.length(rank))
+    figures.set("unknown_now", account.ledger.count(State.UNKNOWN))
+    figures.set("open_orders", account.ledger.count(State.ACKED))
+    figures.set("journal_records", journal.records)
+    figures.set("journal_backlog", journal.backlog)
+    figures.set("journal_failing", bool(journal.failing))
+    figures.set("halted", bool(account.admission.halts.all))
+    figures.set("breaker_open", sender.breaker.open)
+    figures.set("closed_ms_total", sender.starvation.closed_ns // MS)
+    for tag, one in figures.strategies.items():
+        spent, starvation = sender.spent(tag, now_ns), sender.starvation.figures(tag)
+        one.strategy_queue.set(sender.depth(tag))
+        one.starved_ms_total.set(starvation.starved_ns // MS)
+        one.starvation_events_total.set(starvation.events)
+        one.head_wait_ms.set(starvation.wait_ns // MS)
+        one.service_deficit.set(round(starvation.deficit))
+        one.order_rate_milli.set(round(spent.orders_per_second * 1000))
+        one.weight_rate_milli.set(round(spent.weight_per_minute * 1000 / 60))
+        one.halted_strategy.set(bool(account.admission.halts.reason(tag)))
+        one.backoff_ms.set(sender.backoff.wait_ns(tag, now_ns) // MS)

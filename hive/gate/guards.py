@@ -1,0 +1,181 @@
+"""What stands between a strategy and the venue: risk limits, sub-accounts, loss limits; and what they remember.
+
+    check     when an order arrives     Risk, Capital
+    recheck   when it is sent           Risk against the book of now
+    admitted, filled, ended             what happens to it
+    tick      changed sums into the journal as notes; the account's balances against what was given out
+
+FleetGuards makes one AccountGuards per venue account; limits of the fleet and of strategies count over all of them.
+"""
+
+import logging
+from collections.abc import Mapping
+from decimal import Decimal
+
+from hive.gate.books import FeedBooks
+from hive.gate.capital import Capital
+from hive.gate.exact import plain
+from hive.gate.exposure import FleetRisk
+from hive.gate.journal import Journal
+from hive.gate.losses import LossWatch, Trip
+from hive.gate.order import Order
+from hive.gate.profit import Profit, window_name
+from hive.gate.risk import Risk
+from hive.gate.settings import GateSettings, VenueSettings
+from hive.gate.tally import last_serial
+from hive.gate.venue import Trade
+from hive.shm.refusals import Refusal
+
+BALANCE_EVERY_NS = 5_000_000_000  # balances and fills are told apart from each other: one look proves nothing
+
+
+class AccountGuards:
+    """The guards of one venue account.
+
+    Args:
+        risk, capital, profit: of the account
+        held: tags of the strategies that have capital
+        journal: takes their notes
+    """
+
+    def __init__(
+        self, risk: Risk, capital: Capital, profit: Profit, held: frozenset[str], journal: Journal, log: logging.Logger
+    ) -> None:
+        self.capital = capital
+        self.profit = profit
+        self.last_fill = last_serial(journal.recovered.orders, journal.recovered.notes)
+        self._risk = risk
+        self._held = held
+        self._journal = journal
+        self._log = log
+        self._over = ""
+        self._over_before: dict[str, Decimal] = {}
+        self._looked_ns = 0
+        notes = journal.recovered.notes
+        risk.restore(notes)
+        profit.restore(notes, self.last_fill)
+        for line in capital.restore(notes, self.last_fill):
+            log.warning("%s", line)
+
+    def check(self, order: Order) -> tuple[Refusal, str] | None:
+        """Return why an order may not wait to be sent, None when it may."""
+        if self._over and order.tag in self._held:
+            return Refusal.CAPITAL, self._over
+        return self._risk.check(order) or self.capital.check(order)
+
+    def recheck(self, order: Order) -> tuple[Refusal, str] | None:
+        """Return why an order may not be sent now, None when it may."""
+        return self._risk.recheck(order)
+
+    def admitted(self, order: Order) -> None:
+        """Count an order as open."""
+        self._risk.admitted(order)
+        self.capital.admitted(order)
+
+    def filled(self, order: Order, trade: Trade) -> None:
+        """Take a fill, once."""
+        self._risk.filled(order, trade)
+        self.capital.filled(order, trade)
+        self.profit.filled(order, trade)
+
+    def ended(self, order: Order) -> None:
+        """Count an order as open no longer."""
+        self._risk.ended(order)
+        self.capital.ended(order)
+
+    def restored(self, order: Order) -> None:
+        """Take an order that the journal gave back, with its fills."""
+        self._risk.restored(order)
+        self.capital.restored(order)
+        self.profit.restored(order)
+
+    def tick(self, balances: Mapping[str, Decimal], now_ns: int) -> None:
+        """Write what has changed, and look whether the account has what was given out.
+
+        Args:
+            balances: free plus locked by asset; empty while they are not known
+        """
+        for notes in (self._risk.snapshot(), self.capital.snapshot(), self.profit.snapshot()):
+            for key, value in notes.items():
+                self._journal.note(key, value)
+        if self._held and balances and now_ns - self._looked_ns >= BALANCE_EVERY_NS:
+            first = not self._looked_ns
+            self._looked_ns = now_ns
+            self._look_at(balances, first)
+
+    def _look_at(self, balances: Mapping[str, Decimal], first: bool) -> None:
+        over = self.capital.over_given(balances)
+        lasting = over if first else {asset: beyond for asset, beyond in over.items() if asset in self._over_before}
+        self._over_before = over
+        missing = ", ".join(f"{plain(beyond)} {asset}" for asset, beyond in sorted(lasting.items()))
+        text = f"capital: the account lacks {missing} of what was given out" if missing else ""
+        if bool(text) != bool(self._over):
+            if text:
+                self._log.critical("%s: strategies with capital place nothing", text)
+            else:
+                self._log.warning("capital: the account has what was given out")
+        self._over = text
+
+
+class FleetGuards:
+    """Makes the guards of all accounts, and watches the losses over all of them.
+
+    Args:
+        settings: the boot message
+    """
+
+    def __init__(self, settings: GateSettings, venue_ns: int) -> None:
+        self._settings = settings
+        self._fleet = FleetRisk(settings.risk.limits, {one.tag: one.risk.limits for one in settings.strategies})
+        self._window = window_name(settings.risk.loss_window, settings.run, venue_ns)
+        self._profits: list[Profit] = []
+        self._journals: list[Journal] = []
+        limits = {(one.tag, None): one.risk.loss_limit for one in settings.strategies if one.risk.loss_limit}
+        limits |= {(None, one.name): one.risk.loss_limit for one in settings.venues if one.risk.loss_limit}
+        if settings.risk.loss_limit:
+            limits[None, None] = settings.risk.loss_limit
+        self._watch = LossWatch(self._profits, limits, settings.risk.loss_window, settings.run)
+        self._watching = bool(limits)
+
+    def of(
+        self, venue: VenueSettings, books: FeedBooks | None, journal: Journal, log: logging.Logger
+    ) -> AccountGuards:
+        """Return the guards of a venue's account."""
+
+        def touch(pair: str) -> tuple[float, float] | None:
+            return None if books is None else books.touch(pair)
+
+        def mid(pair: str) -> float | None:
+            found = touch(pair)
+            return None if found is None else (found[0] + found[1]) / 2
+
+        given = {one.tag: one.capital for one in self._settings.strategies if one.capital}
+        profit = Profit(venue.name, mid, self._window)
+        self._profits.append(profit)
+        self._journals.append(journal)
+        return AccountGuards(
+            Risk(venue.risk.limits, self._fleet, touch),
+            Capital(given, touch),
+            profit,
+            frozenset(given),
+            journal,
+            log,
+        )
+
+    def begin(self, venue_ns: int) -> None:
+        """Take back what was forgiven, once every account is made; the first account's journal remembers it."""
+        if self._journals:
+            self._watch.restore(self._journals[0].recovered.notes, venue_ns)
+
+    def losses(self, venue_ns: int) -> list[Trip]:
+        """Return which loss limits have been passed since the last call."""
+        if not self._watching:
+            return []
+        trips = self._watch.check(venue_ns)
+        for key, value in self._watch.snapshot().items():
+            self._journals[0].note(key, value)
+        return trips
+
+    def forgive(self, tag: str | None, venue: str | None) -> None:
+        """Count a strategy's, a venue's or the fleet's loss anew: its halt was lifted."""
+        self._watch.reset(tag, venue)

@@ -1,0 +1,363 @@
+"""A fleet in one thread: strategies with their routers, a gate, both of which die and come back, and a model exchange.
+
+    Strategy ── OrderRouter ── Link ══ pipes ══ Link ── Gate: AccountBench, Listener ── ModelVenue ── Exchange
+      heard       of one life of its worker                of one life
+
+Routers, links, account, listener, ledger and journal are the real ones. What the processes around them do (hive.gate
+Gate and Intake, the supervisor) is done here step by step, so that a death can fall between any two.
+"""
+
+import logging
+import secrets
+from collections import deque
+from decimal import Decimal
+from pathlib import Path
+
+from gate.fake_venue import FLEET_ID, OTHER, SECOND, TAG, AccountBench, FakeClock
+from gate.model_venue import PAIR, Exchange, ModelVenue
+from gate.virtual_loop import VirtualLoop
+from hive.gate.journal import FILE_BYTES_MIN
+from hive.gate.listener import Listener
+from hive.shm.book import LIVE
+from hive.shm.counters import Counters, counters_size
+from hive.shm.ids import order_prefix, parse_order_id
+from hive.shm.link import Link
+from hive.shm.messages import FINAL_KINDS, Intent, IntentKind, Reply, ReplyKind, Side, unpack
+from hive.shm.segment import Segment, segment_name
+from hive.workers.clock import CallbackCounter
+from hive.workers.context import StrategyContext, StrategyCounters
+from hive.workers.errors import OrderRefused
+from hive.workers.orders import OrderRouter
+
+TAGS = (TAG, OTHER)  # worker 0 has the first, worker 1 the other
+
+
+class Pipe:
+    """An order queue that always has room."""
+
+    def __init__(self) -> None:
+        self._frames: deque[bytes] = deque()
+
+    def put_many(self, frames: list[bytes]) -> int:
+        self._frames.extend(frames)
+        return len(frames)
+
+    def get_many(self) -> list[bytes]:
+        frames = list(self._frames)
+        self._frames.clear()
+        return frames
+
+
+class LiveBooks:
+    """A market whose books are always live."""
+
+    def state(self, venue: int, pair: str) -> int:
+        return LIVE
+
+
+class Errors(logging.Handler):
+    """Collects what was logged as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(self.format(record))
+
+
+def strategy_counters() -> tuple[StrategyCounters, ...]:
+    """Return the counters of both strategies, in a segment that has no name any more."""
+    name = segment_name(secrets.token_hex(4), "counters.test", 1)
+    segment = Segment.create(name, counters_size(100, 8), kind="counters", epoch=1)
+    segment.unlink()
+    counters = Counters.create(segment, 100)
+    return tuple(StrategyCounters.of(counters, tag) for tag in TAGS)
+
+
+class Worker:
+    """One life of a worker with one strategy, which writes down what it hears.
+
+    Attributes:
+        placed: ids of orders that its router took
+        heard: by order, everything that the strategy was told of it
+    """
+
+    def __init__(self, world: "World", index: int, epoch: int) -> None:
+        self.index, self.epoch, self.tag = index, epoch, TAGS[index]
+        self.loop = VirtualLoop(world.clock)
+        self.placed: list[str] = []
+        self.heard: dict[str, list[Reply]] = {}
+        self.busy = False  # it does not look at its queue
+        self._world = world
+        self.context = StrategyContext(
+            self.tag, self.tag, 0, loop=self.loop, callbacks=CallbackCounter(), counters=world.counters[index]
+        )
+        self.context.on_reply = self._hear
+        self.router = OrderRouter(
+            loop=self.loop, now_ns=world.clock, market=LiveBooks(), cancel_after_ms=None
+        )
+        self.router.expect([self.tag])
+        self.router.register(self.context)
+        self.router.started(self.context)
+
+    def place(self) -> None:
+        world = self._world
+        name = f"{order_prefix(FLEET_ID, self.tag)}{world.next_number()}"
+        intent = Intent(
+            IntentKind.PLACE, 0, PAIR, name, Side.BUY, price=Decimal(10), amount=Decimal(1), created_ns=world.clock.now
+        )
+
+        async def buy() -> None:
+            try:
+                answer = self.router.place(intent)
+            except OrderRefused:
+                return
+            self.placed.append(name)
+            world.placed[name] = self
+            self._hear(await answer)
+
+        self.loop.enter(self.context.create_task, buy())
+
+    def cancel(self, name: str) -> None:
+        async def stop() -> None:
+            await self.router.cancel(0, PAIR, name)
+
+        self.loop.enter(self.context.create_task, stop())
+
+    def pump(self) -> None:
+        self.loop.enter(self.router.pump)
+
+    def _hear(self, reply: Reply) -> None:
+        self.heard.setdefault(reply.client_order_id, []).append(reply)
+        self._world.check_told(self, reply)
+
+
+class Gate:
+    """One life of the gate."""
+
+    def __init__(self, world: "World", epoch: int, same_run: bool) -> None:
+        self.epoch = epoch
+        self.loop = VirtualLoop(world.clock)
+        self._world = world
+        self._links: dict[int, tuple[Worker, Link, deque[tuple[int, str]]]] = {}
+        self.handled: list[tuple[Worker, bytes]] = []
+        self.venue = ModelVenue(world.exchange)
+        self.loop.enter(self._start, same_run)
+
+    def _start(self, same_run: bool) -> None:
+        world = self._world
+        self.bench = AccountBench(
+            world.folder,
+            clock=world.clock,
+            venue=self.venue,
+            ready=False,
+            same_run=same_run,
+            file_bytes=FILE_BYTES_MIN,
+        )
+        if not same_run:
+            for order in self.bench.account.ledger.orders():
+                order.worker_epoch = 0
+        self.bench.journal.commit()
+        alive = {worker.tag: worker.epoch for worker in world.workers if worker is not None and same_run}
+        self.listener = Listener(
+            self.bench.account,
+            FLEET_ID,
+            cancel_unknown=False,
+            cancel_lost=world.cancel_lost,
+            alive=alive,
+            broadcast=self._broadcast,
+            log=logging.getLogger("test"),
+            now_ns=world.clock,
+        )
+        self._task = self.loop.create_task(self.listener.run())
+
+    def attach(self, worker: Worker) -> None:
+        """Use a fresh pair of queues with a worker; see Gate._attach."""
+        there, back = Pipe(), Pipe()
+        self._links[worker.index] = (worker, Link(there, back, None, worker.epoch), deque())
+        account = self.bench.account
+        self.loop.enter(self.listener.announce, lambda reply: self._send(worker.index, reply))
+        self.loop.enter(account.tell_again, {worker.tag}, worker.epoch)
+        self._collect()
+        names = (f"{self.epoch}.{worker.epoch}.in", f"{self.epoch}.{worker.epoch}.out")
+        worker.loop.enter(
+            worker.router.attach_gate, self.epoch, *names, lambda *names: Link(back, there, None, worker.epoch)
+        )
+
+    def worker_gone(self, worker: Worker) -> None:
+        """See Gate._worker_gone."""
+        self._links.pop(worker.index, None)
+        self.enter(self.bench.account.worker_gone, {worker.tag}, worker.epoch, self._world.cancel_lost)
+
+    def enter(self, call, *args) -> None:
+        """Let something happen in the gate's process."""
+        self.loop.enter(call, *args)
+        self._collect()
+
+    def run_due(self) -> None:
+        self.loop.run_due()
+        self._collect()
+
+    def poll(self) -> None:
+        """Take in what workers have sent."""
+        for worker, link, ends in list(self._links.values()):
+            while payloads := link.poll():
+                for payload in payloads:
+                    self.handle(worker, payload)
+            while ends and ends[0][0] <= link.acked:
+                self.bench.account.taken(ends.popleft()[1])
+
+    def handle(self, worker: Worker, payload: bytes) -> None:
+        self.handled.append((worker, payload))
+        intent = unpack(payload)
+        owner = parse_order_id(intent.client_order_id)
+        assert owner == (FLEET_ID, worker.tag)
+        self.enter(self.bench.account.handle, intent, worker.tag, worker.epoch)
+
+    def commit(self) -> None:
+        self.bench.journal.commit()
+
+    def flush(self) -> None:
+        """Write the journal, then let replies leave."""
+        self.commit()
+        for _, link, _ in self._links.values():
+            link.flush()
+
+    def kill(self) -> None:
+        """End as by SIGKILL: nothing of it runs any more."""
+        self.loop.enter(self.bench.kill)
+        self.loop.enter(self._task.cancel)
+        assert not self.loop.errors, self.loop.errors
+
+    def _collect(self) -> None:
+        """Hand what the account told to the links, as Intake.reply does; a worker that is gone has none."""
+        told, self.bench.told[:] = list(self.bench.told), []
+        for tag, reply in told:
+            index = TAGS.index(tag)
+            if index in self._links:
+                self._send(index, reply)
+
+    def _broadcast(self, reply: Reply) -> None:
+        for index in self._links:
+            self._send(index, reply)
+
+    def _send(self, index: int, reply: Reply) -> None:
+        _, link, ends = self._links[index]
+        sequence = link.send(reply.pack())
+        if reply.final:
+            ends.append((sequence, reply.client_order_id))
+
+
+class World:
+    """Everything, and what must hold of it.
+
+    Attributes:
+        placed: by client order id, the life of the worker that placed it
+        lives: every worker that lived, in order
+    """
+
+    def __init__(self, folder: Path, counters: tuple[StrategyCounters, ...], cancel_lost: bool) -> None:
+        self.folder = folder
+        self.counters = counters
+        self.cancel_lost = cancel_lost
+        self.clock = FakeClock()
+        self.exchange = Exchange(self.clock)
+        self.placed: dict[str, Worker] = {}
+        self.lives: list[Worker] = []
+        self.workers: list[Worker | None] = [None, None]
+        self.gates: list[Gate] = []
+        self.gate: Gate | None = None
+        self.errors = Errors()
+        self._number = 0
+        self._epochs = [0, 0]
+        for index in range(len(TAGS)):
+            self.start_worker(index)
+        self.start_gate()
+
+    def next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    # --- who lives
+
+    def start_gate(self, same_run: bool = True) -> None:
+        self.gate = Gate(self, len(self.gates) + 1, same_run)
+        self.gates.append(self.gate)
+        self._check_memory()
+        for worker in self.workers:
+            if worker is not None:
+                self.gate.attach(worker)
+
+    def kill_gate(self) -> None:
+        self.gate.kill()
+        self.gate = None
+        self.exchange.gate_died()
+        for worker in self.workers:
+            if worker is not None:
+                worker.loop.enter(worker.router.detach_gate)
+
+    def start_worker(self, index: int) -> None:
+        self._epochs[index] += 1
+        worker = self.workers[index] = Worker(self, index, self._epochs[index])
+        self.lives.append(worker)
+        if self.gate is not None:
+            self.gate.attach(worker)
+
+    def kill_worker(self, index: int) -> None:
+        worker, self.workers[index] = self.workers[index], None
+        if self.gate is not None:
+            self.gate.worker_gone(worker)
+
+    def restart_all(self) -> None:
+        """Begin another run after the death of everything."""
+        self.kill_gate()
+        self._epochs = [0, 0]
+        self.workers = [None, None]
+        for index in range(len(TAGS)):
+            self.start_worker(index)
+        self.start_gate(same_run=False)
+
+    def close(self) -> None:
+        for gate in self.gates:
+            gate.loop.enter(gate.bench.close)
+
+    # --- what goes on between the steps
+
+    def pump(self) -> None:
+        """Let messages go back and forth once."""
+        if self.gate is not None:
+            self.gate.poll()
+            self.gate.flush()
+        for worker in self.workers:
+            if worker is not None and not worker.busy:
+                worker.pump()
+
+    def advance(self, time_ns: int) -> None:
+        """Let time pass, with everything that comes due."""
+        end_ns = self.clock.now + time_ns
+        while self.gate is not None and (due_ns := self.gate.loop.due_ns) is not None and due_ns <= end_ns:
+            self.clock.now = max(self.clock.now, due_ns)
+            self.gate.run_due()
+            self.pump()
+        self.clock.now = end_ns
+
+    # --- what must hold
+
+    def check_told(self, worker: Worker, reply: Reply) -> None:
+        """Check one reply at the moment in which a strategy hears it."""
+        name, placed = reply.client_order_id, self.exchange.orders.get(reply.client_order_id)
+        assert parse_order_id(name) == (FLEET_ID, worker.tag), f"{worker.tag} was told of {name}"
+        if reply.kind in FINAL_KINDS:
+            assert name not in self.exchange.live(), f"{name} lives and was told {reply.kind.name}: {reply.text}"
+            assert reply.kind is not ReplyKind.REJECTED or placed is None, f"{name} lived and was told REJECTED"
+        elif reply.kind is ReplyKind.FILL:
+            amounts = {trade.trade_id: trade.amount for trade in placed.trades}
+            assert amounts.get(reply.trade_id) == reply.amount, f"{name} was told a fill that is none: {reply}"
+
+    def _check_memory(self) -> None:
+        """A gate that has just started knows each order that is open or may become so."""
+        for name in [*self.exchange.live(), *self.exchange.flying()]:
+            order = self.gate.bench.account.ledger.get(name)
+            assert order is not None, f"the journal has forgotten {name}"
+            assert not order.final, f"the journal says that {name} is {order.state.name}"

@@ -1,0 +1,204 @@
+"""Gates that are killed and take over from each other: nothing is lost, sent twice, or told to the wrong life."""
+
+import asyncio
+from decimal import Decimal
+
+import pytest
+
+from gate.fake_venue import SECOND, TAG, AccountBench, live, trade
+from hive.gate.errors import Unanswered
+from hive.gate.order import State
+from hive.gate.venue import OrderStatus
+from hive.shm.messages import MAYBE_SENT, IntentKind
+from hive.shm.refusals import Refusal
+
+
+@pytest.fixture
+async def gates(tmp_path):
+    """Return a function that makes the next gate of the account; the one before is killed."""
+    made: list[AccountBench] = []
+
+    def start(**options) -> AccountBench:
+        if made:
+            made[-1].kill()
+            options = {"clock": made[-1].clock, "venue": made[-1].venue, **options}
+        made.append(AccountBench(tmp_path, **options))
+        return made[-1]
+
+    yield start
+    for bench in made:
+        bench.close()
+    await asyncio.sleep(0)
+
+
+def stuck() -> asyncio.Future:
+    """Return an answer that never comes."""
+    return asyncio.get_running_loop().create_future()
+
+
+async def test_an_order_that_was_written_and_not_answered_is_asked_for_and_never_sent_again(gates):
+    first = gates()
+    first.venue.script["place"].append(stuck())
+    order = first.place("1")
+    assert first.venue.placed() == [order]
+    second = gates()
+    assert second.account.ledger.get(order).state is State.UNKNOWN
+    second.place("1", flags=MAYBE_SENT)  # its worker has no answer, and sends it again
+    assert second.kinds(order) == ["UNKNOWN"]
+    second.venue.orders[order] = live(order)
+    second.account.inquiry.compare({order: live(order)}, second.clock.now)
+    await second.settle()
+    assert second.kinds(order) == ["UNKNOWN", "ACKED"]
+    assert second.venue.placed() == [order]
+
+
+async def test_an_order_that_waited_in_a_killed_gate_goes_once_through_the_next(gates):
+    first = gates(total=1.0)
+    sent, waited = first.place("1"), first.place("2")
+    await first.settle()
+    assert first.venue.placed() == [sent]
+    second = gates(total=1.0)
+    for name in ("1", "2"):
+        second.place(name, flags=MAYBE_SENT)
+    await second.settle()
+    second.clock.now += SECOND
+    second.account.pump()
+    await second.settle()
+    assert second.venue.placed() == [sent, waited]
+    assert second.kinds(waited) == ["ACKED"]
+
+
+async def test_an_order_that_may_have_been_sent_by_a_gate_of_another_run_is_not_sent(gates):
+    gates()
+    second = gates(same_run=False)
+    order = second.place("1", flags=MAYBE_SENT)
+    await second.settle()
+    assert second.venue.placed() == []
+    assert second.kinds(order) == ["UNKNOWN"]
+
+
+async def test_a_live_order_is_live_in_the_next_gate_and_can_be_cancelled(gates):
+    first = gates()
+    order = first.place("1")
+    await first.settle()
+    second = gates()
+    known = second.account.ledger.get(order)
+    assert known.state is State.ACKED
+    second.ask(IntentKind.CANCEL, order)
+    await second.settle()
+    assert second.kinds(order) == ["CANCELLED"]
+
+
+async def test_a_fill_that_was_told_by_the_gate_before_is_not_counted_again(gates):
+    first = gates()
+    order = first.place("1")
+    await first.settle()
+    entry = first.account.ledger.get(order)
+    half = live(order, executed="0.5")
+    first.account.apply(entry, first.account.ledger.observe(entry, half, (trade(7, "0.5"),), first.clock.now))
+    first.journal.commit()
+    second = gates()
+    entry = second.account.ledger.get(order)
+    assert (entry.filled, list(entry.trades)) == (Decimal("0.5"), [7])
+    done = live(order, OrderStatus.FILLED, "1")
+    both = (trade(7, "0.5"), trade(8, "0.5"))
+    second.account.apply(entry, second.account.ledger.observe(entry, done, both, second.clock.now))
+    assert second.kinds(order) == ["FILL", "FILLED"]
+    assert [reply.trade_id for _, reply in second.told if reply.trade_id] == [8]
+
+
+async def test_fills_while_a_worker_was_dead_are_told_to_its_next_life_once(gates):
+    bench = gates()
+    order = bench.place("1")
+    await bench.settle()
+    bench.account.worker_gone({TAG}, 1, cancel=False)
+    entry = bench.account.ledger.get(order)
+    done = live(order, OrderStatus.FILLED, "1")
+    bench.account.apply(entry, bench.account.ledger.observe(entry, done, (trade(3),), bench.clock.now))
+    bench.told.clear()  # the worker was not there
+    bench.account.tell_again({TAG}, 2)
+    bench.account.tell_again({TAG}, 2)
+    assert bench.kinds(order) == ["FILL", "FILLED"]
+
+
+async def test_what_ended_while_everything_was_dead_is_told_to_the_next_life(gates):
+    first = gates()
+    order = first.place("1")
+    await first.settle()
+    first.venue.orders[order] = live(order, OrderStatus.FILLED, "1")
+    first.venue.fills[first.account.ledger.get(order).exchange_order_id] = [trade(3)]
+    second = gates()
+    second.account.inquiry.compare({}, second.clock.now)  # it is not open at the venue any more
+    await second.settle()
+    second.told.clear()
+    third = gates()
+    third.account.tell_again({TAG}, 2)
+    assert third.kinds(order) == ["FILL", "FILLED"]
+
+
+async def test_what_a_worker_has_taken_in_long_ago_is_not_told_again(gates):
+    first = gates()
+    order = first.place("1")
+    await first.settle()
+    first.ask(IntentKind.CANCEL, order)
+    await first.settle()
+    first.account.taken(order)
+    first.journal.commit()
+    first.clock.now += 120 * SECOND
+    second = gates()
+    second.account.tell_again({TAG}, 2)
+    assert second.kinds(order) == []
+    assert second.account.ledger.get(order).done
+
+
+@pytest.mark.parametrize("late_s", [2, 31, 600])
+async def test_an_unknown_order_stays_open_until_the_venue_tells_however_late(gates, late_s):
+    """A strategy that cancels with every tick meanwhile gets neither an end nor a refusal that is a guess."""
+    bench = gates()
+    bench.venue.script["place"].append(Unanswered("no answer in time"))
+    bench.venue.script["status"].extend([Unanswered("still none")] * 10_000)
+    order = bench.place("1")
+    await bench.settle()
+    for _ in range(late_s):
+        bench.ask(IntentKind.CANCEL, order)
+        bench.clock.now += SECOND
+        bench.account.tick()
+        await bench.settle()
+    assert bench.kinds(order) == ["UNKNOWN"]
+    assert bench.venue.calls.count(("cancel", order)) == 0
+    bench.venue.script["status"].clear()
+    bench.venue.orders[order] = live(order, executed="0.5")
+    bench.venue.fills[live(order).exchange_order_id] = [trade(5, "0.5")]
+    entry = bench.account.ledger.get(order)
+    bench.account.apply(
+        entry, bench.account.ledger.observe(entry, bench.venue.orders[order], (trade(5, "0.5"),), bench.clock.now)
+    )
+    await bench.settle()
+    assert bench.kinds(order) == ["UNKNOWN", "ACKED", "FILL", "CANCELLED"]
+    assert bench.venue.placed() == [order]
+    assert bench.venue.calls.count(("cancel", order)) == 1
+
+
+async def test_an_id_that_comes_with_another_order_is_refused(gates):
+    bench = gates()
+    order = bench.place("1")
+    await bench.settle()
+    bench.ask(IntentKind.CANCEL, order)
+    await bench.settle()
+    told = len(bench.kinds(order))
+    bench.place("1", amount="2")
+    assert bench.kinds(order)[told:] == ["REJECTED"]
+    assert bench.told[-1][1].code == Refusal.DUPLICATE_ID
+    assert bench.venue.placed() == [order]
+
+
+async def test_the_same_intent_that_comes_again_is_answered_and_not_sent(gates):
+    bench = gates()
+    order = bench.place("1")
+    await bench.settle()
+    bench.place("1")
+    assert bench.kinds(order) == ["ACKED", "ACKED"]
+    assert bench.count("duplicates_dropped") == 1
+    assert bench.venue.placed() == [order]
+
+
