@@ -19,6 +19,11 @@ def _place(request: Request) -> dict[str, Any]:
     order = _new_order(request)
     exchange, now_ms = request.exchange, request.now_ms
     request.order_counts = exchange.limits.add_order(order.account.name, now_ms)
+    slow = exchange.faults.take("slow_fate", time.monotonic_ns(), symbol=order.symbol.name)
+    if slow is not None:
+        if slow.executed:
+            exchange.place_later(order, slow.hidden)
+        raise VenueError(errors.UNKNOWN, errors.UNKNOWN_OUTCOME, slow.status)
     try:
         exchange.engine.place(order, now_ms)
     except VenueError:

@@ -51,6 +51,7 @@ def default_balances(symbol_count: int) -> dict[str, str]:
 @click.option("--ban-after", type=int, default=20, show_default=True, help="Answers 429 in a minute before a ban.")
 @click.option("--message-limit", type=int, default=5, show_default=True, help="Messages per second on a market socket.")
 @click.option("--connection-limit", type=int, default=300, show_default=True, help="Connections per 5 min and IP.")
+@click.option("--open-orders", type=int, default=200, show_default=True, help="Open orders per pair and account.")
 @click.option("--keep-orders", type=int, default=200_000, show_default=True, help="Closed orders kept per account.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME[:KEY=VALUE,...]",
               help=f"Begin with a fault; repeatable. Names: {', '.join(NAMES)}.")
@@ -60,7 +61,7 @@ def default_balances(symbol_count: int) -> dict[str, str]:
 @click.option("--exit-on-eof", is_flag=True, help="End when stdin reaches its end.")
 def sim(port: int, seed: int, rate: float, symbols: int, active: int | None, balances: tuple[str, ...],
         maker_ppm: int, taker_ppm: int, weight_limit: int, orders_10s: int, orders_day: int, ban_after: int,
-        message_limit: int, connection_limit: int, keep_orders: int, faults: tuple[str, ...], keys_from_stdin: bool,
+        message_limit: int, connection_limit: int, open_orders: int, keep_orders: int, faults: tuple[str, ...], keys_from_stdin: bool,
         keys_file: str | None, exit_on_eof: bool) -> None:
     """Run a simulated exchange on 127.0.0.1 that speaks the Binance spot protocol."""
     try:
@@ -71,7 +72,7 @@ def sim(port: int, seed: int, rate: float, symbols: int, active: int | None, bal
                 weight=weight_limit, orders_10s=orders_10s, orders_day=orders_day, ban_after=ban_after,
                 messages=message_limit, connections=connection_limit,
             ),
-            keep_orders=keep_orders,
+            keep_orders=keep_orders, open_orders=open_orders,
         )
         keys = _read_keys(keys_from_stdin, keys_file)
         accounts = _open_accounts(keys, _starting_balances(symbols, balances))

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import ClientConnectionResetError, WSMsgType, web
 
+from hive.sim.arrival import read_ns
 from hive.sim.faults import Faults
 
 MARKET = "market"
@@ -52,6 +53,10 @@ class Connection:
         if self._closing or self._faults.until_ns("mute", time.monotonic_ns(), channel or self.channel):
             return
         self._put(data, WSMsgType.BINARY if binary else WSMsgType.TEXT)
+
+    def read_ns(self) -> int:
+        """Return when the frame that is handled now was read (monotonic ns)."""
+        return read_ns(self._transport)
 
     def on_control(self, kind: WSMsgType, data: bytes) -> None:
         """Answer a ping frame, note a pong frame."""

@@ -12,6 +12,10 @@
                            were, see `hive.sim.tops`; keep 0 ends it
     GET  /sim/tops?after=  {"next", "missed", "ns", "wall_ms", "records"}: what came since; or
         ?symbol=&update_id={"record": that moment, or null}
+    POST /sim/received     {"keep": 100000} -> keeps the latest requests to place and cancel orders; keep 0 ends it
+    GET  /sim/received?after= {"next", "missed", "ns", "wall_ms", "records"}: what came since, each [seq, "place" or
+                           "cancel", client order id, monotonic ns when it was read off the socket, HTTP status of the
+                           answer, the venue's error code or 0]
 """
 from __future__ import annotations
 
@@ -48,6 +52,8 @@ class ControlEndpoint:
             web.get("/sim/book", self._book),
             web.get("/sim/tops", self._tops),
             web.post("/sim/tops", self._watch),
+            web.get("/sim/received", self._received),
+            web.post("/sim/received", self._receive),
         ]
 
     async def _fault(self, http: web.Request) -> web.Response:
@@ -143,7 +149,7 @@ class ControlEndpoint:
             found = exchange.tops.since(int(http.query.get("after", "0")))
         except ValueError as error:
             return _refusal(error)
-        return web.json_response({"ns": time.monotonic_ns(), "wall_ms": exchange.clock.wall_ms(), **found})
+        return self._since(found)
 
     async def _watch(self, http: web.Request) -> web.Response:
         exchange = self._exchange
@@ -159,6 +165,25 @@ class ControlEndpoint:
         for name in names:
             exchange.tops.note(name, exchange.engine.books[name], published=False)
         return web.json_response({"symbols": names})
+
+    async def _received(self, http: web.Request) -> web.Response:
+        try:
+            found = self._exchange.received.since(int(http.query.get("after", "0")))
+        except ValueError as error:
+            return _refusal(error)
+        return self._since(found)
+
+    async def _receive(self, http: web.Request) -> web.Response:
+        try:
+            keep = int((await _body(http)).get("keep", 100_000))
+            self._exchange.received.keep(keep)
+        except (ValueError, TypeError) as error:
+            return _refusal(error)
+        return web.json_response({"keep": keep})
+
+    def _since(self, found: dict[str, Any]) -> web.Response:
+        now = {"ns": time.monotonic_ns(), "wall_ms": self._exchange.clock.wall_ms()}
+        return web.json_response({**now, **found})
 
     async def _ledger(self, http: web.Request) -> web.Response:
         accounts = [_account(account) for account in self._exchange.accounts.users()]

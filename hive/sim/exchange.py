@@ -20,10 +20,12 @@ from hive.sim.clock import ExchangeClock
 from hive.sim.connection import USER, WS_API, Connection
 from hive.sim.decimals import parse_units
 from hive.sim.engine import Commission, Engine
+from hive.sim.errors import VenueError
 from hive.sim.faults import Fault, Faults
 from hive.sim.flow import Flow
+from hive.sim.history import History
 from hive.sim.limits import Limits, LimitSettings
-from hive.sim.orders import TRADE, Fill, Order, Trade
+from hive.sim.orders import NEW, TRADE, Fill, Order, Trade
 from hive.sim.streams import MarketStreams
 from hive.sim.symbols import MOST_SYMBOLS, Symbol, list_symbols
 from hive.sim.tops import TopHistory
@@ -37,7 +39,8 @@ class ExchangeSettings:
     """What an exchange is made of.
 
     seed: of the flow; rate: flow steps per second, 0 leaves the books as they open; symbols: how many are listed;
-    active: how many of them the flow trades; keep_orders: closed orders remembered per account.
+    active: how many of them the flow trades; keep_orders: closed orders remembered per account; open_orders: most
+    open ones per account and pair.
     """
 
     seed: int = 1
@@ -47,6 +50,7 @@ class ExchangeSettings:
     commission: Commission = field(default_factory=Commission)
     limits: LimitSettings = field(default_factory=LimitSettings)
     keep_orders: int = 200_000
+    open_orders: int = 200
 
     def __post_init__(self) -> None:
         if self.rate < 0:
@@ -55,8 +59,9 @@ class ExchangeSettings:
             raise ValueError(f"symbols must be from 1 to {MOST_SYMBOLS}, was {self.symbols}")
         if not 1 <= self.active <= self.symbols:
             raise ValueError(f"active must be from 1 to symbols ({self.symbols}), was {self.active}")
-        if self.keep_orders < 1:
-            raise ValueError(f"keep_orders must be >= 1, was {self.keep_orders}")
+        for name in ("keep_orders", "open_orders"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, was {getattr(self, name)}")
 
 
 class Exchange:
@@ -66,7 +71,10 @@ class Exchange:
         self.settings = settings
         self.accounts = accounts
         self.clock = ExchangeClock()
-        self.symbols: dict[str, Symbol] = list_symbols(settings.symbols)
+        self.symbols: dict[str, Symbol] = {
+            name: replace(symbol, max_orders=settings.open_orders)
+            for name, symbol in list_symbols(settings.symbols).items()
+        }
         self.engine = Engine(self.symbols, accounts, self, settings.commission, settings.keep_orders)
         self.faults = Faults()
         self.limits = Limits(settings.limits)
@@ -77,6 +85,7 @@ class Exchange:
             name: deque(maxlen=RECENT_TRADES) for name in self.symbols
         }
         self.tops = TopHistory()
+        self.received = History()
         self.streams = MarketStreams(self.engine, self.candles, self.faults, self.tops)
         self.flow = Flow(self.engine, settings.seed, list(self.symbols)[: settings.active])
         self.connections: set[Connection] = set()
@@ -105,6 +114,10 @@ class Exchange:
         if execution == TRADE and len(order.fills) == 1:
             self.limits.drop_order(account.name, now_ms)
         self._execution_id += 1
+        if execution == NEW:
+            fault = self.faults.take("expire", time.monotonic_ns(), symbol=order.symbol.name)
+            if fault is not None:
+                asyncio.get_running_loop().call_later(fault.age, self._expire, order)
         if self.user_streams.get(account.name):
             event = messages.execution_report(
                 order, execution, fill, self._execution_id, now_ms, self.clock.wall_ms()
@@ -205,6 +218,8 @@ class Exchange:
                 self._keep_books(fault)
             elif fault.name == "skew":
                 self.clock.skew_ms = fault.ms
+            elif fault.name == "limit":
+                self.limits.allow_secretly(fault.orders_10s, fault.weight)
         self._undo(ended)
 
     def clear_faults(self, name: str | None = None) -> int:
@@ -223,6 +238,8 @@ class Exchange:
                     self.engine.set_halted(symbol.name, False)
             elif fault.name == "skew":
                 self.clock.skew_ms = 0
+            elif fault.name == "limit":
+                self.limits.allow_secretly()
 
     def _halt(self, fault: Fault, halted: bool) -> None:
         for name in self.symbols if fault.symbol == "*" else (fault.symbol,):
@@ -248,6 +265,25 @@ class Exchange:
             connection for connection in self.connections
             if fault.matches(connection.channel, None, None) or (connection.users and fault.matches(USER, None, None))
         ]
+
+    def place_later(self, order: Order, seconds: float) -> None:
+        """Place an order after a while, as a venue does whose matching hangs; it is forgotten if it is refused then."""
+        asyncio.get_running_loop().call_later(seconds, self._place_late, order)
+
+    def _place_late(self, order: Order) -> None:
+        now_ms = self.clock.wall_ms()
+        try:
+            self.engine.place(order, now_ms)
+        except VenueError:
+            self.limits.drop_order(order.account.name, now_ms)
+            return
+        self.streams.publish(now_ms)
+
+    def _expire(self, order: Order) -> None:
+        if order.is_open:
+            now_ms = self.clock.wall_ms()
+            self.engine.cancel(order, now_ms)
+            self.streams.publish(now_ms)
 
     def _keep_books(self, fault: Fault) -> None:
         """Keep the books as they are, for the snapshots that lag."""

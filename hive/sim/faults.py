@@ -18,6 +18,10 @@ Connections and requests
     http_429     answer 429 with Retry-After without executing: channel=rest|ws_api|all, operation, retry_after=5,
                  count=1
     delay        hold back answers: channel=rest|ws_api|all, operation, ms=N
+    revoke       answer -2015 to every signed request, as after a key was taken back
+    limit        allow secretly less than exchangeInfo says: orders_10s=N, weight=N, at least one of them
+    slow_fate    answer a placement status=503 and execute it hidden=N seconds later, until when it cannot be seen:
+                 symbol=*, executed=1 (0: never), count=1. With a `delay` of placements its answer comes late, too
 
     operation is place, cancel, query (signed), snapshot (GET depth), rules (exchangeInfo), klines, or any.
 
@@ -39,9 +43,11 @@ Trading
     filters      list a symbol with other filters: symbol=NAME, tick=, step=, min_notional= (decimals; those that are
                  given)
     reject       refuse new orders with -2010: symbol=*
+    expire       end users' orders that rest for age=N seconds: symbol=*
     skew         move the exchange's clock: ms=N
 
-What ended is as before: a halted, delisted or changed symbol trades again, a clock is right again.
+What ended is as before: a halted, delisted or changed symbol trades again, a clock is right again. What is to come
+of orders that were placed before (slow_fate, expire) comes all the same.
 """
 from __future__ import annotations
 
@@ -78,6 +84,10 @@ _TAKES: dict[str, dict[str, str]] = {
     "skew": {"ms": ""},
     "reject": {"symbol": "*"},
     "delay": {"channel": "all", "operation": "any", "ms": ""},
+    "revoke": {},
+    "limit": {"orders_10s": "0", "weight": "0"},
+    "slow_fate": {"symbol": "*", "hidden": "", "status": "503", "executed": "1", "count": "1"},
+    "expire": {"symbol": "*", "age": ""},
 }
 NAMES = tuple(_TAKES)
 _NEVER = math.inf
@@ -98,6 +108,9 @@ class Fault:
     kind: str
     ms: int
     age: float
+    hidden: float
+    orders_10s: int
+    weight: int
     status: int
     bytes: int
     retry_after: int
@@ -157,6 +170,9 @@ class Faults:
             raise ValueError(f"{name}: kind must be one of {', '.join(KINDS)}, was {kind!r}")
         if not 500 <= status <= 599:
             raise ValueError(f"{name}: status must be from 500 to 599, was {status}")
+        orders_10s, weight = (round(_number(name, values, key, 0.0)) for key in ("orders_10s", "weight"))
+        if name == "limit" and not orders_10s and not weight:
+            raise ValueError("limit: orders_10s or weight must be given")
         from_ns = now_ns + round(_number(name, values, "after", 0.0) * 1e9)
         seconds = _number(name, values, "seconds", _NEVER)
         fault = Fault(
@@ -171,6 +187,9 @@ class Faults:
             kind=kind,
             ms=round(_number(name, values, "ms", 0.0)),
             age=_number(name, values, "age", 0.0),
+            hidden=_number(name, values, "hidden", 0.0),
+            orders_10s=orders_10s,
+            weight=weight,
             status=status,
             bytes=round(_number(name, values, "bytes", 0.0)),
             retry_after=round(_number(name, values, "retry_after", 5.0)),

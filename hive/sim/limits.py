@@ -3,10 +3,12 @@
 A window begins at a multiple of its length (a day at 00:00 UTC) and its count starts again from zero. Weight over
 the limit is answered 429 until the window ends; who keeps asking regardless is banned (418) for 2 minutes, twice
 as long each further time, up to 3 days. An order that is placed costs one order, and gets it back when it is
-first filled. An accepted order costs no weight.
+first filled. An accepted order costs no weight. A venue may secretly allow less than it says: its answers then come
+earlier and name the limits that it states, and its counts stay true.
 """
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from hive.sim import errors
@@ -95,6 +97,13 @@ class Limits:
     settings: LimitSettings
     _peers: dict[str, _Peer] = field(default_factory=dict)
     _orders: dict[str, _OrderCounts] = field(default_factory=dict)
+    _secret_orders_10s: float = math.inf
+    _secret_weight: float = math.inf
+
+    def allow_secretly(self, orders_10s: int = 0, weight: int = 0) -> None:
+        """Allow no more than this from now on, without saying so; 0: as stated."""
+        self._secret_orders_10s = orders_10s or math.inf
+        self._secret_weight = weight or math.inf
 
     def charge(self, peer: str, weight: int, now_ms: int) -> int:
         """Charge a request to an IP and return the weight used in this minute.
@@ -105,7 +114,7 @@ class Limits:
         if now_ms < state.banned_until_ms:
             raise self._banned(state)
         used, raw = state.weight.add(weight, now_ms), state.raw.add(1, now_ms)
-        if used > self.settings.weight:
+        if used > min(self.settings.weight, self._secret_weight):
             text = f"{self.settings.weight} request weight per 1 MINUTE"
             end_ms = state.weight.end_ms(now_ms)
         elif raw > self.settings.raw_requests:
@@ -140,8 +149,11 @@ class Limits:
     def check_order(self, account: str, now_ms: int) -> None:
         """Raise VenueError 429 with code -1015 when an account may place no order now."""
         counts = self._counts(account)
-        for window, text in ((counts.ten_seconds, "10 SECOND"), (counts.day, "1 DAY")):
-            if window.count(now_ms) >= window.limit:
+        for window, text, secret in (
+            (counts.ten_seconds, "10 SECOND", self._secret_orders_10s),
+            (counts.day, "1 DAY", math.inf),
+        ):
+            if window.count(now_ms) >= min(window.limit, secret):
                 raise VenueError(
                     errors.TOO_MANY_ORDERS, f"Too many new orders; current limit is {window.limit} orders per {text}.",
                     errors.TOO_MANY_REQUESTS, window.end_ms(now_ms),

@@ -28,6 +28,7 @@ QUERY = "query"
 PUBLIC = "public"
 REST = "rest"
 SIGNED_PARAMETERS = frozenset({"timestamp", "recvWindow", "signature"})
+_CLIENT_IDS = {PLACE: "newClientOrderId", CANCEL: "origClientOrderId"}
 _TARGETS = {"depth": "snapshot", "exchangeInfo": "rules", "klines": "klines"}
 _BAN_MS = 120_000  # told to a client whose ban has no end
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -39,13 +40,17 @@ _MICROSECONDS = 10**14  # a timestamp above this is in microseconds, which the v
 
 @dataclass(slots=True)
 class Request:
-    """One request; `order_counts` is set when it places an order, to what the venue's headers then show."""
+    """One request, which was read at `read_ns` (monotonic).
+
+    `order_counts` is set when it places an order, to what the venue's headers then show.
+    """
 
     exchange: Exchange
     params: dict[str, str]
     peer: str
     channel: str
     now_ms: int
+    read_ns: int = 0
     api_key: str | None = None
     signed_payload: bytes = b""
     account: Account | None = None
@@ -75,6 +80,24 @@ class Operation:
 
 def execute(operation: Operation, request: Request) -> bytes:
     """Execute an operation and return its result as JSON. Raises VenueError with what the venue would answer."""
+    try:
+        result = _execute(operation, request)
+    except VenueError as error:
+        _note(operation, request, error.status, error.code)
+        raise
+    _note(operation, request, 200, 0)
+    return result
+
+
+def _note(operation: Operation, request: Request, status: int, code: int) -> None:
+    """Remember a request to place or cancel an order, when that is asked for."""
+    received = request.exchange.received
+    if received.is_on and operation.kind in _CLIENT_IDS:
+        client_id = request.params.get(_CLIENT_IDS[operation.kind], "")
+        received.append(operation.kind, client_id, request.read_ns, status, code)
+
+
+def _execute(operation: Operation, request: Request) -> bytes:
     exchange, params, now_ms = request.exchange, request.params, request.now_ms
     exchange.requests[operation.name] += 1
     weight = operation.weight if isinstance(operation.weight, int) else operation.weight(params)
@@ -131,7 +154,7 @@ def _authenticate(request: Request) -> Account:
     if not key or _KEY.fullmatch(key) is None:
         raise VenueError(errors.BAD_API_KEY_FORMAT, "API-key format invalid.", errors.UNAUTHORIZED)
     account = request.exchange.accounts.by_key.get(key)
-    if account is None:
+    if account is None or request.exchange.faults.take("revoke", time.monotonic_ns()):
         raise VenueError(
             errors.REJECTED_API_KEY, "Invalid API-key, IP, or permissions for action.", errors.UNAUTHORIZED
         )

@@ -13,6 +13,7 @@ from aiohttp import web
 from hive.sim import account_operations as account
 from hive.sim import errors
 from hive.sim import public_operations as public
+from hive.sim.arrival import read_ns
 from hive.sim.errors import VenueError
 from hive.sim.exchange import Exchange
 from hive.sim.requests import REST, Operation, Request, execute
@@ -69,12 +70,13 @@ class RestApi:
         if exchange.faults.until_ns("maintenance", time.monotonic_ns(), REST):
             exchange.count_refusal(errors.SERVICE_UNAVAILABLE)
             return web.Response(status=errors.SERVICE_UNAVAILABLE, text="Service Unavailable")
+        arrived_ns = read_ns(http.transport)
         query = http.raw_path.partition("?")[2].encode()
         body = await http.read() if http.can_read_body else b""
         now_ms = exchange.clock.wall_ms()
         request = Request(
             exchange=exchange, params={}, peer=http.remote or "", channel=REST, now_ms=now_ms,
-            api_key=http.headers.get("X-MBX-APIKEY"), signed_payload=signed_payload(query, body),
+            read_ns=arrived_ns, api_key=http.headers.get("X-MBX-APIKEY"), signed_payload=signed_payload(query, body),
         )
         try:
             request.params = _parameters(query, body)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from hive.sim.arrival import Arrival
 from hive.sim.control import ControlEndpoint
 from hive.sim.exchange import Exchange
 from hive.sim.rest import RestApi
@@ -36,6 +37,7 @@ class Server:
         self._exchange = exchange
         self._port = port
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> Endpoints:
@@ -45,13 +47,13 @@ class Server:
             application.add_routes(endpoint(self._exchange).routes())
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, HOST, self._port)
+        make = self._runner.server
         try:
-            await site.start()
+            self._listener = await asyncio.get_running_loop().create_server(lambda: Arrival(make()), HOST, self._port)
         except OSError:
             await self._runner.cleanup()
             raise
-        port = self._runner.addresses[0][1]
+        port = self._listener.sockets[0].getsockname()[1]
         self._tasks = [asyncio.create_task(self._run_flow()), asyncio.create_task(self._run_timers())]
         return Endpoints(
             f"http://{HOST}:{port}", f"ws://{HOST}:{port}/ws", f"ws://{HOST}:{port}/ws-api/v3"
@@ -62,6 +64,8 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
         for connection in list(self._exchange.connections):
             connection.close()
         if self._runner is not None:

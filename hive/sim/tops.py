@@ -14,14 +14,13 @@ from __future__ import annotations
 import struct
 import time
 from array import array
-from collections import deque
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any
 from zlib import crc32
 
 from hive.sim.book import Book, Side
 from hive.sim.decimals import UNIT
+from hive.sim.history import History
 
 MOST_LEVELS = 1000
 
@@ -38,18 +37,15 @@ class TopHistory:
     def __init__(self) -> None:
         self._levels = 0
         self._names: frozenset[str] = frozenset()
-        self._records: deque[list[Any]] = deque(maxlen=0)
-        self._next = 0
+        self._history = History()
 
     def watch(self, names: Iterable[str], levels: int, keep: int) -> None:
         """Keep the latest `keep` moments (all symbols together) of these books; 0 ends it. Raises ValueError."""
         if not 1 <= levels <= MOST_LEVELS:
             raise ValueError(f"levels must be from 1 to {MOST_LEVELS}, was {levels}")
-        if keep < 0:
-            raise ValueError(f"keep must be >= 0, was {keep}")
+        self._history.keep(keep)
         self._names = frozenset(names) if keep else frozenset()
         self._levels = levels
-        self._records = deque(self._records, maxlen=keep)
 
     def note(self, name: str, book: Book, *, published: bool) -> None:
         """Remember a book as it is now."""
@@ -58,25 +54,18 @@ class TopHistory:
         bids, asks = _flat(book.bids, self._levels), _flat(book.asks, self._levels)
         best = [*(bids[:2] or (0.0, 0.0)), *(asks[:2] or (0.0, 0.0))]
         total = crc32(asks.tobytes(), crc32(bids.tobytes()))  # array("d") is little-endian where this runs
-        self._records.append([
-            self._next, name, book.update_id, time.monotonic_ns(), int(published), *best,
-            len(bids) // 2, len(asks) // 2, total,
-        ])
-        self._next += 1
+        self._history.append(
+            name, book.update_id, time.monotonic_ns(), int(published), *best, len(bids) // 2, len(asks) // 2, total
+        )
 
     def since(self, seq: int) -> dict[str, Any]:
         """Return {"next": seq to ask for the next time, "missed": how many are forgotten, "records": [...]}."""
-        first = self._next - len(self._records)
-        start = max(0, seq - first)
-        return {
-            "next": self._next, "missed": max(0, first - seq), "records": list(islice(self._records, start, None)),
-        }
+        return self._history.since(seq)
 
     def at(self, name: str, update_id: int) -> list[Any] | None:
         """Return the record of a book at an update id, None when it is not known (any more)."""
-        return next(
-            (record for record in reversed(self._records) if record[1] == name and record[2] == update_id), None
-        )
+        records = reversed(self._history.records)
+        return next((record for record in records if record[1] == name and record[2] == update_id), None)
 
 
 def _flat(side: Side, levels: int) -> array:

@@ -70,7 +70,10 @@ class WsApiEndpoint:
     def _answer(self, session: _Session, text: str) -> None:
         exchange, connection = self._exchange, session.connection
         now_ms = exchange.clock.wall_ms()
-        request = Request(exchange=exchange, params={}, peer=connection.peer, channel=WS_API, now_ms=now_ms)
+        request = Request(
+            exchange=exchange, params={}, peer=connection.peer, channel=WS_API, now_ms=now_ms,
+            read_ns=connection.read_ns(),
+        )
         request_id: Any = None
         shown = session.rate_limits
         operation: Operation | None = None

@@ -1,76 +1,38 @@
-"""Run stock Hummingbot's own binance connector against a simulated exchange.
+"""Trade a little with stock Hummingbot's own binance connector, and print one line of JSON with what happened.
 
-Reads one line of JSON from stdin (the exchange's announcement, with a folder for Hummingbot's files), and prints
-one line of JSON with what happened. Runs in a process of its own, because Hummingbot keeps its state in singletons.
+Run by `test_stock_connector.py`; `perf/stock_connector.py` says what it reads from stdin.
 """
 from __future__ import annotations
 
+from stock_connector import BinanceExchange, connect, run_to_end, until  # isort: skip  before all else of Hummingbot
+
 import asyncio
 import json
-import logging
-import os
-import sys
-import time
-import types
 from decimal import Decimal
 from typing import Any
 
-INFO: dict[str, Any] = json.loads(sys.stdin.readline())
-
-import hummingbot  # noqa: E402  - the folders must be set before anything else of Hummingbot is imported
-
-hummingbot.set_prefix_path(INFO["folder"])
-hummingbot.set_data_path(INFO["folder"])
-
-import hummingbot.connector.exchange.binance.binance_constants as constants  # noqa: E402
-import hummingbot.connector.exchange.binance.binance_utils as utils  # noqa: E402
-from hummingbot.client import hummingbot_application  # noqa: E402
-from hummingbot.client.settings import AllConnectorSettings, ConnectorSetting, ConnectorType  # noqa: E402
-from hummingbot.connector.exchange.binance.binance_exchange import BinanceExchange  # noqa: E402
-from hummingbot.core.clock import Clock, ClockMode  # noqa: E402
-from hummingbot.core.data_type.common import OrderType, TradeType  # noqa: E402
-from hummingbot.core.event.event_forwarder import SourceInfoEventForwarder  # noqa: E402
+from hummingbot.core.data_type.common import OrderType, TradeType
+from hummingbot.core.event.event_forwarder import SourceInfoEventForwarder
 
 PAIR = "BTC-USDT"
 
 
-async def until(condition: Any, seconds: float) -> bool:
-    """Wait until a condition holds; tell whether it did in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(0.05)
-    return True
-
-
-async def run() -> dict[str, Any]:
-    """Trade a little and return what was seen."""
-    constants.REST_URL = INFO["rest_url"] + "/api/"
-    constants.WSS_URL = INFO["ws_url"]
-    constants.WSS_API_URL = INFO["ws_api_url"]
-    exchange = BinanceExchange(INFO["api_key"], INFO["api_secret"], trading_pairs=[PAIR])
+async def run() -> None:
+    """Trade a little and print what was seen."""
+    exchange, ticking = connect(PAIR)
     events: list[tuple[str, str]] = []
     forwarder = SourceInfoEventForwarder(
         lambda tag, source, event: events.append((type(event).__name__, getattr(event, "order_id", "")))
     )
     for tag in exchange.MARKET_EVENTS:
         exchange.add_listener(tag, forwarder)
-    clock = Clock(ClockMode.REALTIME)
-    clock.add_iterator(exchange)
-
-    async def tick() -> None:
-        with clock:
-            await clock.run()
-
-    ticking = asyncio.create_task(tick())
     ready = await until(lambda: exchange.ready, 40)
     report: dict[str, Any] = {"ready": ready, "status": exchange.status_dict}
     if ready:
         report.update(await trade(exchange, events))
     report["events"] = events
     ticking.cancel()
-    return report
+    print("REPORT " + json.dumps(report))
 
 
 async def trade(exchange: BinanceExchange, events: list[tuple[str, str]]) -> dict[str, Any]:
@@ -97,21 +59,4 @@ async def trade(exchange: BinanceExchange, events: list[tuple[str, str]]) -> dic
     }
 
 
-def main() -> None:
-    """Run and print the report."""
-    logging.basicConfig(level="WARNING", stream=sys.stderr)
-    AllConnectorSettings.all_connector_settings = {
-        "binance": ConnectorSetting(
-            "binance", ConnectorType.Exchange, utils.EXAMPLE_PAIR, True, False, utils.DEFAULT_FEES, utils.KEYS, False,
-            None, None, False,
-        )
-    }
-    hummingbot_application.HummingbotApplication._main_app = types.SimpleNamespace(
-        notify=print, add_application_warning=lambda warning: None, _mqtt=None
-    )
-    print("REPORT " + json.dumps(asyncio.run(run())), flush=True)
-    # Hummingbot leaves tasks and threads behind that would hold the process up.
-    os._exit(0)
-
-
-main()
+run_to_end(run())

@@ -84,6 +84,10 @@ def test_a_fault_begins_strikes_and_ends_by_time_and_count():
     ("stall:seconds=-1", "stall: seconds must be >= 0"),
     ("http_5xx:operation=dance", "http_5xx: operation must be one of place"),
     ("gap:count", "fault arguments must be KEY=VALUE"),
+    ("limit", "limit: orders_10s or weight must be given"),
+    ("limit:weight=-1", "limit: weight must be >= 0"),
+    ("slow_fate", "slow_fate: hidden must be given"),
+    ("slow_fate:hidden=1,status=404", "slow_fate: status must be from 500 to 599"),
 ])
 def test_a_fault_that_makes_no_sense_is_refused(text: str, message: str):
     with pytest.raises(ValueError, match=message):
@@ -243,6 +247,84 @@ async def test_delay_holds_answers_back_but_not_the_order(client: Client):
         assert seen["result"]["status"] == "NEW"
         assert (await socket.receive_json(timeout=10))["id"] == "late"
         assert time.monotonic() - began >= 0.55
+
+
+async def test_revoke_refuses_every_signed_request_until_it_ends(client: Client):
+    await client.control("fault", name="revoke")
+    for method, path in (("GET", "account"), ("DELETE", "openOrders")):
+        status, answer = await client.signed(method, path, symbol="ETHUSDT")
+        assert (status, answer["code"]) == (401, -2015)
+    assert (await client.get("time"))[0] == 200
+    await client.control("clear", name="revoke")
+    assert (await client.signed("GET", "account"))[0] == 200
+
+
+async def test_limit_allows_less_than_is_stated_and_says_nothing_of_it(client: Client):
+    placed = []
+    await client.control("fault", name="limit", orders_10s=3)
+    while True:
+        status, answer = await client.order("ETHUSDT", quantity="0.01", price="3000")
+        if status != 200:
+            break
+        placed.append(int(client.headers["X-MBX-ORDER-COUNT-10S"]))
+    assert (status, answer["code"]) == (429, -1015)
+    assert answer["msg"] == "Too many new orders; current limit is 1000 orders per 10 SECOND."
+    assert 1 <= int(client.headers["Retry-After"]) <= 10
+    assert all(count <= 3 for count in placed)
+    _, info = await client.get("exchangeInfo", symbol="ETHUSDT")
+    assert info["rateLimits"][1]["limit"] == 1000
+    await client.control("clear", name="limit")
+    assert (await client.order("ETHUSDT", quantity="0.01", price="3000"))[0] == 200
+
+
+async def test_slow_fate_shows_an_order_only_after_a_while(client: Client):
+    await client.control("fault", name="slow_fate", hidden=0.6)
+    began = time.monotonic()
+    status, answer = await client.order("ETHUSDT", quantity="0.01", price="3000", newClientOrderId="late-1")
+    assert (status, answer["code"]) == (503, -1000)
+    assert (await client.signed("GET", "order", symbol="ETHUSDT", origClientOrderId="late-1"))[1]["code"] == -2013
+    assert (await client.signed("GET", "openOrders"))[1] == []
+    while (await client.signed("GET", "order", symbol="ETHUSDT", origClientOrderId="late-1"))[0] != 200:
+        assert time.monotonic() - began < 10
+        await asyncio.sleep(0.05)
+    assert time.monotonic() - began >= 0.6
+    assert [order["clientOrderId"] for order in (await client.signed("GET", "openOrders"))[1]] == ["late-1"]
+
+
+async def test_slow_fate_can_also_mean_that_the_order_never_comes(client: Client):
+    await client.control("fault", name="slow_fate", hidden=0.1, executed=0)
+    assert (await client.order("ETHUSDT", quantity="0.01", price="3000", newClientOrderId="never"))[0] == 503
+    await asyncio.sleep(0.3)
+    assert (await client.signed("GET", "order", symbol="ETHUSDT", origClientOrderId="never"))[1]["code"] == -2013
+
+
+async def test_expire_ends_an_order_that_rests_too_long(client: Client):
+    await client.control("fault", name="expire", age=0.3)
+    async with client.api() as socket:
+        await client.ask(socket, client.api_request("userDataStream.subscribe.signature"))
+        await client.order("ETHUSDT", quantity="0.01", price="3000", newClientOrderId="short")
+        reports = []
+        while not reports or reports[-1]["X"] != "CANCELED":
+            event = (await socket.receive_json(timeout=10))["event"]
+            if event["e"] == "executionReport":
+                reports.append(event)
+    assert [report["X"] for report in reports] == ["NEW", "CANCELED"]
+    assert reports[1]["T"] - reports[0]["T"] >= 299
+
+
+async def test_a_stalled_venue_takes_connections_and_requests_and_says_nothing(client: Client):
+    await client.control("fault", name="stall", channel="all", seconds=3600)
+    async with client.api() as socket, client.market() as market:
+        await socket.send_json({"id": 1, "method": "ping"})
+        await socket.ping()
+        await market.send_json({"method": "SUBSCRIBE", "params": ["btcusdt@depth@100ms"], "id": 1})
+        rest = asyncio.create_task(client.get("ping"))
+        assert await until_silent(socket, 0.3) == 0
+        assert await until_silent(market, 0.3) == 0
+        assert not rest.done()
+        await client.control("clear", name="stall")
+        assert (await socket.receive_json(timeout=10))["status"] == 200
+        assert (await rest)[0] == 200
 
 
 async def test_a_fault_can_be_given_at_the_start(tmp_path):

@@ -68,6 +68,24 @@ def test_orders_are_counted_per_account_and_given_back_when_filled():
     limits.check_order("ann", 86_400_000)
 
 
+def test_a_venue_that_secretly_allows_less_refuses_earlier_and_still_counts_what_it_took():
+    limits = Limits(LimitSettings(orders_10s=100, weight=100))
+    limits.allow_secretly(orders_10s=2, weight=5)
+    for expected in ((1, 1), (2, 2)):
+        limits.check_order("ann", 500)
+        assert limits.add_order("ann", 500) == expected
+    with pytest.raises(VenueError, match="current limit is 100 orders per 10 SECOND"):
+        limits.check_order("ann", 500)
+    assert limits.order_counts("ann", 500) == (2, 2)
+    assert limits.describe()[1]["limit"] == 100
+    assert limits.charge("ip", 5, 500) == 5
+    with pytest.raises(VenueError, match="current limit is 100 request weight"):
+        limits.charge("ip", 1, 500)
+    limits.allow_secretly()
+    limits.check_order("ann", 500)
+    assert limits.charge("ip", 1, 500) == 7
+
+
 def test_a_limit_must_be_positive():
     with pytest.raises(ValueError, match="weight must be >= 1, was 0"):
         LimitSettings(weight=0)
@@ -134,3 +152,14 @@ async def test_the_websocket_api_shows_the_same_limits(tight: SimProcess):
             assert answer["error"]["code"] == -1003
             assert answer["error"]["data"]["retryAfter"] > answer["error"]["data"]["serverTime"]
         await client.control("clear")
+
+
+async def test_more_open_orders_than_a_pair_takes_are_refused():
+    process = SimProcess("--rate", "0", "--open-orders", "2")
+    async with Client(process.info) as client:
+        _, info = await client.get("exchangeInfo", symbol="BTCUSDT")
+        assert info["symbols"][0]["filters"][-1] == {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 2}
+        answers = [(await client.order(quantity="0.001", price="60000"))[0] for _ in range(3)]
+        assert answers == [200, 200, 400]
+        assert (await client.order(symbol="ETHUSDT", quantity="0.01", price="3000"))[0] == 200
+    assert process.stop() == 0

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from decimal import Decimal
@@ -12,6 +13,7 @@ import pytest
 from sim.sim_process import Client, SimProcess
 
 SCRIPT = Path(__file__).with_name("stock_connector_script.py")
+PERF = Path(__file__).parents[2] / "perf"
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +24,7 @@ def traded(tmp_path_factory):
     try:
         result = subprocess.run(
             [sys.executable, str(SCRIPT)], input=json.dumps({**exchange.info, "folder": str(folder)}) + "\n",
+            env={**os.environ, "PYTHONPATH": str(PERF)},
             capture_output=True, text=True, timeout=240, cwd=folder, check=False,
         )
         lines = [line for line in result.stdout.splitlines() if line.startswith("REPORT ")]
