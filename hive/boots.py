@@ -121,6 +121,7 @@ def gate_boot(
             "quota": asdict(one.quota),
             "risk": _texts(one.risk),
             "capital": _amounts(one.capital),
+            "capital_venue": one.capital_venue,
         }
         for worker in workers
         for one in worker.strategies

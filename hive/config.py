@@ -75,6 +75,7 @@ class _Loader:
         self._name = name
         self._problems: list[str] = []
         self._risk = values.Risk()
+        self._accounts: list[str] = []  # the venues that have one
         self._files: dict[Path, Mapping[str, Any]] = {}
 
     def load(self) -> FleetConfig:
@@ -86,6 +87,7 @@ class _Loader:
         if (file.user is None) != (file.gate_user is None):
             self._problem(f"{self._path.name}: gate_user", "must be named together with user, whom strategies run as")
         self._risk = _risk(file.risk, values.Risk())
+        self._accounts = [venue for venue in file.venues if not isinstance(file.venues[venue], Replay)]
         venues = tuple(self._venue(name, venue) for name, venue in file.venues.items())
         strategies = self._strategies(file, installation)
         self._check_names(venues, strategies)
@@ -147,6 +149,8 @@ class _Loader:
         kind = venue.kind or name
         if kind not in VENUE_KINDS:
             self._problem(place, f"must be one of {', '.join(VENUE_KINDS)}: Hive speaks no other venue's protocol yet")
+        if not isinstance(venue, Replay):
+            self._check_window(venue.risk, place)
         if isinstance(venue, Sim):
             for number, text in enumerate(venue.faults):
                 try:
@@ -242,6 +246,7 @@ class _Loader:
             self._problem(place, "must name one of strategy and script")
             return []
         kind, name = ("v1", entry.strategy) if entry.strategy else ("script", str(entry.script).removesuffix(".py"))
+        self._check_window(entry.risk, place)
         config = self._entry_config(entry, kind, name, place, installation)
         if config is None:
             return []
@@ -318,7 +323,26 @@ class _Loader:
             quota=_frozen(values.Quota, entry.quota),
             risk=values.StrategyRisk(**_limits(entry.risk, self._risk)),
             capital=entry.capital,
+            capital_venue=self._capital_venue(entry, full, place, installation),
         )
+
+    def _capital_venue(
+        self, entry: Entry, config: Mapping[str, Any], place: str, installation: Installation
+    ) -> str | None:
+        """Return where an entry's capital is: each account would give it anew."""
+        if not entry.capital or len(self._accounts) <= 1:
+            return None
+        named = [venue for venue in installation.venues_in(config) if venue in self._accounts]
+        if len(named) == 1:
+            return named[0]
+        rule = f"needs a configuration that names one of the fleet's venues ({', '.join(self._accounts)})"
+        self._problem(f"{place}.capital", f"{rule}, this one names {', '.join(named) or 'none'}")
+        return None
+
+    def _check_window(self, risk: Limits, place: str) -> None:
+        if risk.loss_window not in (None, self._risk.loss_window):
+            rule = f"must be as for the fleet ({self._risk.loss_window}), was {risk.loss_window}"
+            self._problem(f"{place}.risk.loss_window", rule)
 
     def _read(self, path: Path) -> Mapping[str, Any]:
         """Return a YAML file's mapping; {} after reporting why not."""

@@ -214,7 +214,7 @@ class StrategyConfig:
 
     `kind` is "v1" or "script"; `name` what Hummingbot calls it; `config` its file's values with `set:` merged in;
     `pairs` those that its configuration names; `tick_interval_ms` None is the fleet's; `capital` what it may trade
-    with, by asset, {}: the account's.
+    with, by asset, {}: the account's; `capital_venue` where, None: at the only venue.
     """
 
     id: str
@@ -230,6 +230,7 @@ class StrategyConfig:
     quota: Quota = Quota()
     risk: StrategyRisk = StrategyRisk()
     capital: Mapping[str, Decimal] = field(default_factory=dict)
+    capital_venue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,12 @@ class Installation:
             if isinstance(value, str) and value and value not in self._venues:
                 report(f"{place}{key}", f"must be one of the fleet's venues ({', '.join(self._venues)}), was {value!r}")
 
+    def venues_in(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the fleet's venues that a configuration, or a file of its controllers, names as any key or value."""
+        files = [self.root / "conf" / "controllers" / name for name in _names(config.get("controllers_config"))]
+        texts = _texts([config, *(self._read(path) for path in files if path.is_file())])
+        return tuple(venue for venue in self._venues if venue in texts)
+
     def controllers(self, config: Mapping[str, Any], place: str, report: Report) -> tuple[str, ...]:
         """Check the controllers that a script's configuration names; return the pairs that they trade."""
         pairs: dict[str, None] = {}
@@ -125,6 +131,15 @@ def sendable(config: Mapping[str, Any]) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _texts(value: Any) -> set[str]:
+    """Return every text in a configuration, those of a list with commas one by one."""
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        return set().union(*map(_texts, value))
+    return {part.strip() for part in value.split(",")} if isinstance(value, str) else set()
 
 
 def _names(value: Any) -> list[str]:

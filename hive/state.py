@@ -149,6 +149,11 @@ class FleetDir:
         fresh.write_text(json.dumps(fleet, separators=(",", ":")))
         fresh.rename(self.path / "fleet.json")
 
+    def drop_wake(self, who: str) -> None:
+        """Remove the FIFOs that a process which was killed has left, by its role and number."""
+        for path in self.path.glob(f"wake.{who}.*"):
+            path.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove what a run leaves, but the lock."""
         for path in self.path.iterdir():

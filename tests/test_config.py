@@ -117,14 +117,14 @@ def test_amounts_are_exact_as_numbers_and_as_texts(root):
 def test_what_a_venue_or_strategy_does_not_say_of_losses_and_self_trades_is_as_for_the_fleet(root):
     text = "risk: {self_trade: allow, loss_window: day}\n"
     text += "venues: {binance: {mode: sim, risk: {max_open_orders: 9}}, b: {mode: sim, kind: binance, risk: %s}}\n"
-    text += "strategies: [{script: quoter}, {id: x, script: quoter, risk: {loss_window: run, price_band: 1}}]\n"
-    fleet = fleet_of(root, text % "{self_trade: refuse, loss_window: run}")
+    text += "strategies: [{script: quoter}, {id: x, script: quoter, risk: {loss_window: day, price_band: 1}}]\n"
+    fleet = fleet_of(root, text % "{self_trade: refuse, loss_window: day}")
     said = [(one.risk.self_trade, one.risk.loss_window) for one in fleet.venues]
-    assert said == [("allow", "day"), ("refuse", "run")]
+    assert said == [("allow", "day"), ("refuse", "day")]
     assert fleet.venues[0].risk.max_open_orders == 9
     assert [one.risk for one in fleet.strategies] == [
         StrategyRisk(loss_window="day"),
-        StrategyRisk(price_band=Decimal(1), loss_window="run"),
+        StrategyRisk(price_band=Decimal(1), loss_window="day"),
     ]
     quiet = fleet_of(root, VENUES + ONE)
     assert (quiet.risk, quiet.venues[0].risk) == (Risk(), Risk(loss_window="run", self_trade="refuse"))
@@ -152,6 +152,49 @@ def test_what_a_venue_or_strategy_does_not_say_of_losses_and_self_trades_is_as_f
 )
 def test_a_limit_that_makes_no_sense_is_refused_with_its_place(root, section, problem):
     assert problems_of(root, section + "\n" + VENUES + ONE) == [f"fleet.yml: {problem}"]
+
+
+def test_the_window_of_losses_is_the_fleets_alone(root):
+    text = "venues: {binance: {mode: sim, risk: {loss_window: day}}, b: {mode: sim, kind: binance}}\n"
+    text += "strategies: [{script: quoter, count: 2, risk: {loss_window: day}}]\n"
+    assert problems_of(root, text) == [
+        "fleet.yml: venues.binance.risk.loss_window: must be as for the fleet (run), was day",
+        "fleet.yml: strategies.0.risk.loss_window: must be as for the fleet (run), was day",
+    ]
+
+
+TWO_VENUES = "venues: {binance: {mode: sim}, b: {mode: sim, kind: binance}, old: {mode: replay, kind: binance, file: x}}"
+TWO_VENUES += "\n"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "named"),
+    [
+        ("script: quoter", "none"),  # its code may name any
+        ("script: quoter, config: quoter.yml, set: {hedge: {markets: 'a,  b'}}", "b, binance"),
+        ("script: quoter, set: {b: [], controllers_config: [grid.yml]}", "b, binance"),
+        ("strategy: pure_market_making, config: pmm.yml, set: {exchange: old}", "none"),
+    ],
+)
+def test_capital_needs_to_have_one_place_among_several_venues(root, strategy, named):
+    (root / "x").write_text("")
+    rule = "needs a configuration that names one of the fleet's venues (binance, b), this one names"
+    assert problems_of(root, TWO_VENUES + f"strategies: [{{{strategy}, capital: {{USDT: 5}}}}]\n") == [
+        f"fleet.yml: strategies.0.capital: {rule} {named}"
+    ]
+
+
+def test_capital_is_where_the_configuration_says(root):
+    (root / "x").write_text("")
+    entries = [
+        "{id: one, script: quoter, config: quoter.yml, set: {exchange: b}, capital: {USDT: 5}}",
+        "{id: two, script: many, config: many.yml, capital: {USDT: 5}}",
+        "{id: three, script: quoter}",
+    ]
+    fleet = fleet_of(root, TWO_VENUES + f"strategies: [{', '.join(entries)}]\n")
+    assert [one.capital_venue for one in fleet.strategies] == ["b", "binance", None]
+    alone = fleet_of(root, VENUES + "strategies: [{script: quoter, capital: {USDT: 5}}]\n")
+    assert alone.strategies[0].capital_venue is None
 
 
 def test_a_strategy_has_no_word_in_self_trades(root):
@@ -196,7 +239,7 @@ def test_the_gates_boot_message_has_every_limit_exactly(root):
     assert boot["venues"][0]["risk"] == {**nothing, "max_order_notional": "1000.10", "self_trade": "refuse"}
     (strategy,) = boot["strategies"]
     assert strategy["risk"] == {**nothing, "max_open_orders": 3}
-    assert strategy["capital"] == {"USDT": "50"}
+    assert (strategy["capital"], strategy["capital_venue"]) == ({"USDT": "50"}, None)
     assert strategy["quota"]["weight"] == 1.0
     assert (boot["adaptive"], boot["queue_per_strategy"], boot["on_unknown_orders"]) == (False, 7, "adopt")
     assert boot["rate_limiting"]["max_order_age_s"] == 12.5

@@ -1,6 +1,6 @@
 """The judge of `perf/gate_fairness.py`, on small logs whose answer is plain."""
 
-from fair_judge import Limit, Wait, budget_used, full_windows, replay, starved_ns
+from fair_judge import Limit, Wait, budget_used, full_windows, replay, beyond_ns
 
 S = 1_000_000_000
 LIMIT = Limit(orders=2, window_ns=10 * S, offset_ns=0)
@@ -26,23 +26,23 @@ def test_only_whole_windows_count_for_the_budget():
 
 
 def test_a_head_that_waits_longer_than_the_bound_starves_for_the_rest():
-    assert starved_ns([Wait("a", 0, 13 * S, True), Wait("b", 0, 9 * S, True)], 10 * S) == {"a": 3 * S, "b": 0}
+    assert beyond_ns([Wait("a", 0, 13 * S, True), Wait("b", 0, 9 * S, True)], 10 * S) == {"a": [3 * S], "b": []}
 
 
 def test_an_order_behind_its_own_strategys_orders_waits_for_itself():
     served_one_by_one = [Wait("a", i, (9 * i + 9) * S, True) for i in range(5)]
-    assert starved_ns(served_one_by_one, 10 * S) == {"a": 0}
-    assert starved_ns(served_one_by_one, 8 * S) == {"a": 5 * S}
+    assert beyond_ns(served_one_by_one, 10 * S) == {"a": []}
+    assert beyond_ns(served_one_by_one, 8 * S) == {"a": [S] * 5}
 
 
 def test_a_withdrawn_order_does_not_renew_the_wait_of_the_others():
     behind = [Wait("a", 0, 15 * S, True), Wait("a", 1 * S, 3 * S, False)]
     ahead = [Wait("a", 0, 8 * S, False), Wait("a", 1 * S, 15 * S, True)]
-    assert starved_ns(behind, 10 * S) == starved_ns(ahead, 10 * S) == {"a": 5 * S}
+    assert beyond_ns(behind, 10 * S) == beyond_ns(ahead, 10 * S) == {"a": [5 * S]}
 
 
 def test_a_strategy_without_orders_does_not_wait():
-    assert starved_ns([Wait("a", 0, 9 * S, True), Wait("a", 20 * S, 29 * S, False)], 9 * S) == {"a": 0}
+    assert beyond_ns([Wait("a", 0, 9 * S, True), Wait("a", 20 * S, 29 * S, False)], 9 * S) == {"a": []}
 
 
 def test_fifo_makes_a_quiet_strategy_wait_behind_a_hog():

@@ -75,3 +75,12 @@ def test_logs_of_the_run_before_are_kept_once(tmp_path):
         log.write_text(text)
     assert log.read_text() == "third"
     assert (tmp_path / "feed.log.1").read_text() == "second"
+
+
+def test_the_fifos_of_a_process_that_was_killed_are_removed_and_no_others(folder):
+    folder.path.mkdir(exist_ok=True)
+    for name in ("wake.worker1.3", "wake.worker1.4", "wake.worker10.1", "wake.gate.2"):
+        os.mkfifo(folder.path / name)
+    folder.drop_wake("worker1")
+    assert sorted(path.name for path in folder.path.glob("wake.*")) == ["wake.gate.2", "wake.worker10.1"]
+    folder.clear()

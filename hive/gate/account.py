@@ -117,7 +117,7 @@ class Account:
 
     # --- at the start
 
-    def remember(self, orders: list[Order], complete: bool) -> None:
+    def remember(self, orders: list[Order], complete: bool, new_run: bool = False) -> None:
         """Take over what the journal knows of earlier gates' orders.
 
         What an earlier gate could not send, and let wait again, is not among an account's orders: its worker sends it
@@ -125,6 +125,7 @@ class Account:
 
         Args:
             complete: an order of this run that is not among them was never sent
+            new_run: they are another run's: of workers that nobody can ask, whose epochs mean nothing now
         """
         self._remembers = complete
         self.ledger.last_fill = self.guards.last_fill
@@ -132,6 +133,10 @@ class Account:
             if order.state is State.PENDING:
                 self.journal.done(order.client_order_id)
                 continue
+            if new_run and order.worker_epoch:
+                order.worker_epoch = 0
+                if not order.done:
+                    self.journal.adopted(order)  # so that this run's next gate knows as well
             order.absent_ns = self._born_ns + self.requests.absent_after_ns
             order.guarded = not order.final
             self.ledger.restore(order)
@@ -211,7 +216,10 @@ class Account:
         """
         since_ns = self._now_ns() - TELL_AGAIN_NS
         for order in self.ledger.orders():
-            if order.tag not in tags or order.worker_epoch >= worker_epoch or not order.journaled:
+            if order.tag not in tags or not order.journaled:
+                continue
+            if order.worker_epoch >= worker_epoch:
+                order.retell = True  # it asks for those that it holds, but what is heard meanwhile is told first
                 continue
             if order.done and order.final_ns < since_ns:
                 continue
@@ -257,6 +265,9 @@ class Account:
 
     def apply(self, order: Order, replies: list[Reply]) -> None:
         """Pass on what follows from evidence about an order, and do what it asks for next."""
+        if order.retell and replies:
+            order.retell = False
+            self._retell_fills(order, replies)
         for reply in replies:
             self.figures.count_reply(reply)
             self._guard(order, reply)
@@ -306,6 +317,13 @@ class Account:
         elif self._journal_failing and not failing:
             self._log.warning("the journal is written again: new orders are taken")
         self._journal_failing = failing
+
+    def _retell_fills(self, order: Order, replies: list[Reply]) -> None:
+        """Tell the fills before `replies`, which may have been lost with an earlier gate's queues, so that they come first."""
+        new = {reply.trade_id for reply in replies if reply.kind is ReplyKind.FILL}
+        for reply in self.ledger.replay(order):
+            if reply.kind is ReplyKind.FILL and reply.trade_id not in new:
+                self._reply(order.tag, reply)
 
     def _guard(self, order: Order, reply: Reply) -> None:
         if reply.kind is ReplyKind.FILL:

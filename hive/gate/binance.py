@@ -112,6 +112,10 @@ class BinanceVenue:
         """Return when to ask again for a request, 0 when it may go now; see `Venue.wait_ns`."""
         return self._limits.wait_ns(operation, symbol, now_ns, age_ns)
 
+    def pair_wait_ns(self, operation: Operation, symbol: str, now_ns: int, age_ns: int = 0) -> int:
+        """Return when to ask again for a request as far as its pair's own limits go; see `Venue.pair_wait_ns`."""
+        return self._limits.pair_wait_ns(operation, symbol, now_ns, age_ns)
+
     def closed_ns(self, now_ns: int) -> int:
         """Return how much longer the venue takes no new orders because it said so, 0 when it does."""
         return self._limits.closed_ns(now_ns)

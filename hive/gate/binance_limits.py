@@ -83,6 +83,10 @@ class BinanceLimits:
         """Return when to ask again for a request, 0 when it may go now; see `Venue.wait_ns`."""
         return self._limits.wait_ns(operation, symbol, self._clock.venue_ns(), now_ns, age_ns)
 
+    def pair_wait_ns(self, operation: Operation, symbol: str, now_ns: int, age_ns: int = 0) -> int:
+        """Return the same as far as the pair's own limits go; see `Venue.pair_wait_ns`."""
+        return self._limits.pair_wait_ns(operation, symbol, self._clock.venue_ns(), now_ns, age_ns)
+
     def charge(self, operation: Operation, symbol: str = "") -> Charge:
         """Charge a request that leaves now."""
         return self._limits.charge(operation, symbol, *self._now())

@@ -39,7 +39,7 @@ class Builder:
         self._log = log
         ids = {strategy.tag: strategy.id for strategy in settings.strategies}
         self._figures = {venue.name: AccountFigures(counters, venue.name, ids) for venue in settings.venues}
-        self.guards = FleetGuards(settings, time.time_ns())
+        self.guards = FleetGuards(settings, time.time_ns(), log)
         self._same_run: dict[int, bool] = {}  # by venue: whether the journal was written in this run
         self._quotas = Quotas(
             settings.orders_per_second,
@@ -144,12 +144,10 @@ class Builder:
         self._same_run[account.index] = same_run
         known = {strategy.tag for strategy in self._settings.strategies}
         for order in recovered.orders:
-            if not same_run:
-                order.worker_epoch = 0  # of a worker that nobody can ask
             if order.final and order.tag not in known:
                 order.done = True  # its strategy is not in the fleet any more
                 account.journal.done(order.client_order_id)
-        account.remember(recovered.orders, complete=same_run and not recovered.damage)
+        account.remember(recovered.orders, complete=same_run and not recovered.damage, new_run=not same_run)
         account.guards.tick({}, time.monotonic_ns())  # sums begin in the journal before the first fill that counts
         account.journal.note(RUN_NOTE, self._settings.run)
         account.journal.commit()

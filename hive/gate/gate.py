@@ -259,7 +259,7 @@ class Gate:
         """Halt who has lost more than it may, and cancel its orders."""
         while True:
             await asyncio.sleep(LOSSES_EVERY_S)
-            for trip in self._guards.losses(time.time_ns()):
+            for trip in self._guards.losses(time.time_ns(), time.monotonic_ns()):
                 self._log.error("%s: halted, and its orders are cancelled", trip.text)
                 halt = Halt(self._id_of.get(trip.strategy), trip.venue, trip.text)
                 self._halt(halt)

@@ -6,15 +6,16 @@
     tick      changed sums into the journal as notes; the account's balances against what was given out
 
 FleetGuards makes one AccountGuards per venue account; limits of the fleet and of strategies count over all of them.
+A loss limit that cannot be judged, for want of a price, is an alarm once that has lasted for a minute.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Hashable, Mapping
 from decimal import Decimal
 
 from hive.gate.books import FeedBooks
 from hive.gate.capital import Capital
-from hive.gate.exact import plain
+from hive.gate.exact import ZERO, plain
 from hive.gate.exposure import FleetRisk
 from hive.gate.journal import Journal
 from hive.gate.losses import LossWatch, Trip
@@ -26,6 +27,7 @@ from hive.gate.tally import last_serial
 from hive.gate.venue import Trade
 from hive.shm.refusals import Refusal
 
+BLIND_NS = 60_000_000_000  # so long a price may be missing before anybody is told
 BALANCE_EVERY_NS = 5_000_000_000  # balances and fills are told apart from each other: one look proves nothing
 
 
@@ -124,8 +126,9 @@ class FleetGuards:
         settings: the boot message
     """
 
-    def __init__(self, settings: GateSettings, venue_ns: int) -> None:
+    def __init__(self, settings: GateSettings, venue_ns: int, log: logging.Logger) -> None:
         self._settings = settings
+        self._log = log
         self._fleet = FleetRisk(settings.risk.limits, {one.tag: one.risk.limits for one in settings.strategies})
         self._window = window_name(settings.risk.loss_window, settings.run, venue_ns)
         self._profits: list[Profit] = []
@@ -136,6 +139,10 @@ class FleetGuards:
             limits[None, None] = settings.risk.loss_limit
         self._watch = LossWatch(self._profits, limits, settings.risk.loss_window, settings.run)
         self._watching = bool(limits)
+        self._ids = {one.tag: one.id for one in settings.strategies}
+        self._blind = _Lasting(BLIND_NS)
+        self._unvalued = _Lasting(BLIND_NS)
+        self._told: set[tuple[str, str]] = set()  # (tag, asset) of fees
 
     def of(
         self, venue: VenueSettings, books: FeedBooks | None, journal: Journal, log: logging.Logger
@@ -149,7 +156,11 @@ class FleetGuards:
             found = touch(pair)
             return None if found is None else (found[0] + found[1]) / 2
 
-        given = {one.tag: one.capital for one in self._settings.strategies if one.capital}
+        given = {
+            one.tag: one.capital if one.capital_venue in (None, venue.name) else dict.fromkeys(one.capital, ZERO)
+            for one in self._settings.strategies
+            if one.capital
+        }
         profit = Profit(venue.name, mid, self._window)
         self._profits.append(profit)
         self._journals.append(journal)
@@ -167,11 +178,12 @@ class FleetGuards:
         if self._journals:
             self._watch.restore(self._journals[0].recovered.notes, venue_ns)
 
-    def losses(self, venue_ns: int) -> list[Trip]:
-        """Return which loss limits have been passed since the last call."""
+    def losses(self, venue_ns: int, now_ns: int) -> list[Trip]:
+        """Return which loss limits have been passed since the last call; say which cannot be judged."""
         if not self._watching:
             return []
         trips = self._watch.check(venue_ns)
+        self._tell_unpriced(now_ns)
         for key, value in self._watch.snapshot().items():
             self._journals[0].note(key, value)
         return trips
@@ -179,3 +191,33 @@ class FleetGuards:
     def forgive(self, tag: str | None, venue: str | None) -> None:
         """Count a strategy's, a venue's or the fleet's loss anew: its halt was lifted."""
         self._watch.reset(tag, venue)
+
+    def _tell_unpriced(self, now_ns: int) -> None:
+        pairs = {scope: pair for (scope, _), pair in self._watch.blind.items()}
+        for tag, venue in self._blind.news(pairs, now_ns):
+            who = f"strategy {self._ids.get(tag, tag)}" if tag else f"venue {venue}" if venue else "the fleet"
+            text = "loss_limit of %s cannot be judged: there has been no price of %s for %g s"
+            self._log.critical(text, who, pairs[tag, venue], BLIND_NS / 1e9)
+        fees = self._unvalued.news(self._watch.unvalued.keys() - self._told, now_ns)
+        self._told.update(fees)
+        for tag, asset in fees:
+            fee = plain(abs(self._watch.unvalued[tag, asset]))
+            text = "strategy %s has paid fees of %s %s that no loss_limit counts: there is no price of %s"
+            self._log.warning(text, self._ids.get(tag, tag), fee, asset, asset)
+
+
+class _Lasting[Key: Hashable]:
+    """Tells what has been there without a break for longer than `least_ns`, once until it has been away."""
+
+    def __init__(self, least_ns: int) -> None:
+        self._least_ns = least_ns
+        self._since: dict[Key, int] = {}
+        self._told: set[Key] = set()
+
+    def news(self, present: Collection[Key], now_ns: int) -> list[Key]:
+        """Take what is there now; return what is to be told."""
+        self._since = {key: self._since.get(key, now_ns) for key in present}
+        self._told &= self._since.keys()
+        news = [key for key, since in self._since.items() if now_ns - since > self._least_ns and key not in self._told]
+        self._told.update(news)
+        return news

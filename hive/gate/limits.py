@@ -135,6 +135,11 @@ class Limits:
                 held = throttle.wait_ns(need, venue_ns, now_ns)
             if held > wait:
                 wait = held
+        return max(wait, self.pair_wait_ns(operation, symbol, venue_ns, now_ns, age_ns))
+
+    def pair_wait_ns(self, operation: Operation, symbol: str, venue_ns: int, now_ns: int, age_ns: int = 0) -> int:
+        """Return when to try a request for one order again as far as limits of its pair, or by its age, hold it up."""
+        wait = 0
         for slot, cost in self._special[operation]:
             wait = max(wait, slot.wait_ns(operation, symbol, venue_ns, now_ns, cost.of(1, age_ns)))
         return wait

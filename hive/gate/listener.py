@@ -24,7 +24,7 @@ SILENCE_NS = 8_000_000_000  # with orders open: then the venue is asked
 MUTE_NS = 3_000_000_000  # after an acknowledgement: then the stream is made anew
 RESTART_NS = 15_000_000_000  # between two streams that were made anew for being mute
 DOWN_NS = 5_000_000_000  # without a stream: then the account is not ready
-REMEMBER_NS = 3_600_000_000_000  # how long an order that ended is remembered; far above an intent's maximum age
+REMEMBER_NS = 600_000_000_000  # how long an order that ended is remembered; far above an intent's maximum age
 
 
 class Listener:

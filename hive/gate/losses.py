@@ -5,7 +5,7 @@
 A scope is (strategy's tag or None, venue or None): (tag, None) is a strategy over all venues, (None, venue) an account,
 (None, None) the fleet. Each trips once, when its loss is above the limit, and again only after `reset`, from which on
 its loss counts anew, or in a new window. A scope of which some result is not known is not judged: it never trips for
-want of a price, and `blind` names the pair.
+want of a price, and `blind` names the pair. `unvalued` are the fees that no result contains, for the same reason.
 
 Notes, for the journal: forgiven/TAG/VENUE/ASSET -> AMOUNT|WINDOW, with "*" for None.
 """
@@ -54,7 +54,8 @@ class LossWatch:
             for asset, limit in amounts.items():
                 if not (limit.is_finite() and limit >= 0):
                     raise BootError(f"{_who(*scope)} loss_limit of {asset} must be a number >= 0, was {limit}")
-        self.blind: dict[tuple[Scope, str], str] = {}  # (scope, asset) -> a pair whose price is not known
+        self.blind: dict[tuple[Scope, str], str] = {}  # (scope, asset) with a limit -> a pair without a price
+        self.unvalued: dict[tuple[str, str], Decimal] = {}  # (tag, asset) -> fees
         self._profits = profits
         self._limits = limits
         self._kind = kind
@@ -82,14 +83,6 @@ class LossWatch:
                     self._tripped.add(of)
                     trips.append(Trip(*scope, asset, counted, limit))
         return trips
-
-    def unvalued(self) -> dict[tuple[str, str], Decimal]:
-        """Return by (tag, asset) the fees that no result contains, because their asset has no known price."""
-        fees: dict[tuple[str, str], Decimal] = {}
-        for profit in self._profits:
-            for of, amount in profit.results().unvalued.items():
-                fees[of] = add(fees.get(of, ZERO), amount)
-        return fees
 
     def reset(self, strategy: str | None, venue: str | None) -> None:
         """Forgive a scope what it has lost until the last check, and watch it again."""
@@ -129,9 +122,10 @@ class LossWatch:
             self._window = window
 
     def _results(self) -> dict[tuple[Scope, str], Decimal]:
-        """Return what every scope has won, and note who cannot be judged."""
+        """Return what every scope has won, and note who cannot be judged, and which fees are left out."""
         won: dict[tuple[Scope, str], Decimal] = {}
         self.blind.clear()
+        self.unvalued.clear()
         for profit in self._profits:
             results = profit.results()
             for (tag, asset), amount in results.won.items():
@@ -139,7 +133,10 @@ class LossWatch:
                     won[scope, asset] = add(won.get((scope, asset), ZERO), amount)
             for (tag, asset), pair in results.unknown.items():
                 for scope in _scopes(tag, profit.venue):
-                    self.blind[scope, asset] = pair
+                    if asset in self._limits.get(scope, ()):
+                        self.blind[scope, asset] = pair
+            for of, amount in results.unvalued.items():
+                self.unvalued[of] = add(self.unvalued.get(of, ZERO), amount)
         return won
 
     def _forgive(self, of: tuple[Scope, str], loss: Decimal) -> None:

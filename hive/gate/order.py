@@ -47,6 +47,7 @@ class Order:
         guarded: it counts in the account's risk
         journaled: the journal knows it, so it has been sent, or is about to be
         urgent: its cancel is the gate's own wish, and goes before those of strategies
+        retell: the next reply comes after all fills, which its worker may not have heard of
         waits: it waits for its turn, or for its connection
         paid: its strategy's quota has been charged for it
         entry, cancel_entry: where it, and its cancel, wait for their turn
@@ -91,6 +92,7 @@ class Order:
     guarded: bool = False
     journaled: bool = False
     urgent: bool = False
+    retell: bool = False
     waits: bool = False
     paid: bool = False
     entry: object = None

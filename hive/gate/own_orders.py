@@ -5,11 +5,12 @@
 Only strategies are kept apart: one may cross itself, as in a stock instance. Market orders are not entered, they never
 rest. Everything else that has not ended is, whether it rests, is on its way, or waits.
 
-| an order that is | meets the best order of another strategy on the other side that |
-|---|---|
-| limit | crosses its price: whoever comes second takes |
-| market | may rest at the live book's best price or better; without a live book none |
-| post-only | crosses its price and may still take: it never takes itself, the venue refuses it instead, so that nothing else could trade with it |
+An order meets the best one of another strategy, on the other side, by its type:
+
+    limit       one that crosses its price: whoever comes second takes
+    market      one at the live book's best price or better that may rest there; none without a live book
+    post-only   one that crosses its price and may still take. It never takes itself, the venue refuses it instead,
+                so that nothing else could trade with it
 
 What this does not see: a market order that is larger than the best level goes on to orders behind it, which may be
 another strategy's; a book is as old as its last update. And a limit order is refused for what it crosses even where the
@@ -141,17 +142,21 @@ class _Side:
 
 
 def _first(heap: _Heap, bound: Decimal, tag: str, meets: Callable[[Order | None], bool]) -> Order | None:
-    """Return the best order up to `bound` that is not of `tag` and that `meets` accepts; nothing is popped."""
-    front = [(*heap[0][:2], 0)] if heap and heap[0][0] <= bound else []
-    while front:
-        at = heapq.heappop(front)[2]
+    """Return the best order up to `bound` that is not of `tag` and that `meets` accepts; nothing is popped.
+
+    Below what is found, or is beyond the bound, a heap has nothing better: only own orders are passed through.
+    """
+    found, places = None, [0]
+    while places:
+        at = places.pop()
+        if at >= len(heap) or heap[at][0] > bound:
+            continue
         order = heap[at][2].order
         if meets(order) and order.tag != tag:
-            return order
-        for child in (2 * at + 1, 2 * at + 2):
-            if child < len(heap) and heap[child][0] <= bound:
-                heapq.heappush(front, (*heap[child][:2], child))
-    return None
+            found, bound = order, heap[at][0]
+        else:
+            places += (2 * at + 2, 2 * at + 1)
+    return found
 
 
 def _lives(order: Order | None) -> bool:

@@ -224,6 +224,11 @@ class ClassPolicy:
             return due[0][1]
         return first
 
+    def alone(self) -> None:
+        """Take it that a class has sent one while no other waited."""
+        if any(self._passed):
+            self._passed = [0] * len(self._passed)
+
     def sent(self, rank: RequestClass) -> None:
         """Take it that the class that next() returned has sent one."""
         if rank is RequestClass.EMERGENCY:

@@ -56,6 +56,10 @@ class _Terms:
     notional: tuple[Decimal, str] | None
     band: tuple[Decimal, str] | None
 
+    @property
+    def limited(self) -> bool:
+        return any((self.counting, self.in_base, self.in_quote, self.notional, self.band))
+
 
 @dataclass(slots=True)
 class _Open:
@@ -94,17 +98,23 @@ class Risk:
             the code, and a text that names limit, rule and value.
         """
         terms = self._terms_of(order)
-        return (
-            self._notional(order, terms)
-            or self._count(terms)
-            or self._band(order, terms)
-            or self._position(order, terms)
-            or self._self_trade(order)
-        )
+        if terms.limited:
+            refused = (
+                self._notional(order, terms)
+                or self._count(terms)
+                or self._band(order, terms)
+                or self._position(order, terms)
+            )
+            if refused is not None:
+                return refused
+        return self._self_trade(order) if self._refuses_self_trade else None
 
     def recheck(self, order: Order) -> Refused | None:
         """Return why an order may not be sent now, None when it may."""
-        return self._band(order, self._terms_of(order)) or self._self_trade(order)
+        refused = self._band(order, self._terms_of(order))
+        if refused is None and self._refuses_self_trade:
+            refused = self._self_trade(order)
+        return refused
 
     def admitted(self, order: Order) -> None:
         """Count an order as open until `ended`; once more when it lives again, or when its facts have changed."""
@@ -224,8 +234,6 @@ class Risk:
         return None
 
     def _self_trade(self, order: Order) -> Refused | None:
-        if not self._refuses_self_trade:
-            return None
         other = self._own.met_by(order, self._touch)
         if other is None:
             return None

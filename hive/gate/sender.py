@@ -22,6 +22,7 @@ from hive.gate.starvation import StarvationMonitor
 from hive.gate.venue import Venue
 from hive.shm.refusals import Refusal
 
+CLASSES = tuple(RequestClass)
 OPERATION = {
     RequestClass.EMERGENCY: Operation.CANCEL,
     RequestClass.CANCEL: Operation.CANCEL,
@@ -201,8 +202,14 @@ class Sender:
 
     def _send_one(self) -> int:
         """Send the next request and return 0; else how long none may go, -1 when none waits."""
+        length = self._queue.length
+        waiting = [rank for rank in CLASSES if length(rank)]
+        if not waiting:
+            return -1
         now_ns = self._now_ns()
-        waits = [self._wait_ns(rank, now_ns) for rank in RequestClass]
+        if len(waiting) == 1:
+            return self._send_only(waiting[0], now_ns)
+        waits = [self._wait_ns(rank, now_ns) for rank in CLASSES]
         ready = [wait_ns == 0 for wait_ns in waits]
         while (rank := self._policy.next(ready)) is not None:
             item = self._queue.pop(rank, now_ns, self._own_waits[rank])
@@ -213,6 +220,18 @@ class Sender:
             ready[rank] = False  # every strategy of it waits for something of its own
             waits[rank] = self._queue.wait_ns(rank, now_ns)
         return min((wait_ns for wait_ns in waits if wait_ns > 0), default=-1)
+
+    def _send_only(self, rank: RequestClass, now_ns: int) -> int:
+        """Do the same when requests of one class wait: nobody competes."""
+        wait_ns = self._wait_ns(rank, now_ns)
+        if wait_ns:
+            return wait_ns
+        item = self._queue.pop(rank, now_ns, self._own_waits[rank])
+        if item is None:
+            return self._queue.wait_ns(rank, now_ns)
+        self._policy.alone()
+        self._send(rank, item, now_ns)
+        return 0
 
     def _send(self, rank: RequestClass, item: Order | Turn, now_ns: int) -> None:
         self._figures.waited(rank, now_ns - item.queued_ns)
@@ -253,14 +272,14 @@ class Sender:
         own_ns = self.backoff.wait_ns(order.tag, now_ns)
         if not order.paid:
             own_ns = max(own_ns, self._quotas.wait_ns(order.tag, 1, ORDER_WEIGHT, now_ns))
-        pair_ns = self._venue.wait_ns(Operation.PLACE, order.symbol, now_ns)
+        pair_ns = self._venue.pair_wait_ns(Operation.PLACE, order.symbol, now_ns)
         if own_ns or pair_ns:
             self.starvation.held(order.tag, now_ns + max(own_ns, pair_ns), now_ns, shared=pair_ns > own_ns)
         return max(own_ns, pair_ns)
 
     def _own_cancel_wait_ns(self, order: Order) -> int:
         now_ns = self._now_ns()
-        return self._venue.wait_ns(Operation.CANCEL, order.symbol, now_ns, now_ns - order.sent_ns)
+        return self._venue.pair_wait_ns(Operation.CANCEL, order.symbol, now_ns, now_ns - order.sent_ns)
 
     def _pump_in(self, wait_ns: int) -> None:
         loop = asyncio.get_running_loop()

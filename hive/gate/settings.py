@@ -45,7 +45,10 @@ class VenueSettings:
 
 @dataclass(frozen=True, slots=True)
 class OwnerSettings:
-    """One strategy: whose orders carry its tag, and what it may do. `capital` by asset; None: it shares the account."""
+    """One strategy: whose orders carry its tag, and what it may do.
+
+    capital: by asset; None: it shares the account. capital_venue: where it has it; None: at the only venue.
+    """
 
     id: str
     tag: str
@@ -53,6 +56,7 @@ class OwnerSettings:
     quota: StrategyQuota = field(default_factory=StrategyQuota)
     risk: RiskSettings = field(default_factory=RiskSettings)
     capital: Mapping[str, Decimal] | None = None
+    capital_venue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +204,13 @@ def _owner(entry: dict) -> OwnerSettings:
     )
     capital = _amounts(entry.get("capital"))
     return OwnerSettings(
-        entry["id"], entry["tag"], int(entry["worker"]), quota, _risk(entry.get("risk")), capital or None
+        entry["id"],
+        entry["tag"],
+        int(entry["worker"]),
+        quota,
+        _risk(entry.get("risk")),
+        capital or None,
+        entry.get("capital_venue"),
     )
 
 

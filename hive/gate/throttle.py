@@ -119,5 +119,6 @@ class Throttle:
                 self._climbed_ns += steps * STEP_NS
                 if self.usable == self._window.limit:
                     self._taken_as_proven = self._window.limit // 2
-        self._window.held = self._in_flight >= self._most_in_flight
-        self._window.usable = self.usable if self._in_flight < FEW else self.proven
+        window, in_flight = self._window, self._in_flight
+        window.held = in_flight >= self._most_in_flight
+        window.usable = self.usable if in_flight < FEW else self.proven

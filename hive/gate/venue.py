@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from hive.gate.errors import EndpointRefused
@@ -47,8 +47,7 @@ class OrderStatus(IntEnum):
     REJECTED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class NewOrder:
+class NewOrder(NamedTuple):
     """An order to place; price is None for a market order."""
 
     symbol: str
@@ -136,6 +135,9 @@ class Venue(Protocol):
             now_ns: monotonic
             age_ns: of the order that is cancelled or amended
         """
+
+    def pair_wait_ns(self, operation: Operation, symbol: str, now_ns: int, age_ns: int = 0) -> int:
+        """Return the same of what holds for one pair alone: 0 when only the limits of all pairs may hold it up."""
 
     def closed_ns(self, now_ns: int) -> int:
         """Return how much longer the venue takes no new orders because it said so (a 429, a ban), 0 when it does."""

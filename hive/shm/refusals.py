@@ -15,7 +15,7 @@ class Refusal(IntEnum):
     POSITION = -9004  # would exceed the largest position
     OPEN_ORDERS = -9005  # too many are open already
     PRICE_BAND = -9006  # too far from the live book
-    SELF_TRADE = -9007  # would trade with another order of the same account
+    SELF_TRADE = -9007  # would trade with another strategy's order of the same account
     DUPLICATE_ID = -9008  # its client order id was used before
     CAPITAL = -9009  # more than the strategy was given
     QUEUE_FULL = -9010  # too many orders of this strategy wait already

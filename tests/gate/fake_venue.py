@@ -87,6 +87,9 @@ class FakeVenue:
     def wait_ns(self, operation: Operation, symbol: str, now_ns: int, age_ns: int = 0) -> int:
         return self.waits.get(operation, 0)
 
+    def pair_wait_ns(self, operation: Operation, symbol: str, now_ns: int, age_ns: int = 0) -> int:
+        return 0
+
     def assume_sent(self, times_venue_ns: list[int]) -> None:
         pass
 
@@ -213,7 +216,7 @@ class AccountBench:
             on_filter=self._on_filter,
             on_bad_key=self.bad_keys.append,
         )
-        self.account.remember(self.journal.recovered.orders, same_run)
+        self.account.remember(self.journal.recovered.orders, same_run, new_run=not same_run)
         if ready:
             self.account.accept()
 

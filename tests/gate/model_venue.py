@@ -243,6 +243,9 @@ class ModelVenue:
     def wait_ns(self, operation: Operation, symbol: str, now_ns: int, age_ns: int = 0) -> int:
         return SECOND if self.exchange.closed and operation is Operation.PLACE else 0
 
+    def pair_wait_ns(self, operation: Operation, symbol: str, now_ns: int, age_ns: int = 0) -> int:
+        return 0
+
     def closed_ns(self, now_ns: int) -> int:
         return 0
 

@@ -10,7 +10,9 @@ Gate and Intake, the supervisor) is done here step by step, so that a death can 
 import logging
 import secrets
 from collections import deque
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from gate.fake_venue import FLEET_ID, OTHER, SECOND, TAG, AccountBench, FakeClock
@@ -88,7 +90,8 @@ class Worker:
         self.loop = VirtualLoop(world.clock)
         self.placed: list[str] = []
         self.heard: dict[str, list[Reply]] = {}
-        self.busy = False  # it does not look at its queue
+        self.busy = False  # it looks at nothing
+        self.next_gate: Callable[[], None] | None = None  # attaches it to the gate that it has just been told of
         self._world = world
         self.context = StrategyContext(
             self.tag, self.tag, 0, loop=self.loop, callbacks=CallbackCounter(), counters=world.counters[index]
@@ -126,7 +129,14 @@ class Worker:
         self.loop.enter(self.context.create_task, stop())
 
     def pump(self) -> None:
+        if self.next_gate is not None:
+            self.loop.enter(self.next_gate)
+            self.next_gate = None
         self.loop.enter(self.router.pump)
+
+    def gate_gone(self) -> None:
+        self.next_gate = None
+        self.loop.enter(self.router.detach_gate)
 
     def _hear(self, reply: Reply) -> None:
         self.heard.setdefault(reply.client_order_id, []).append(reply)
@@ -143,7 +153,7 @@ class Gate:
         self._links: dict[int, tuple[Worker, Link, deque[tuple[int, str]]]] = {}
         self.handled: list[tuple[Worker, bytes]] = []
         self.venue = ModelVenue(world.exchange)
-        self.loop.enter(self._start, same_run)
+        self.enter(self._start, same_run)  # before anybody is attached
 
     def _start(self, same_run: bool) -> None:
         world = self._world
@@ -155,9 +165,6 @@ class Gate:
             same_run=same_run,
             file_bytes=FILE_BYTES_MIN,
         )
-        if not same_run:
-            for order in self.bench.account.ledger.orders():
-                order.worker_epoch = 0
         self.bench.journal.commit()
         alive = {worker.tag: worker.epoch for worker in world.workers if worker is not None and same_run}
         self.listener = Listener(
@@ -180,10 +187,11 @@ class Gate:
         self.loop.enter(self.listener.announce, lambda reply: self._send(worker.index, reply))
         self.loop.enter(account.tell_again, {worker.tag}, worker.epoch)
         self._collect()
-        names = (f"{self.epoch}.{worker.epoch}.in", f"{self.epoch}.{worker.epoch}.out")
-        worker.loop.enter(
-            worker.router.attach_gate, self.epoch, *names, lambda *names: Link(back, there, None, worker.epoch)
-        )
+
+        def make_link(inbound: str, outbound: str) -> Link:
+            return Link(back, there, None, worker.epoch)
+
+        worker.next_gate = partial(worker.router.attach_gate, self.epoch, "in", "out", make_link)
 
     def worker_gone(self, worker: Worker) -> None:
         """See Gate._worker_gone."""
@@ -295,7 +303,7 @@ class World:
         self.exchange.gate_died()
         for worker in self.workers:
             if worker is not None:
-                worker.loop.enter(worker.router.detach_gate)
+                worker.gate_gone()
 
     def start_worker(self, index: int) -> None:
         self._epochs[index] += 1

@@ -202,7 +202,7 @@ def differences(world: World) -> list[str]:
         states = [reply.kind for reply in told if reply.kind not in (ReplyKind.FILL, ReplyKind.CANCEL_FAILED)]
         last = states[-1] if states else None
         if placed is None:
-            dumb = not told and placer not in world.workers  # it and its intent are gone
+            dumb = last is None and placer not in world.workers  # it and its intent are gone
             if not dumb and last not in (ReplyKind.REJECTED, ReplyKind.CANCELLED):
                 found.append(f"{name} never was at the venue and was told {last}")
             continue
