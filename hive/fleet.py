@@ -117,7 +117,7 @@ class StrategyRisk:
 
 @dataclass(frozen=True, slots=True)
 class Risk(StrategyRisk):
-    """The same for a venue or the fleet. `self_trade`: "refuse" or "allow" orders that would meet the account's own."""
+    """The same for a venue or the fleet. `self_trade`: "refuse" or "allow" orders that meet another strategy's."""
 
     self_trade: str = "refuse"
 

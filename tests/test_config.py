@@ -163,8 +163,8 @@ def test_the_window_of_losses_is_the_fleets_alone(root):
     ]
 
 
-TWO_VENUES = "venues: {binance: {mode: sim}, b: {mode: sim, kind: binance}, old: {mode: replay, kind: binance, file: x}}"
-TWO_VENUES += "\n"
+REPLAYED = "{mode: replay, kind: binance, file: x}"
+TWO_VENUES = f"venues: {{binance: {{mode: sim}}, b: {{mode: sim, kind: binance}}, c: {REPLAYED}}}\n"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ TWO_VENUES += "\n"
         ("script: quoter", "none"),  # its code may name any
         ("script: quoter, config: quoter.yml, set: {hedge: {markets: 'a,  b'}}", "b, binance"),
         ("script: quoter, set: {b: [], controllers_config: [grid.yml]}", "b, binance"),
-        ("strategy: pure_market_making, config: pmm.yml, set: {exchange: old}", "none"),
+        ("strategy: pure_market_making, config: pmm.yml, set: {exchange: c}", "none"),
     ],
 )
 def test_capital_needs_to_have_one_place_among_several_venues(root, strategy, named):

@@ -1,6 +1,6 @@
 """The judge of `perf/gate_fairness.py`, on small logs whose answer is plain."""
 
-from fair_judge import Limit, Wait, budget_used, full_windows, replay, beyond_ns
+from fair_judge import Limit, Wait, beyond_ns, budget_used, full_windows, replay
 
 S = 1_000_000_000
 LIMIT = Limit(orders=2, window_ns=10 * S, offset_ns=0)

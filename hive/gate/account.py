@@ -319,7 +319,7 @@ class Account:
         self._journal_failing = failing
 
     def _retell_fills(self, order: Order, replies: list[Reply]) -> None:
-        """Tell the fills before `replies`, which may have been lost with an earlier gate's queues, so that they come first."""
+        """Tell the fills before those in `replies`: an earlier gate's queues may have been lost with them."""
         new = {reply.trade_id for reply in replies if reply.kind is ReplyKind.FILL}
         for reply in self.ledger.replay(order):
             if reply.kind is ReplyKind.FILL and reply.trade_id not in new:

@@ -27,6 +27,7 @@ from hive.gate.signing import Signer
 from hive.gate.venue import Balance, NewOrder, OrderState, Trade, VenueEvents, check_endpoint
 from hive.shm.budget import Budget
 
+TRADES_PAGE = 1000  # the most that one answer brings
 CLOCK_EVERY_S = 30.0
 CLOCK_SAMPLES = 5
 EXCHANGE_INFO_TIMEOUT_S = 30.0
@@ -49,7 +50,7 @@ class BinanceVenue:
         self, settings: VenueSettings, log: logging.Logger, budget: Budget, adaptive: bool = True
     ) -> None:
         for url in (settings.rest_url, settings.ws_api_url):
-            check_endpoint(url)
+            check_endpoint(url, settings.production)
         self.name = settings.name
         self._settings = settings
         self._log = log
@@ -183,9 +184,16 @@ class BinanceVenue:
         return self._limits.track(self._read(lambda: wire.order_state(body, client_order_id)))
 
     async def trades(self, symbol: str, exchange_order_id: str) -> list[Trade]:
-        """Return an order's fills."""
-        body = await self._ask("/api/v3/myTrades", {"symbol": symbol, "orderId": exchange_order_id}, Operation.TRADES)
-        return self._read(lambda: [wire.account_trade(entry) for entry in body])
+        """Return an order's fills, page by page."""
+        params = {"symbol": symbol, "orderId": exchange_order_id, "fromId": 0, "limit": TRADES_PAGE}  # the oldest first
+        found: list[Trade] = []
+        while True:
+            body = await self._ask("/api/v3/myTrades", params, Operation.TRADES)
+            page = self._read(lambda body=body: [wire.account_trade(entry) for entry in body])
+            found += page
+            if len(page) < TRADES_PAGE:
+                return found
+            params = {**params, "fromId": max(trade.trade_id for trade in page) + 1}
 
     async def open_orders(self) -> list[OrderState]:
         """Return every open order of the account."""

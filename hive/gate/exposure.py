@@ -23,7 +23,7 @@ class RiskLimits:
         max_position: by asset, in its units; how far from 0 it may go
         max_open_orders: how many may not have ended, those that wait included
         price_band: how far beyond the best opposite price an order may go, as a fraction of that
-        self_trade: "refuse" or "allow" orders that would trade with one of the same account; None: as the fleet
+        self_trade: "refuse" or "allow" orders that would trade with another strategy's; None: as the fleet
     """
 
     max_order_notional: Decimal | None = None

@@ -7,7 +7,7 @@
 After kill -9 of everything the next `open` finds every order whose record was committed; after a loss of power, those
 that were synced: with the policy "interval" all but the last `interval_s` and what one fdatasync takes, with "every"
 all of them, with "none" what the kernel had written by itself. What is needed still (each order whose strategy has not
-been told everything, or not an hour ago, and each note) is held in memory too. So a file is never the only copy while
+been told everything, or not ten minutes ago, and each note) is held in memory too. So a file is never the only copy while
 the gate lives: after an error of the disk a new file is begun with all of it.
 
 When the disk is full, what was allocated before carries the fills and ends of orders that are out; new orders must stop
@@ -187,7 +187,7 @@ class Journal:
         self._put_state(Kind.ENDED, order)
 
     def done(self, client_order_id: str) -> None:
-        """The strategy of an order that ended has been told everything: forget it in an hour."""
+        """The strategy of an order that ended has been told everything: forget it in ten minutes."""
         if client_order_id in self._stories and self._put(client_order_id, pack_done, client_order_id):
             self._done[client_order_id] = self._now_ns()
         self._forget()

@@ -93,7 +93,7 @@ class Recovered:
     """What a journal knew when it was opened.
 
     Attributes:
-        orders: those that may be open, whose strategies were not told everything, or were less than an hour ago
+        orders: those that may be open, whose strategies were not told everything, or were less than ten minutes ago
         notes: values by key
         torn: bytes that a writer left half-written at the end
         damage: what is missing from the middle, "" when nothing is

@@ -40,6 +40,7 @@ class VenueSettings:
     recv_window_ms: int = RECV_WINDOW_MS
     request_timeout_s: float = REQUEST_TIMEOUT_S
     simulated: bool = False
+    production: bool = False
     risk: RiskSettings = field(default_factory=RiskSettings)
 
 
@@ -189,6 +190,7 @@ def _venue(entry: dict) -> VenueSettings:
         recv_window_ms=int(entry.get("recv_window_ms") or RECV_WINDOW_MS),
         request_timeout_s=float(entry.get("request_timeout_s") or REQUEST_TIMEOUT_S),
         simulated=entry.get("mode") == "sim",
+        production=bool(entry.get("production")),
         risk=_risk(entry.get("risk")),
     )
 

@@ -61,8 +61,8 @@ def default_balances(symbol_count: int) -> dict[str, str]:
 @click.option("--exit-on-eof", is_flag=True, help="End when stdin reaches its end.")
 def sim(port: int, seed: int, rate: float, symbols: int, active: int | None, balances: tuple[str, ...],
         maker_ppm: int, taker_ppm: int, weight_limit: int, orders_10s: int, orders_day: int, ban_after: int,
-        message_limit: int, connection_limit: int, open_orders: int, keep_orders: int, faults: tuple[str, ...], keys_from_stdin: bool,
-        keys_file: str | None, exit_on_eof: bool) -> None:
+        message_limit: int, connection_limit: int, open_orders: int, keep_orders: int, faults: tuple[str, ...],
+        keys_from_stdin: bool, keys_file: str | None, exit_on_eof: bool) -> None:
     """Run a simulated exchange on 127.0.0.1 that speaks the Binance spot protocol."""
     try:
         settings = ExchangeSettings(

@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from gate.fake_venue import FLEET_ID, OTHER, SECOND, TAG, AccountBench, FakeClock
+from gate.fake_venue import FLEET_ID, OTHER, TAG, AccountBench, FakeClock
 from gate.model_venue import PAIR, Exchange, ModelVenue
 from gate.virtual_loop import VirtualLoop
 from hive.gate.journal import FILE_BYTES_MIN

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from gate.fake_venue import SECOND
 from gate.model_venue import LAG_NS, Request
 from gate.model_world import TAGS, Worker, World, strategy_counters
-from hive.gate.errors import NotSent, Refused, Throttled, Unanswered
+from hive.gate.errors import NotSent, Throttled, Unanswered
 from hive.gate.venue import OrderStatus
-from hive.shm.messages import FINAL_KINDS, IntentKind, Reply, ReplyKind, unpack
+from hive.shm.messages import FINAL_KINDS, Reply, ReplyKind
 
-EXAMPLES = 60
-STEPS = 70
+EXAMPLES = 100
+STEPS = 80
 MS = 1_000_000
 SETTLE_S = 90
 TIMES_NS = (50 * MS, 300 * MS, SECOND, 2500 * MS, 4 * SECOND, 6 * SECOND, 11 * SECOND, 31 * SECOND)
@@ -31,8 +31,9 @@ END_KIND = {
 }
 ANSWERS = (ReplyKind.ACKED, ReplyKind.REJECTED, ReplyKind.UNKNOWN)
 
-# how often each kind of step is chosen
+# how often each kind of step is chosen; "nothing" is what shrinking leaves
 STEP_KINDS = {
+    "nothing": 1,
     "place": 5,
     "cancel": 3,
     "network": 12,
@@ -93,7 +94,7 @@ def do(world: World, kind: str, a: int, b: int) -> None:
         kill_gate(world, b)
         world.advance(TIMES_NS[a % len(TIMES_NS)])
         world.start_gate()
-    elif kind == "restart" and b == 0:
+    elif kind == "restart" and b < 4:
         world.restart_all()
     elif kind == "kill worker" and worker is not None:
         world.kill_worker(a % 2)
@@ -257,6 +258,7 @@ def counters():
             st.integers(0, 7),
             st.integers(0, 11),
         ),
+        min_size=STEPS // 2,
         max_size=STEPS,
     ),
 )

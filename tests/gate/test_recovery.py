@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from gate.fake_venue import SECOND, TAG, AccountBench, live, trade
-from hive.gate.errors import Unanswered
+from hive.gate.errors import NotSent, Unanswered
 from hive.gate.order import State
 from hive.gate.venue import OrderStatus
 from hive.shm.messages import MAYBE_SENT, IntentKind
@@ -177,6 +177,48 @@ async def test_an_unknown_order_stays_open_until_the_venue_tells_however_late(ga
     assert bench.kinds(order) == ["UNKNOWN", "ACKED", "FILL", "CANCELLED"]
     assert bench.venue.placed() == [order]
     assert bench.venue.calls.count(("cancel", order)) == 1
+
+
+async def test_fills_that_were_lost_with_a_gate_are_told_before_what_the_next_one_hears(gates):
+    first = gates()
+    order = first.place("1")
+    await first.settle()
+    entry = first.account.ledger.get(order)
+    half = live(order, executed="0.5")
+    first.account.apply(entry, first.account.ledger.observe(entry, half, (trade(7, "0.5"),), first.clock.now))
+    first.journal.commit()
+    second = gates()
+    second.account.tell_again({TAG}, 1)  # its worker lives, and has not asked for its orders yet
+    entry = second.account.ledger.get(order)
+    done = live(order, OrderStatus.FILLED, "1")
+    second.account.apply(entry, second.account.ledger.observe(entry, done, (trade(8, "0.5"),), second.clock.now))
+    assert second.kinds(order) == ["FILL", "FILL", "FILLED"]
+    assert [reply.trade_id for _, reply in second.told if reply.trade_id] == [7, 8]
+
+
+async def test_orders_of_an_earlier_run_are_told_by_every_gate_of_the_next(gates):
+    order = gates().place("1")
+    second = gates(same_run=False)
+    second.venue.orders[order] = live(order)
+    second.account.inquiry.compare({order: live(order)}, second.clock.now)
+    await second.settle()
+    for bench in (second, gates()):
+        bench.told.clear()
+        bench.account.tell_again({TAG}, 1)  # epochs begin at 1 in each run
+        assert bench.kinds(order) == ["ACKED"]
+
+
+async def test_an_order_that_could_not_be_sent_goes_once_through_the_next_gate(gates):
+    first = gates()
+    first.venue.script["place"].append(NotSent("down"))
+    order = first.place("1")
+    await first.settle()
+    second = gates()
+    second.venue.calls.clear()
+    second.place("1", flags=MAYBE_SENT)
+    await second.settle()
+    assert second.venue.placed() == [order]
+    assert second.kinds(order) == ["ACKED"]
 
 
 async def test_an_id_that_comes_with_another_order_is_refused(gates):

@@ -254,6 +254,21 @@ class TestUnknown:
         assert sorted(o["clientOrderId"] for o in exchange.orders()) == sorted(orders)
         until(lambda: gate.figures()["unknown_now"] == 0, "the figures follow")
 
+    def test_more_fills_than_one_page_of_trades_are_found_when_the_stream_missed_them_all(self, gate, exchange):
+        worker = gate.workers[0]
+        price = top_price(exchange)
+        exchange.fault("mute", channel="user")
+        order = worker.place(price, "0.01005")
+        worker.wait(order, ReplyKind.ACKED)
+        for _ in range(1005):
+            exchange.fill(price, "0.00001")
+        exchange.clear()
+        exchange.fault("drop", channel="user")
+        until(lambda: worker.heard(order)[-1].kind is ReplyKind.FILLED, "all of them are told", 60)
+        fills = [reply for reply in worker.heard(order) if reply.kind is ReplyKind.FILL]
+        assert len({reply.trade_id for reply in fills}) == len(fills) == 1005
+        assert sum(reply.amount for reply in fills) == Decimal("0.01005")
+
     def test_an_answer_that_does_not_come_makes_the_order_unknown_until_it_is_found(self, gate, exchange):
         worker = gate.workers[0]
         exchange.fault("mute", channel="user")

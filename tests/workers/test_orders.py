@@ -407,6 +407,18 @@ async def test_fills_that_a_new_gate_repeats_are_delivered_once(stage):
     assert context.counters.fills.value == 2
 
 
+async def test_a_fill_that_is_told_again_after_its_order_ended_is_not_delivered_again(stage):
+    context = stage.strategy("a")
+    gate = stage.gate()
+    stage.place(context, 1)
+    await stage.settle()
+    cid = stage.id(context, 1)
+    fill = (ReplyKind.FILL, cid, {"trade_id": 5})
+    await stage.say(gate, (ReplyKind.ACKED, cid), fill)
+    await stage.say(stage.gate(epoch=2), (ReplyKind.CANCELLED, cid), fill, (ReplyKind.CANCELLED, cid))
+    assert stage.names() == ["answer ACKED", "FILL", "CANCELLED"]
+
+
 async def test_without_a_gate_cancels_wait_for_the_next_one(stage):
     context, gate = stage.strategy("a"), stage.gate()
     stage.place(context, 1)

@@ -1,0 +1,184 @@
+"""What goes wrong around a gate: a full disk, a revoked key, a clock, a halted symbol, a venue that is a black hole."""
+
+import os
+import signal
+import subprocess
+import time
+from decimal import Decimal
+
+import pytest
+
+from gate.bench import ENDS, FIRST_WORD, Exchange, GateBench, until
+from hive.shm.messages import MAYBE_SENT, ReplyKind
+from hive.shm.refusals import Refusal
+
+OTHER_PAIR = "ETH-USDT"
+CENT = Decimal("0.01")
+
+
+@pytest.fixture
+def exchange():
+    exchange = Exchange("--orders-10s", "1000", "--weight-limit", "60000")
+    yield exchange
+    exchange.close()
+
+
+@pytest.fixture
+def start(exchange):
+    made: list[GateBench] = []
+
+    def bench(**boot) -> GateBench:
+        made.append(GateBench(exchange, **boot))
+        return made[-1]
+
+    yield bench
+    for one in made:
+        one.close()
+        one.forget()
+
+
+def low(exchange: Exchange) -> Decimal:
+    return (exchange.best("bid") * Decimal("0.9")).quantize(CENT)
+
+
+def placed(gate: GateBench, **order) -> tuple[ReplyKind, int]:
+    worker = gate.workers[0]
+    reply = worker.wait(worker.place(low(gate.exchange), **order), *FIRST_WORD)
+    return reply.kind, reply.code
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of one megabyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_full_disk_no_order_is_taken_cancels_pass_and_nothing_is_forgotten(small_disk, start, exchange):
+    gate = start(state_dir=str(small_disk), journal={"file_bytes": 65536}).ready()
+    worker = gate.workers[0]
+    rests = worker.place(low(exchange))
+    worker.wait(rests, ReplyKind.ACKED)
+    filler = small_disk / "filler"
+    fd = os.open(filler, os.O_WRONLY | os.O_CREAT, 0o600)
+    with pytest.raises(OSError, match="No space"):
+        while True:
+            os.write(fd, bytes(4096))
+    os.close(fd)
+    sent = [rests]
+    for _ in range(600):  # what is allocated already carries some
+        order = worker.place(low(exchange))
+        reply = worker.wait(order, *FIRST_WORD)
+        if reply.kind is ReplyKind.REJECTED:
+            break
+        sent.append(order)
+    assert reply.code == Refusal.JOURNAL
+    until(lambda: gate.figures()["journal_failing"] == 1, "it is shown")
+    worker.cancel(rests)
+    assert worker.wait(rests, *ENDS).kind is ReplyKind.CANCELLED
+    filler.unlink()
+    until(lambda: placed(gate) == (ReplyKind.ACKED, 0), "orders are taken again")
+    assert {order["clientOrderId"] for order in exchange.orders()} >= set(sent)
+    os.kill(gate.process.pid, signal.SIGKILL)
+    gate.process.wait()
+    second = start(run=gate.run, epoch=2, state_dir=str(small_disk), journal={"file_bytes": 65536}, living={"0": 1})
+    second.ready()
+    after = second.workers[0]
+    for order in sent:
+        after.query(order)
+    assert after.wait(rests, *ENDS).kind is ReplyKind.CANCELLED
+    for order in sent[1:]:
+        assert after.wait(order, *FIRST_WORD).kind is ReplyKind.ACKED
+    assert second.stop() == 0
+    assert exchange.open_orders() == []
+
+
+def test_a_revoked_key_stops_the_venue_and_says_so(start, exchange):
+    gate = start().ready()
+    exchange.fault("revoke")
+    assert placed(gate) == (ReplyKind.REJECTED, -2015)
+    halted = gate.message("halted")
+    assert (halted["venue"], halted["strategy"]) == ("binance", None)
+    assert "-2015" in halted["reason"]
+    assert placed(gate) == (ReplyKind.REJECTED, Refusal.HALTED)
+    assert any(event["type"] == "alarm" and "API key" in event["text"] for event in gate.events)
+    exchange.clear()
+    gate.channel.send({"type": "resume", "venue": "binance", "strategy": None})
+    until(lambda: placed(gate) == (ReplyKind.ACKED, 0), "orders are taken again when it is lifted")
+
+
+@pytest.mark.parametrize("ms", [-20_000, 20_000])
+def test_a_venue_whose_clock_jumps_gets_orders_with_its_new_time(start, exchange, ms):
+    gate = start().ready()
+    exchange.fault("skew", ms=ms)
+    worker = gate.workers[0]
+    order = worker.place(low(exchange))
+    assert worker.wait(order, *FIRST_WORD).kind is ReplyKind.ACKED
+    assert len(exchange.orders(order)) == 1
+    assert abs(gate.figures()["clock_offset_ms"] - ms) < 2000 or until(
+        lambda: abs(gate.figures()["clock_offset_ms"] - ms) < 2000, "the offset was measured again"
+    )
+
+
+def test_a_halted_symbols_orders_are_refused_with_the_reason_and_the_others_flow(start, exchange):
+    gate = start().ready()
+    exchange.fault("halt", symbol="BTCUSDT")
+    kind, code = placed(gate)
+    assert (kind, code) == (ReplyKind.REJECTED, -1013)
+    price = Decimal(exchange.get("/api/v3/depth?symbol=ETHUSDT&limit=5")["bids"][0][0])
+    worker = gate.workers[0]
+    order = worker.place((price * Decimal("0.9")).quantize(CENT), "0.1", pair=OTHER_PAIR)
+    assert worker.wait(order, *FIRST_WORD).kind is ReplyKind.ACKED
+
+
+def test_a_venue_that_is_a_black_hole_leaves_the_others_orders_alone(start, exchange):
+    other = Exchange("--orders-10s", "1000", "--weight-limit", "60000")
+    told = {name: other.told[name] for name in ("rest_url", "ws_url", "ws_api_url", "api_key", "api_secret")}
+    second = {"index": 1, "name": "second", "recv_window_ms": 1000, "request_timeout_s": 1.0, **told}
+    gate = start(replays=[second]).ready()
+    worker = gate.workers[0]
+    try:
+        exchange.fault("stall", channel="all", seconds=600)
+        lost = [worker.place(low(other)) for _ in range(3)]
+        for _ in range(20):
+            order = worker.place(low(other), venue=1)
+            assert worker.wait(order, *FIRST_WORD).kind is ReplyKind.ACKED
+        for order in lost:
+            assert worker.wait(order, *FIRST_WORD).kind is ReplyKind.UNKNOWN
+        waits = worker.place(low(other))  # the breaker is open: it is not sent into the hole
+        until(lambda: gate.log_text().count("answers no orders") == 1, "the breaker opens")
+        worker.cancel(waits)
+        assert worker.wait(waits, *ENDS).kind is ReplyKind.CANCELLED
+        exchange.clear()
+        for order in lost:
+            until(lambda order=order: worker.heard(order)[-1].kind is not ReplyKind.UNKNOWN, "its fate is told", 60)
+        until(lambda: placed(gate) == (ReplyKind.ACKED, 0), "orders flow again", 60)
+    finally:
+        gate.close()
+        other.close()
+
+
+def test_a_gate_that_hung_and_was_replaced_finds_what_it_had_sent(start, exchange):
+    """As the supervisor does with a gate whose heart stopped: kill it, start the next."""
+    gate = start().ready()
+    worker = gate.workers[0]
+    rests = worker.place(low(exchange))
+    worker.wait(rests, ReplyKind.ACKED)
+    os.kill(gate.process.pid, signal.SIGSTOP)
+    waits = worker.place(low(exchange))
+    time.sleep(0.3)
+    os.kill(gate.process.pid, signal.SIGKILL)
+    gate.process.wait()
+    second = start(run=gate.run, epoch=2, living={"0": 1}).ready()
+    after = second.workers[0]
+    after.query(rests)
+    after.place(low(exchange), client_order_id=waits, flags=MAYBE_SENT)
+    assert after.wait(rests, *FIRST_WORD).kind is ReplyKind.ACKED
+    assert after.wait(waits, *FIRST_WORD).kind is ReplyKind.ACKED
+    assert len(exchange.orders()) == 2
+    assert second.message_of_ready["leftovers"] == 0
