@@ -32,6 +32,7 @@ from hummingbot.core.api_throttler.data_types import TaskLog
 from account_rig import SYMBOL, AccountRig
 from harness import Args, Goal, Outcome, check, interleaved, pinned, require_cpus, run
 from hive.gate.limits import Operation
+from hive.gate.process import YOUNG_OBJECTS
 
 FEW, MANY = 10, 10_000
 BATCH = 500  # intents in the queues at once
@@ -90,12 +91,15 @@ async def measure_gate(strategies: int, count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="hive-perf-") as scratch:
         rig = AccountRig(strategies, Path(scratch), QUEUE_PER_STRATEGY)
         gc.collect()
+        thresholds = gc.get_threshold()
         gc.freeze()  # as the gate's process does when it has booted
+        gc.set_threshold(YOUNG_OBJECTS)
         try:
             await flowing(rig, WARMUP)
             took = {way: await measure_way(rig, count) for way, measure_way in WAYS.items()}
         finally:
             recorded = rig.close()
+            gc.set_threshold(*thresholds)
             gc.unfreeze()
         check(recorded == rig.venue.placed, f"{rig.venue.placed} orders were sent, the journal has {recorded}")
     return took

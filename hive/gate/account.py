@@ -131,7 +131,8 @@ class Account:
         self.ledger.last_fill = self.guards.last_fill
         for order in orders:
             if order.state is State.PENDING:
-                self.journal.done(order.client_order_id)
+                if not order.done:
+                    self.journal.done(order.client_order_id)
                 continue
             if new_run and order.worker_epoch:
                 order.worker_epoch = 0

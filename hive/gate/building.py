@@ -20,6 +20,7 @@ from hive.shm.counters import Counters
 from hive.shm.messages import Reply
 
 RUN_NOTE = "run"  # the run whose gate wrote the journal last
+HOLE_NOTE = "hole"  # the run whose journal is known to lack records: what it does not know may have been sent
 
 
 class Builder:
@@ -140,14 +141,16 @@ class Builder:
             log.warning("the journal's last %d bytes were not whole and are cut off", recovered.torn)
         if recovered.damage:
             log.critical("the journal is damaged: %s", recovered.damage)
+            account.journal.note(HOLE_NOTE, self._settings.run)
         same_run = recovered.notes.get(RUN_NOTE) == self._settings.run
+        whole = not recovered.damage and recovered.notes.get(HOLE_NOTE) != self._settings.run
         self._same_run[account.index] = same_run
         known = {strategy.tag for strategy in self._settings.strategies}
         for order in recovered.orders:
             if order.final and order.tag not in known:
                 order.done = True  # its strategy is not in the fleet any more
                 account.journal.done(order.client_order_id)
-        account.remember(recovered.orders, complete=same_run and not recovered.damage, new_run=not same_run)
+        account.remember(recovered.orders, complete=same_run and whole, new_run=not same_run)
         account.guards.tick({}, time.monotonic_ns())  # sums begin in the journal before the first fill that counts
         account.journal.note(RUN_NOTE, self._settings.run)
         account.journal.commit()

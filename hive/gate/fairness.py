@@ -104,6 +104,10 @@ class FairQueue:
         self._round(entry.rank).remove(entry)
         return True
 
+    def waiting(self) -> list[int]:
+        """Return the classes of which something waits, the first first."""
+        return [rank for rank, each in enumerate(self._rounds) if each.length]
+
     def length(self, rank: int) -> int:
         """Return how many items of a class wait."""
         return self._round(rank).length

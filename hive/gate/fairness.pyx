@@ -112,6 +112,17 @@ cdef class FairQueue:
         self._round(entry.rank).remove(entry)
         return True
 
+    def waiting(self):
+        """Return the classes of which something waits, the first first."""
+        cdef Round each
+        cdef int rank
+        found = []
+        for rank in range(RANKS):
+            each = <Round>self._rounds[rank]
+            if each.length:
+                found.append(rank)
+        return found
+
     def length(self, int rank):
         """Return how many items of a class wait."""
         return self._round(rank).length

@@ -7,8 +7,8 @@
 After kill -9 of everything the next `open` finds every order whose record was committed; after a loss of power, those
 that were synced: with the policy "interval" all but the last `interval_s` and what one fdatasync takes, with "every"
 all of them, with "none" what the kernel had written by itself. What is needed still (each order whose strategy has not
-been told everything, or not ten minutes ago, and each note) is held in memory too. So a file is never the only copy while
-the gate lives: after an error of the disk a new file is begun with all of it.
+been told everything, or not ten minutes ago, and each note) is held in memory too. So a file is never the only copy
+while the gate lives: after an error of the disk a new file is begun with all of it.
 
 When the disk is full, what was allocated before carries the fills and ends of orders that are out; new orders must stop
 (`can_send`) while there is a reserve for these. What cannot be written even so waits in memory. One process at a time
@@ -70,6 +70,7 @@ class Journal:
         self._policy = policy
         self._interval_s = interval_s
         self._file_bytes = file_bytes
+        self._least_reserve = min(RESERVE_BYTES, file_bytes // 4) // RECORD_BYTES
         self._keep_bytes = keep_bytes
         self._wall_ns = wall_ns
         self._now_ns = now_ns
@@ -314,7 +315,7 @@ class Journal:
     def _reserve(self) -> int:
         """Return how many records of the file are kept for orders that have been sent."""
         unfinished = len(self._stories) - len(self._done)
-        return max(min(RESERVE_BYTES, self._file_bytes // 4) // RECORD_BYTES, RESERVE_PER_ORDER * unfinished)
+        return max(self._least_reserve, RESERVE_PER_ORDER * unfinished)
 
     def _renew(self, now_ns: int) -> None:
         """Go on in a new file, which begins with everything that is needed, what is not written yet included."""

@@ -37,6 +37,7 @@ class JournalFile:
         self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self.in_folder = False  # its name is known to survive a loss of power
         self._size = 0
+        self._fits = 0  # records
         self._count = 0
         self._first_serial = 0
         try:
@@ -48,7 +49,7 @@ class JournalFile:
     @property
     def room(self) -> int:
         """Return how many more records fit."""
-        return (self._size - HEADER_BYTES) // RECORD_BYTES - self._count
+        return self._fits - self._count
 
     @property
     def next_serial(self) -> int:
@@ -105,6 +106,7 @@ class JournalFile:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         os.posix_fallocate(self.fd, 0, size)
         self._size = size
+        self._fits = (size - HEADER_BYTES) // RECORD_BYTES
 
     def _write(self, data: bytes, place: int) -> None:
         written = os.pwrite(self.fd, data, place)
@@ -172,8 +174,4 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _records(first_serial: int, tails: Iterable[bytes]) -> bytes:
-    parts = []
-    for serial, tail in enumerate(tails, first_serial):
-        parts.append(SERIAL.pack(serial))
-        parts.append(tail)
-    return b"".join(parts)
+    return b"".join([SERIAL.pack(serial) + tail for serial, tail in enumerate(tails, first_serial)])

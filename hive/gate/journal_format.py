@@ -129,7 +129,7 @@ def pack_order(kind: Kind, order: Order, age_ns: int, wall_ns: int) -> bytes:
     """Return the tail of SENT or ADOPTED; `age_ns` is how long ago the order was created."""
     price, price_exp = (0, 0) if order.price is None else to_mantissa(order.price)
     amount, amount_exp = to_mantissa(order.amount)
-    executed, executed_exp = to_mantissa(order.executed)
+    executed, executed_exp = (0, 0) if order.executed is ZERO else to_mantissa(order.executed)
     return _tail(
         _ORDER,
         kind,
@@ -350,7 +350,7 @@ def _tail(layout: struct.Struct, *values: int | bytes) -> bytes:
 
 
 def _text(field: str, text: str, size: int) -> bytes:
-    data = text.encode("utf-8", "surrogateescape")
+    data = text.encode() if text.isascii() else text.encode("utf-8", "surrogateescape")
     if len(data) > size or "\0" in text:
         raise NotRepresentable(f"{field} must be at most {size} bytes without NUL, was {text!r}")
     return data

@@ -77,6 +77,7 @@ class Limits:
             [(slot, cost) for slot, cost, _ in self._touched[operation] if slot.bucket is None or cost.ages]
             for operation in Operation
         ]
+        self._aging = [any(cost.ages for _, cost in special) for special in self._special]
         minutes = [rule.counting.limit for rule in rules if _is_weight_per_minute(rule)]
         if budget is not None and minutes:
             budget.set_limit(min(minutes))
@@ -135,13 +136,17 @@ class Limits:
                 held = throttle.wait_ns(need, venue_ns, now_ns)
             if held > wait:
                 wait = held
-        return max(wait, self.pair_wait_ns(operation, symbol, venue_ns, now_ns, age_ns))
+        if symbol or self._aging[operation]:
+            return max(wait, self.pair_wait_ns(operation, symbol, venue_ns, now_ns, age_ns))
+        return wait
 
     def pair_wait_ns(self, operation: Operation, symbol: str, venue_ns: int, now_ns: int, age_ns: int = 0) -> int:
         """Return when to try a request for one order again as far as limits of its pair, or by its age, hold it up."""
         wait = 0
         for slot, cost in self._special[operation]:
-            wait = max(wait, slot.wait_ns(operation, symbol, venue_ns, now_ns, cost.of(1, age_ns)))
+            held = slot.wait_ns(operation, symbol, venue_ns, now_ns, cost.of(1, age_ns))
+            if held > wait:
+                wait = held
         return wait
 
     def charge(
@@ -234,7 +239,8 @@ class Limits:
             return wait_ns * 1e-9
         slot, window, *_ = min(named, key=lambda e: (e[1].window_ns != window_ns, e[1].window_ns))
         into = charge.venue_ns % window.window_ns
-        if not wait_ns or (name == LimitKind.ORDERS and into >= window.guard_ns):  # else it may have been the window before, and the venue knows
+        told = wait_ns and name != LimitKind.ORDERS
+        if not told and not (wait_ns and into < window.guard_ns):  # there it may have been the window before
             left_ns = charge.venue_ns - into + window.window_ns + window.guard_ns - venue_ns
             wait_ns = max(wait_ns, min(left_ns, window.window_ns + window.guard_ns))
         if slot.throttle is not None:
@@ -324,8 +330,9 @@ class Limits:
 
     def closed_ns(self, venue_ns: int, now_ns: int) -> int:
         """Return how much longer the venue takes no new orders because it said so; 0 when it is open."""
-        closed_ns = max(0, self._closed_ns[Operation.PLACE] - now_ns)
-        return max(closed_ns, self._budget.closed_ns(venue_ns)) if self._budget is not None else closed_ns
+        closed_ns = self._closed_ns[Operation.PLACE] - now_ns
+        address_ns = self._budget.closed_ns(venue_ns) if self._budget is not None else 0
+        return max(0, closed_ns, address_ns) if closed_ns > 0 else address_ns
 
     def order_limit(self, venue_ns: int) -> tuple[float, int]:
         """Return how many orders the window that binds allows at present, and its length.

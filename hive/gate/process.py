@@ -32,6 +32,7 @@ from hive.shm.segment import Segment, segment_name
 from hive.shm.wake import WakeReceiver
 
 BOOT_TIMEOUT_S = 30.0
+YOUNG_OBJECTS = 50_000  # orders live for minutes: looking at them every few hundred objects costs as much as they do
 EXIT_BROKE = 1
 EXIT_CANNOT_BOOT = 3
 _PR_SET_DUMPABLE = 4
@@ -91,6 +92,7 @@ def run(settings: GateSettings, channel: Channel) -> int:
         budgets = VenueBudgets(settings.run, settings.epoch, settings.venues, settings.feed_share, time.time_ns())
         gate = Gate(settings, channel, Counters.create(segment, capacity), name, budgets, wake, log)
         gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
         code = asyncio.run(gate.run())
         return code
     except GateError:

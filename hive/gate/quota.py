@@ -119,9 +119,10 @@ class Quotas:
         own = self._of(flow)
         if orders:
             own.orders.add(orders, now_ns)
-            for bucket in (own.rate, self._total):
-                if bucket is not None:
-                    bucket.take(orders, now_ns)
+            if own.rate is not None:
+                own.rate.take(orders, now_ns)
+            if self._total is not None:
+                self._total.take(orders, now_ns)
         if weight:
             own.weight.add(weight, now_ns)
             if own.minute is not None:
@@ -288,7 +289,8 @@ class _Meter:
         self._at_ns = now_ns
 
     def per_second(self, now_ns: int) -> float:
-        return self._rate * math.exp(-max(0, now_ns - self._at_ns) / RATE_NS)
+        passed_ns = now_ns - self._at_ns
+        return self._rate * math.exp(-passed_ns / RATE_NS) if passed_ns > 0 else self._rate
 
 
 class _Own:

@@ -202,13 +202,12 @@ class Sender:
 
     def _send_one(self) -> int:
         """Send the next request and return 0; else how long none may go, -1 when none waits."""
-        length = self._queue.length
-        waiting = [rank for rank in CLASSES if length(rank)]
+        waiting = self._queue.waiting()
         if not waiting:
             return -1
         now_ns = self._now_ns()
         if len(waiting) == 1:
-            return self._send_only(waiting[0], now_ns)
+            return self._send_only(CLASSES[waiting[0]], now_ns)
         waits = [self._wait_ns(rank, now_ns) for rank in CLASSES]
         ready = [wait_ns == 0 for wait_ns in waits]
         while (rank := self._policy.next(ready)) is not None:
@@ -243,11 +242,11 @@ class Sender:
         if rank is RequestClass.NEW:
             item.entry = None
             self._figures.order_wait.record(now_ns - item.queued_ns)
-        if rank is not RequestClass.NEW:
+            if not item.paid:
+                item.paid = True  # one that could not be sent, and waits again, pays once
+                self._quotas.take(item.tag, 1, ORDER_WEIGHT, now_ns)
+        else:
             self._quotas.take(item.tag, 0, ORDER_WEIGHT, now_ns)
-        elif not item.paid:
-            item.paid = True  # one that could not be sent, and waits again, pays once
-            self._quotas.take(item.tag, 1, ORDER_WEIGHT, now_ns)
         self._go(rank, item)
 
     def _wait_ns(self, rank: RequestClass, now_ns: int) -> int:
@@ -273,9 +272,11 @@ class Sender:
         if not order.paid:
             own_ns = max(own_ns, self._quotas.wait_ns(order.tag, 1, ORDER_WEIGHT, now_ns))
         pair_ns = self._venue.pair_wait_ns(Operation.PLACE, order.symbol, now_ns)
-        if own_ns or pair_ns:
-            self.starvation.held(order.tag, now_ns + max(own_ns, pair_ns), now_ns, shared=pair_ns > own_ns)
-        return max(own_ns, pair_ns)
+        if not own_ns and not pair_ns:
+            return 0
+        wait_ns = max(own_ns, pair_ns)
+        self.starvation.held(order.tag, now_ns + wait_ns, now_ns, shared=pair_ns > own_ns)
+        return wait_ns
 
     def _own_cancel_wait_ns(self, order: Order) -> int:
         now_ns = self._now_ns()

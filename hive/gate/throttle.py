@@ -46,7 +46,8 @@ class Throttle:
     @property
     def proven(self) -> int:
         """The most that passed lately, and at least 1."""
-        return max(1, min(self.usable, max(*self._passed, self._taken_as_proven)))
+        passed, passed_before = self._passed
+        return max(1, min(self.usable, max(passed, passed_before, self._taken_as_proven)))
 
     def sent(self, now_ns: int) -> None:
         """Count a request that was charged to the window."""

@@ -57,6 +57,7 @@ class Budget:
         self._foreign_at = _AT[f"{party}_foreign"]
         self._settled_at = _AT[f"{party}_settled"]
         self._closed_at = _AT[f"{party}_closed_ns"]
+        self._others_closed_at = _AT[f"{other}_closed_ns"]
 
     @classmethod
     def create(
@@ -283,7 +284,9 @@ class Budget:
             self._memory.store(at, _packed(window, 0, max(0, weight)))
 
     def _closed_until_ns(self) -> int:
-        return max(self._memory.load(_AT[f"{party}_closed_ns"]) for party in PARTIES)
+        load = self._memory.load
+        ours_ns, others_ns = load(self._closed_at), load(self._others_closed_at)
+        return ours_ns if ours_ns > others_ns else others_ns
 
     def _push(self, at: int, until_ns: int) -> None:
         if until_ns > self._memory.load(at):

@@ -25,8 +25,8 @@ def to_mantissa(value: Decimal) -> tuple[int, int]:
         raise NotRepresentable(f"a decimal must be finite, was {value}")
     text = str(value)  # three times as fast as its digits one by one
     if len(text) <= 18 and "E" not in text:
-        point = text.find(".")
-        return (int(text), 0) if point < 0 else (int(text[:point] + text[point + 1 :]), point + 1 - len(text))
+        whole, _, part = text.partition(".")
+        return int(whole + part), -len(part)
     sign, digits, exponent = value.as_tuple()
     if len(digits) > 19 or exponent not in _EXPONENTS:
         digits, exponent = _without_trailing_zeros(digits, exponent)
@@ -43,7 +43,7 @@ def to_mantissa(value: Decimal) -> tuple[int, int]:
 
 def from_mantissa(mantissa: int, exponent: int) -> Decimal:
     """Return mantissa * 10**exponent, exactly, whatever the caller's decimal context is."""
-    return Decimal(mantissa).scaleb(exponent, _EXACT)
+    return _EXACT.scaleb(mantissa, exponent)
 
 
 def _without_trailing_zeros(digits: tuple[int, ...], exponent: int) -> tuple[tuple[int, ...], int]:

@@ -144,7 +144,8 @@ class Link:
             return
         while self._frames and self._frames[0][0] <= ack:
             self._frames.popleft()
-        self._put = max(self._put, min(ack, self._last))  # acknowledged through an earlier pair
+        if ack > self._put:
+            self._put = min(ack, self._last)  # acknowledged through an earlier pair
         if flags & ACK_ONLY:
             return
         if sequence == self._received + 1:

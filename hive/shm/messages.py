@@ -218,8 +218,8 @@ def _unpack_intent(data: bytes) -> Intent:
     return Intent(
         _INTENT_KINDS[kind],
         venue,
-        _text(pair),
-        _text(client_order_id),
+        pair.rstrip(b"\0").decode("ascii"),
+        client_order_id.rstrip(b"\0").decode("ascii"),
         _SIDES[side],
         _ORDER_TYPES[order_type],
         _TIMES_IN_FORCE[tif],

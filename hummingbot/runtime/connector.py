@@ -35,6 +35,7 @@ from hive.workers.host import WorkerServices
 from hummingbot.runtime.books import BookSource, SharedBooks
 from hummingbot.runtime.order_book import SharedOrderBook
 from hummingbot.runtime.rules import FollowedRules
+from hummingbot.runtime.tracker import SharedOrderTracker
 from hummingbot.runtime.trades import FollowedTrades
 
 UNKNOWN_EXCHANGE_ID = "UNKNOWN"
@@ -268,6 +269,9 @@ class SharedExchange(ExchangePyBase):
     async def check_network(self) -> NetworkStatus:
         """Return CONNECTED: losing feed or gate makes the connector refuse orders, not restart."""
         return NetworkStatus.CONNECTED
+
+    def _create_order_tracker(self) -> SharedOrderTracker:
+        return SharedOrderTracker(connector=self)
 
     async def _place_order(
         self,

@@ -15,6 +15,7 @@ from hive.shm.messages import Side
 from hive.shm.refusals import Refusal
 
 NOW_NS = 1_795_656_866_000_000_000
+DAY_NS = 86_400_000_000_000
 TAG = "qqqqq"
 
 
@@ -24,7 +25,8 @@ class Bench(Desk):
     def __init__(self, folder: Path, **strategy: object) -> None:
         super().__init__()
         venues = [VENUE, {**VENUE, "index": 1, "name": "b"}]
-        boot = {**BOOT, "venues": venues, "strategies": [{"id": "s", "tag": TAG, "worker": 1, **strategy}]}
+        strategies = [{"id": "s", "tag": TAG, "worker": 1, **strategy}]
+        boot = {**BOOT, "venues": venues, "strategies": strategies, "risk": {"loss_window": "day"}}
         settings = GateSettings.from_boot(boot)
         log = logging.getLogger("gate")
         self.fleet = FleetGuards(settings, NOW_NS, log)
@@ -95,9 +97,11 @@ def test_fees_that_no_limit_counts_are_told_once_for_each_asset(bench_with, capl
     bench.look(0)
     bench.look(BLIND_NS)
     assert said(caplog, logging.WARNING) == []
-    for turn in range(3):
-        bench.look(2 * BLIND_NS + turn)
+    for day in range(3):
+        bench.look(2 * BLIND_NS + day * DAY_NS)
         bench.trade("0.5", "BNB")
+        bench.look(3 * BLIND_NS + day * DAY_NS)
+        bench.look(5 * BLIND_NS + day * DAY_NS)
     rule = "that no loss_limit counts: there is no price of BNB"
     assert said(caplog, logging.WARNING) == [f"strategy s has paid fees of 0.5 BNB {rule}"]
 

@@ -30,6 +30,7 @@ from hive.gate.errors import JournalError
 from hive.gate.journal import Journal
 from hive.gate.journal_file import list_files
 from hive.gate.journal_format import HEADER_BYTES, RECORD_BYTES
+from hive.gate.journal_replay import KEEP_DONE_NS
 from hive.gate.order import State
 from hive.shm.messages import OrderType
 
@@ -123,10 +124,10 @@ def test_what_is_not_committed_is_not_on_disk_and_close_commits_it(tmp_path, clo
     assert len(recovered(tmp_path, clock)) == 1
 
 
-def test_a_done_order_is_forgotten_after_an_hour_and_one_that_is_not_done_never(tmp_path, clock):
+def test_a_done_order_is_forgotten_after_a_while_and_one_that_is_not_done_never(tmp_path, clock):
     with journal(tmp_path, clock) as one:
         lives = live_orders(one, clock, 1, *WHOLE_LIFE) + live_orders(one, clock, 1, *WHOLE_LIFE[:-1], first=1)
-        clock.pass_ns(HOUR)
+        clock.pass_ns(KEEP_DONE_NS)
         assert recovered(shutil.copytree(tmp_path, tmp_path / "in-time"), clock) == known(lives)
         clock.pass_ns(1)
         assert recovered(shutil.copytree(tmp_path, tmp_path / "late"), clock) == known(lives[1:])

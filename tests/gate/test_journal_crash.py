@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from gate import journal_writer
 from gate.journal_rig import (
-    HOUR,
     SECOND,
     WHOLE_LIFE,
     Clock,
@@ -30,6 +29,7 @@ from gate.journal_rig import (
 )
 from hive.gate.journal_file import list_files
 from hive.gate.journal_format import HEADER_BYTES, RECORD_BYTES
+from hive.gate.journal_replay import KEEP_DONE_NS
 from hive.gate.ledger import NoRecord
 from hive.gate.order import Order
 
@@ -58,8 +58,9 @@ class Mark:
     notes: dict[str, str]
 
     def known_at(self, now_ns: int) -> dict[str, tuple]:
-        """Return what is still to be known later: all but what was done more than an hour before."""
-        return {name: known for name, known in self.orders.items() if now_ns - self.done_ns.get(name, now_ns) <= HOUR}
+        """Return what is still to be known later: all but what was done too long before."""
+        since_ns = now_ns - KEEP_DONE_NS
+        return {name: known for name, known in self.orders.items() if self.done_ns.get(name, now_ns) >= since_ns}
 
 
 class Account:
@@ -78,7 +79,7 @@ class Account:
         """Do one thing and commit it."""
         self.clock.pass_ns(SECOND)
         if what == "hours":
-            self.clock.pass_ns(choice * HOUR // 8)
+            self.clock.pass_ns(choice * KEEP_DONE_NS // 8)
         elif what == "reopen":
             self.journal.close()
             self.journal = opened(self.folder, self.clock)
@@ -98,7 +99,7 @@ class Account:
         else:
             life = self.lives[which]
             steps = life.steps()
-            if life.order.done and self.clock.now - life.done_ns > HOUR:
+            if life.order.done and self.clock.now - life.done_ns > KEEP_DONE_NS:
                 return  # forgotten
             step = steps[choice % len(steps)]
             for _ in range(40 if step == "fills" else 1):  # each a commit, so that the oracle knows of each

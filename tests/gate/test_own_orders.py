@@ -110,11 +110,14 @@ def test_the_book_is_asked_for_market_orders_that_could_meet_somebody_only():
         asked.append(pair)
         return 99.0, 101.0
 
-    book.add(desk.order(SELL, "1", "101"))
+    place = book.add(desk.order(SELL, "1", "101"))
     assert book.met_by(desk.order(BUY, "1", None, MINE, MARKET), touch) is None
     assert book.met_by(desk.order(BUY, "1", "100.5", OTHERS), touch) is None
     assert asked == []
     assert book.met_by(desk.order(BUY, "1", None, OTHERS, MARKET), touch) is not None
+    assert asked == ["BTC-USDT"]
+    book.remove(place)
+    assert book.met_by(desk.order(BUY, "1", None, OTHERS, MARKET), touch) is None
     assert asked == ["BTC-USDT"]
 
 

@@ -108,7 +108,7 @@ def test_ten_strategies_on_ten_markets_share_one_market_connection(launch):
 
 def test_the_example_fleet_trades_and_every_fill_reaches_its_own_strategy(launch):
     example = yaml.safe_load((EXAMPLES / "fleet.yml").read_text())
-    run = launch(example["strategies"], rate_limiting=example["rate_limiting"])
+    run = launch(example["strategies"], rate_limiting=example["rate_limiting"], risk=example["risk"])
     check = run.hive("check", str(run.file), "--root", str(EXAMPLES))
     assert check.returncode == 0, check.stdout + check.stderr
     names = [strategy.id for strategy in load_fleet(run.file, root=EXAMPLES).strategies]

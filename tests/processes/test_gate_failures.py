@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -59,17 +60,24 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
+def fill_up(file: Path) -> None:
+    """Write into a file until that fails."""
+    fd = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        while True:
+            os.write(fd, bytes(4096))
+    finally:
+        os.close(fd)
+
+
 def test_on_a_full_disk_no_order_is_taken_cancels_pass_and_nothing_is_forgotten(small_disk, start, exchange):
     gate = start(state_dir=str(small_disk), journal={"file_bytes": 65536}).ready()
     worker = gate.workers[0]
     rests = worker.place(low(exchange))
     worker.wait(rests, ReplyKind.ACKED)
     filler = small_disk / "filler"
-    fd = os.open(filler, os.O_WRONLY | os.O_CREAT, 0o600)
     with pytest.raises(OSError, match="No space"):
-        while True:
-            os.write(fd, bytes(4096))
-    os.close(fd)
+        fill_up(filler)
     sent = [rests]
     for _ in range(600):  # what is allocated already carries some
         order = worker.place(low(exchange))

@@ -182,7 +182,8 @@ def test_a_replayed_venue_takes_no_orders_and_needs_no_keys(bench):
         ("OPENED", "", None, ""),
     ]
     order = worker.place("100", venue=1)
-    assert answer(worker.wait(order, ReplyKind.REJECTED)) == ("REJECTED", Refusal.VENUE_CLOSED, "venue tape is a replay")
+    refused = answer(worker.wait(order, ReplyKind.REJECTED))
+    assert refused == ("REJECTED", Refusal.VENUE_CLOSED, "venue tape is a replay")
     worker.cancel(order, venue=1)
     assert worker.wait(order, ReplyKind.CANCEL_FAILED).text == "venue tape is a replay"
     assert bench.message_of_ready["budgets"].keys() == {"binance"}
