@@ -19,7 +19,13 @@ PEER = [sys.executable, str(Path(__file__).with_name("pure_peer.py"))]
 KINDS = {"compiled": "0", "pure python": "1"}
 PAIRS = [("compiled", "pure python"), ("pure python", "compiled"), ("pure python", "pure python")]
 READ_S = 2.0
-INSIDE = {"hummingbot.runtime.order_book Entries", "hive.shm.book_writer Accounts"}  # nobody else names them
+INSIDE = {  # nobody else names them
+    "hummingbot.runtime.order_book Entries",
+    "hive.shm.book_writer Accounts",
+    "hive.gate.rounds Flow.name",
+    "hive.gate.rounds Round.flows",
+    "hive.gate.rounds Round.length",
+}
 
 
 def environment(kind: str) -> dict[str, str]:

@@ -28,8 +28,8 @@ Bound. With costs of 1, the orders that must leave between two values of V, beca
 and ends before the second, are at most phi * (V2 - V1) for each flow, in total what is sent in between. So
 earliest-end-first meets every F, rounded up to a whole order: the k-th order of a flow since it began to wait is among
 the next ceil(k * PHI / phi), however much the others send. A venue that takes L orders per window W has thus taken it
-after B = ceil(k * PHI / (phi * L)) * W. A flow that wakes from parking may add one order to that. With unequal costs
-the dearest one is added. tests/gate/test_rounds.py holds the code against this.
+after B = ceil(k * PHI / (phi * L)) * W. A flow that comes, or wakes from parking, while another is ahead of its share
+may add one order to that. With unequal costs the dearest one is added. tests/gate/test_rounds.py holds the code against this.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Realloc

@@ -37,9 +37,11 @@ def test_classes_have_rounds_of_their_own():
         for number in range(3):
             for flow in "ab":
                 queue.push(rank, flow, (rank, flow, number))
+    assert queue.waiting() == [1, 3]
     assert [queue.pop(3, 0, go)[1] for _ in range(4)] == list("abab")
     assert [queue.pop(1, 0, go)[1] for _ in range(6)] == list("ababab")
     assert queue.items() == [(3, "a", 2), (3, "b", 2)]
+    assert queue.waiting() == [3]
 
 
 # ---- Parking ---------------------------------------------------------------------------------------------------------
