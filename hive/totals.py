@@ -41,6 +41,7 @@ GAUGES = frozenset(
         "weight_rate_milli",
         "halted_strategy",
         "backoff_ms",
+        "capital_drift_e8",
     }
 )
 

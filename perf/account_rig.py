@@ -229,7 +229,7 @@ class AccountRig:
             if len(names) == strategies:
                 break
             names.setdefault(strategy_tag(f"strategy-{number}"), f"strategy-{number}")
-        fleet = fleet_of(names.values(), NOWHERE, folder)
+        fleet = fleet_of(names.values(), {VENUE: NOWHERE}, folder)
         run = Run(secrets.token_hex(4), fleet, folder, folder, 1)
         plans = tuple(WorkerPlan(index, None, fleet.strategies[index::WORKERS]) for index in range(WORKERS))
         endpoint = Endpoint(0, VENUE, VENUE, "live", *NOWHERE.values(), fleet.venues[0].recv_window_ms, None)

@@ -12,7 +12,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,11 @@ DEADLINE_S = 30.0
 EPOCH = 1
 
 
-def fleet_of(strategies: Iterable[str], told: dict[str, Any], folder: Path) -> FleetConfig:
-    """Return a fleet of strategies without code at one venue, everything else at its default."""
-    urls = {key: told[key] for key in ("rest_url", "ws_url", "ws_api_url")}
+URLS = ("rest_url", "ws_url", "ws_api_url")
+
+
+def fleet_of(strategies: Iterable[str], venues: dict[str, dict[str, Any]], folder: Path) -> FleetConfig:
+    """Return a fleet of strategies without code at these venues, everything else at its default."""
     return FleetConfig(
         name=NAME,
         fleet_id=fleet_id(NAME),
@@ -61,7 +63,10 @@ def fleet_of(strategies: Iterable[str], told: dict[str, Any], folder: Path) -> F
         feed=FeedConfig(),
         on_stale=OnStale(),
         on_crash="cancel",
-        venues=(LiveVenue(VENUE, VENUE, **urls, keys=EnvironmentKeys("KEY", "SECRET")),),
+        venues=tuple(
+            LiveVenue(name, VENUE, **{key: told[key] for key in URLS}, keys=EnvironmentKeys("KEY", "SECRET"))
+            for name, told in venues.items()
+        ),
         strategies=tuple(StrategyConfig(name, strategy_tag(name), "script", name) for name in strategies),
     )
 
@@ -109,10 +114,19 @@ class GateRig:
         strategies: their ids
         workers: how many
         folder: for everything that the gate writes
+        others: what further exchanges announced, the venues 1, 2, ...
     """
 
-    def __init__(self, told: dict[str, Any], strategies: list[str], workers: int, folder: Path) -> None:
-        fleet = fleet_of(strategies, told, folder)
+    def __init__(
+        self,
+        told: dict[str, Any],
+        strategies: list[str],
+        workers: int,
+        folder: Path,
+        others: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        venues = {VENUE: told} | {f"{VENUE}{number}": one for number, one in enumerate(others, 1)}
+        fleet = fleet_of(strategies, venues, folder)
         self.run_dir = folder / "run" / NAME
         for made in (self.run_dir, folder / "state" / "logs"):
             made.mkdir(parents=True)
@@ -120,10 +134,12 @@ class GateRig:
         plans = tuple(WorkerPlan(i, None, fleet.strategies[i::workers]) for i in range(workers))
         self.worker_of = {one.id: plan.index for plan in plans for one in plan.strategies}
         self.prefix_of = {one.id: order_prefix(fleet.fleet_id, one.tag) for one in fleet.strategies}
-        urls = [told[key] for key in ("rest_url", "ws_url", "ws_api_url")]
-        key = keys.seal(told["api_key"], told["api_secret"])
-        endpoint = Endpoint(0, VENUE, VENUE, "live", *urls, fleet.venues[0].recv_window_ms, key)
-        boot = gate_boot(self.run, EPOCH, [endpoint], plans, living=dict.fromkeys(range(workers), EPOCH))
+        sealed = [keys.seal(one["api_key"], one["api_secret"]) for one in venues.values()]
+        endpoints = [
+            Endpoint(index, name, VENUE, "live", *(one[key] for key in URLS), fleet.venues[0].recv_window_ms, key_fd)
+            for index, ((name, one), key_fd) in enumerate(zip(venues.items(), sealed, strict=True))
+        ]
+        boot = gate_boot(self.run, EPOCH, endpoints, plans, living=dict.fromkeys(range(workers), EPOCH))
         boot["stale_after_ms"] = None  # there is no feed: orders go whatever the books do
         self.workers: list[Worker] = []
         self._counters: Segment | None = None
@@ -133,8 +149,9 @@ class GateRig:
                 [sys.executable, "-m", "hive.gate.process", "--channel-fd", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
             )
-        self.channel.send(boot, [key])
-        os.close(key)
+        self.channel.send(boot, sealed)
+        for key_fd in sealed:
+            os.close(key_fd)
         try:
             ready = self._message("ready")
             self._counters = Segment.open(ready["counters"], kind="counters")
@@ -186,11 +203,12 @@ class GateRig:
     def _wait_opened(self) -> None:
         deadline = time.monotonic() + DEADLINE_S
         waiting = set(self.workers)
+        closed = {worker: dict.fromkeys(range(len(self.run.fleet.venues)), "not told yet") for worker in self.workers}
         while waiting:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the account must be open within {DEADLINE_S:g} s, logged:\n{self.log()}")
             select.select([worker.receiver for worker in waiting], [], [], 0.1)
             for worker in list(waiting):
-                news = [one for one in worker.listen() if one.kind is ReplyKind.OPENED]
-                if news and not news[-1].text:
+                closed[worker] |= {one.venue: one.text for one in worker.listen() if one.kind is ReplyKind.OPENED}
+                if not any(closed[worker].values()):
                     waiting.discard(worker)

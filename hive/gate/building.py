@@ -39,7 +39,8 @@ class Builder:
         self._budgets = budgets
         self._log = log
         ids = {strategy.tag: strategy.id for strategy in settings.strategies}
-        self._figures = {venue.name: AccountFigures(counters, venue.name, ids) for venue in settings.venues}
+        assets = settings.capital_assets()
+        self._figures = {venue.name: AccountFigures(counters, venue.name, ids, assets) for venue in settings.venues}
         self.guards = FleetGuards(settings, time.time_ns(), log)
         self._same_run: dict[int, bool] = {}  # by venue: whether the journal was written in this run
         self._quotas = Quotas(

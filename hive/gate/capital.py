@@ -145,6 +145,10 @@ class Capital:
             return {}
         return {asset: (account.total(asset), account.free(asset)) for asset in sorted(account.assets())}
 
+    def assets(self) -> set[str]:
+        """Return the assets that strategies were given."""
+        return {asset for account in self._accounts.values() for asset in account.given}
+
     def over_given(self, balances: Mapping[str, Decimal]) -> dict[str, Decimal]:
         """Return by asset what strategies have beyond the account; empty when it has all that was given out.
 

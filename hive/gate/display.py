@@ -5,6 +5,7 @@ from hive.gate.order import State
 from hive.gate.quota import RequestClass
 
 MS = 1_000_000
+E8 = 100_000_000  # drifts are counted in this part of a unit
 
 
 def show(account: Account, now_ns: int) -> None:
@@ -23,6 +24,9 @@ def show(account: Account, now_ns: int) -> None:
     figures.set("halted", bool(account.admission.halts.all))
     figures.set("breaker_open", sender.breaker.open)
     figures.set("closed_ms_total", sender.starvation.closed_ns // MS)
+    for asset, drift in account.guards.drift.by_asset.items():
+        if asset in figures.drifts:
+            figures.drifts[asset].set(round(drift * E8))
     for tag, one in figures.strategies.items():
         spent, starvation = sender.spent(tag, now_ns), sender.starvation.figures(tag)
         one.strategy_queue.set(sender.depth(tag))

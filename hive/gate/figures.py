@@ -1,6 +1,6 @@
 """The counters of one venue account: of all of it, by class, by reason, and by strategy."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from hive.gate.order import Order
 from hive.gate.quota import RequestClass
@@ -75,10 +75,14 @@ _BY_REPLY = {
 }
 
 
-def room(venues: int, strategies: int) -> tuple[int, int]:
-    """Return how many counters and histograms together, and how many histograms, a gate needs."""
+def room(venues: int, strategies: int, assets: int = 0) -> tuple[int, int]:
+    """Return how many counters and histograms together, and how many histograms, a gate needs.
+
+    Args:
+        assets: in which strategies have capital
+    """
     histograms = venues * (len(HISTOGRAM_NAMES) + len(RequestClass))
-    counters = venues * (len(NAMES) + len(STALE_NAMES) + len(REASONS) + len(RequestClass))
+    counters = venues * (assets + len(NAMES) + len(STALE_NAMES) + len(REASONS) + len(RequestClass))
     return counters + histograms + venues * strategies * len(STRATEGY_NAMES) + 8, histograms + 1
 
 
@@ -99,9 +103,13 @@ class AccountFigures:
         counters: the gate's segment
         venue: the label
         strategies: ids by tag
+        assets: in which strategies have capital
     """
 
-    def __init__(self, counters: Counters, venue: str, strategies: Mapping[str, str]) -> None:
+    def __init__(
+        self, counters: Counters, venue: str, strategies: Mapping[str, str], assets: Iterable[str] = ()
+    ) -> None:
+        self.drifts = {asset: counters.counter("capital_drift_e8", venue=venue, asset=asset) for asset in assets}
         self._by_name = {name: counters.counter(name, venue=venue) for name in NAMES}
         self._by_reply = {kind: self._by_name[name] for kind, name in _BY_REPLY.items()}
         self._by_reason = {

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import time
+from dataclasses import replace
 from decimal import Decimal
 
 from hive.gate.account import Account
@@ -260,8 +261,9 @@ class Gate:
         while True:
             await asyncio.sleep(LOSSES_EVERY_S)
             for trip in self._guards.losses(time.time_ns(), time.monotonic_ns()):
-                self._log.error("%s: halted, and its orders are cancelled", trip.text)
-                halt = Halt(self._id_of.get(trip.strategy), trip.venue, trip.text)
+                strategy = self._id_of.get(trip.strategy)
+                halt = Halt(strategy, trip.venue, replace(trip, strategy=strategy).text)  # people know it by its id
+                self._log.critical("%s: halted, and its orders are cancelled", halt.reason)
                 self._halt(halt)
                 for account in self._halted_by(halt):
                     for order in account.ledger.open_orders():

@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from hive.gate.books import FeedBooks
 from hive.gate.capital import Capital
+from hive.gate.capital_drift import CapitalDrift
 from hive.gate.exact import ZERO, plain
 from hive.gate.exposure import FleetRisk
 from hive.gate.journal import Journal
@@ -56,8 +57,10 @@ class AccountGuards:
         notes = journal.recovered.notes
         risk.restore(notes)
         profit.restore(notes, self.last_fill)
-        for line in capital.restore(notes, self.last_fill):
+        changes = capital.restore(notes, self.last_fill)
+        for line in changes:
             log.warning("%s", line)
+        self.drift = CapitalDrift(capital.assets(), notes, anew=bool(changes))
 
     def check(self, order: Order) -> tuple[Refusal, str] | None:
         """Return why an order may not wait to be sent, None when it may."""
@@ -106,6 +109,8 @@ class AccountGuards:
             self._look_at(balances, first)
 
     def _look_at(self, balances: Mapping[str, Decimal], first: bool) -> None:
+        for key, value in self.drift.look(self.capital.drift(balances)).items():
+            self._journal.note(key, value)
         over = self.capital.over_given(balances)
         lasting = over if first else {asset: beyond for asset, beyond in over.items() if asset in self._over_before}
         self._over_before = over

@@ -82,7 +82,7 @@ def run(settings: GateSettings, channel: Channel) -> int:
     self_test()
     locks = [KeyLock(settings.run_dir.parent, venue.api_key, settings.fleet) for venue in settings.venues]
     name = segment_name(settings.run, "counters.gate", settings.epoch)
-    capacity, histograms = room(len(settings.venues), len(settings.strategies))
+    capacity, histograms = room(len(settings.venues), len(settings.strategies), len(settings.capital_assets()))
     size = counters_size(capacity, histograms)
     segment = Segment.create(name, size, kind="counters", epoch=settings.epoch)
     wake = WakeReceiver(settings.run_dir / f"wake.gate.{settings.epoch}")

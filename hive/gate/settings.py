@@ -165,6 +165,10 @@ class GateSettings:
                 raise BootError(f"{name} must be {' or '.join(allowed)}, was {getattr(settings, name)!r}")
         return settings
 
+    def capital_assets(self) -> list[str]:
+        """Return the assets in which strategies have capital."""
+        return sorted({asset for strategy in self.strategies for asset in strategy.capital or ()})
+
     def journal_folder(self, venue: VenueSettings) -> Path:
         """Return where a venue's journal lies; a simulated exchange's, which dies with its run, apart."""
         folder = self.state_dir / "journal" / venue.name
