@@ -151,6 +151,7 @@ def test_a_venue_that_is_a_black_hole_leaves_the_others_orders_alone(start, exch
     gate = start(replays=[second]).ready()
     worker = gate.workers[0]
     try:
+        logged = len(gate.log_text())  # gates of one name share a log
         exchange.fault("stall", channel="all", seconds=600)
         lost = [worker.place(low(other)) for _ in range(3)]
         for _ in range(20):
@@ -159,7 +160,7 @@ def test_a_venue_that_is_a_black_hole_leaves_the_others_orders_alone(start, exch
         for order in lost:
             assert worker.wait(order, *FIRST_WORD).kind is ReplyKind.UNKNOWN
         waits = worker.place(low(other))  # the breaker is open: it is not sent into the hole
-        until(lambda: gate.log_text().count("answers no orders") == 1, "the breaker opens")
+        until(lambda: "answers no orders" in gate.log_text()[logged:], "the breaker opens")
         worker.cancel(waits)
         assert worker.wait(waits, *ENDS).kind is ReplyKind.CANCELLED
         exchange.clear()

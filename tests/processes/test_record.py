@@ -257,7 +257,7 @@ def test_a_fleet_is_recorded_and_strategies_run_over_the_recording(home, tmp_pat
     folder = root(tmp_path / "root")
     fleet(home, "mode: sim, seed: 5, record: market.rec")
     home.up("--root", str(folder), "--duration", "6", "--report", str(home.report))
-    assert home.process.wait(90) == OK
+    assert home.process.wait(90) == OK, (home.folder / "output.txt").read_text()
     recording = tmp_path / "market.rec"
     summary = Recording(recording).summary()
     assert summary.complete
