@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from hive.gate.admission import Admission
+from hive.gate.admission import NOT_READY, Admission
 from hive.gate.binance_messages import CANCEL_REJECTED
 from hive.gate.figures import AccountFigures
 from hive.gate.guards import AccountGuards
@@ -144,8 +144,9 @@ class Account:
             self.guards.restored(order)
 
     def accept(self) -> None:
-        """Take new orders from now on; what came too early is handled."""
-        self.admission.refusing = ""
+        """Take new orders from now on, unless the gate is leaving; what came too early is handled."""
+        if self.admission.refusing == NOT_READY:
+            self.admission.refusing = ""
         early, self._early = self._early, None
         for intent, tag, worker_epoch in early or ():
             self.handle(intent, tag, worker_epoch)

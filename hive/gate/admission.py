@@ -14,6 +14,7 @@ from hive.gate.venue import Venue
 from hive.shm.messages import OrderType
 from hive.shm.refusals import Refusal
 
+NOT_READY = "the venue's account is not ready"
 AGE_NS = 30_000_000_000  # an intent may wait so long, or twice the bound on its wait when that is longer
 
 
@@ -39,7 +40,7 @@ class Admission:
         now_ns: Callable[[], int],
     ) -> None:
         self.halts = Halts()
-        self.refusing = "the venue's account is not ready"
+        self.refusing = NOT_READY
         self._venue = venue
         self._journal = journal
         self._guards = guards

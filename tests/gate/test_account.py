@@ -319,3 +319,14 @@ async def test_orders_that_wait_can_be_ended_together(bench):
     bench.venue.waits.clear()
     bench.account.pump()
     assert bench.venue.placed() == []
+
+
+async def test_an_account_that_gets_ready_while_the_gate_is_leaving_takes_no_orders(tmp_path):
+    bench = AccountBench(tmp_path, ready=False)
+    bench.account.refuse_all("the fleet is stopping")
+    bench.account.accept()
+    order = bench.place("1")
+    await bench.settle()
+    assert bench.kinds(order) == ["REJECTED"]
+    assert bench.venue.placed() == []
+    bench.close()
