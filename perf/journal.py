@@ -3,7 +3,7 @@
     policy "interval", "every", "none":  sent(), commit()   as fast as it goes, and paced
                                          run() syncs, begins files and gives old ones back meanwhile
     open()  a file of 1,000,000 records, as kill -9 leaves it: 200,000 orders, which is what Binance takes in a day,
-            sent evenly over that day; most are done, those of the last hour come back as orders
+            sent evenly over that day; most are done, those of the last ten minutes come back as orders
 
 Each order of the writing is sent, acked, filled, ended and done, each with a commit of its own; what is timed is
 recording and committing one of these. Afterwards the journal is opened again and everything is looked at. The files lie
@@ -26,6 +26,7 @@ from pathlib import Path
 from harness import Args, Goal, Outcome, Percentiles, check, interleaved, paced, percentiles, run
 from hive.gate.journal import POLICIES, Journal
 from hive.gate.journal_file import list_files
+from hive.gate.journal_replay import KEEP_DONE_NS
 from hive.gate.order import Order, State
 from hive.gate.venue import Trade
 from hive.shm.messages import IntentKind, OrderType, Side, TimeInForce
@@ -36,7 +37,6 @@ FLEET, VENUE = "perfx", "binance"
 STEPS = ("sent", "acked", "fill", "ended", "done")
 ORDERS_OF_A_DAY = 200_000
 DAY_NS = 86_400_000_000_000
-HOUR_NS = DAY_NS // 24
 MIDNIGHT_NS = 20_000 * DAY_NS
 PACE_NS = {"interval": 1_000_000, "every": 10_000_000, "none": 1_000_000}  # Binance takes 10 orders a second
 LIVE = 1_000  # orders that are open meanwhile, which every snapshot carries
@@ -214,7 +214,7 @@ def reading(args: Args) -> tuple[list[float], int, int]:
         check(journal.commit(), journal.failing)
         (file,) = list_files(made)
         size = writer.count * 192
-        expected = sum(at_ns - number * DAY_NS // ORDERS_OF_A_DAY <= HOUR_NS for number in range(ORDERS_OF_A_DAY))
+        expected = sum(at_ns - number * DAY_NS // ORDERS_OF_A_DAY <= KEEP_DONE_NS for number in range(ORDERS_OF_A_DAY))
 
         def once() -> float:
             image = Path(tempfile.mkdtemp(dir=path))
