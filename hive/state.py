@@ -157,7 +157,9 @@ class FleetDir:
     def clear(self) -> None:
         """Remove what a run leaves, but the lock."""
         for path in self.path.iterdir():
-            if path.name != "lock":
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "lock":
                 path.unlink(missing_ok=True)
 
     def remove(self) -> None:

@@ -43,12 +43,12 @@ class _Kline:
 
     __slots__ = ("due_ms", "interval", "name", "open_ms", "pause_ms", "trades")
 
-    def __init__(self, name: str, interval: str) -> None:
+    def __init__(self, name: str, interval: str, open_ms: int) -> None:
         self.name = name
         self.interval = interval
         self.pause_ms = 1000 if interval == "1s" else 2000
         self.due_ms = 0
-        self.open_ms = -1
+        self.open_ms = open_ms
         self.trades = 0
 
 
@@ -76,7 +76,7 @@ class MarketStreams:
 
     # --- subscriptions
 
-    def subscribe(self, connection: Connection, stream: str) -> bool:
+    def subscribe(self, connection: Connection, stream: str, now_ms: int) -> bool:
         """Add a stream to a connection; tell whether the name is a stream's. Raises OverflowError above 1,024."""
         if _STREAM.fullmatch(stream) is None:
             return False
@@ -91,7 +91,7 @@ class MarketStreams:
             if stream.endswith("@bookTicker"):
                 self._ticker_streams.add(stream)
             elif interval and (name := self._names.get(stream.partition("@")[0])):
-                self._klines.setdefault(stream, _Kline(name, interval))
+                self._klines.setdefault(stream, _Kline(name, interval, open_of(interval, now_ms)))
         return True
 
     def unsubscribe(self, connection: Connection, stream: str) -> None:
@@ -181,8 +181,8 @@ class MarketStreams:
         for stream, kline in self._klines.items():
             open_ms = open_of(kline.interval, now_ms)
             if open_ms - kline.open_ms > MOST_CLOSED * INTERVALS_MS[kline.interval]:
-                kline.open_ms = -1  # new, or the clock was set: what lies between is history
-            while 0 <= kline.open_ms < open_ms:
+                kline.open_ms = open_ms  # the clock was set: what lies between is history
+            while kline.open_ms < open_ms:
                 self._send_kline(stream, kline, self._candles[kline.name].candle(kline.interval, kline.open_ms), now_ms)
                 kline.open_ms = next_open(kline.interval, kline.open_ms)
                 kline.trades = 0

@@ -43,7 +43,7 @@ class MarketEndpoint:
         def on_open(connection: Connection) -> None:
             connection.combined = combined
             for stream in filter(None, streams.split("/")):
-                self._exchange.streams.subscribe(connection, stream)
+                self._exchange.streams.subscribe(connection, stream, self._exchange.clock.wall_ms())
 
         def on_frame(connection: Connection, kind: WSMsgType, text: str) -> None:
             # Pongs answer our own pings and are not held against the client.
@@ -92,7 +92,7 @@ class MarketEndpoint:
                 continue
             try:
                 # The venue answers success for a name that it does not know, and sends nothing.
-                self._exchange.streams.subscribe(connection, stream)
+                self._exchange.streams.subscribe(connection, stream, self._exchange.clock.wall_ms())
             except OverflowError as error:
                 raise _BadRequest(2, f"Invalid request: {error}") from None
         return None

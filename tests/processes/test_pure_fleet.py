@@ -19,7 +19,8 @@ def exchange():
 @pytest.mark.parametrize(("variable", "kind"), [("1", "pure python"), ("0", "compiled")])
 def test_the_example_fleet_trades_and_says_what_it_runs_on(tmp_path, exchange, variable, kind):
     example = yaml.safe_load((EXAMPLES / "fleet.yml").read_text())
-    run = FleetRun(tmp_path, exchange, example["strategies"], rate_limiting=example["rate_limiting"])
+    sections = {key: example[key] for key in ("rate_limiting", "risk")}
+    run = FleetRun(tmp_path, exchange, example["strategies"], **sections)
     plain = dict(run.env)
     run.env["HIVE_PURE_PYTHON"] = variable
     run.up()
