@@ -13,10 +13,10 @@ from decimal import Decimal
 from hive.gate.account import Account
 from hive.gate.display import show
 from hive.gate.errors import Refused, VenueError
-from hive.gate.order import State
+from hive.gate.order import Order, State
 from hive.gate.venue import Balance, OrderState, OrderStatus, Trade
 from hive.shm.ids import parse_order_id
-from hive.shm.messages import Reply, ReplyKind
+from hive.shm.messages import IntentKind, Reply, ReplyKind
 
 RETRY_S = 1.0
 CHECK_S = 0.25
@@ -172,7 +172,7 @@ class Listener:
 
     def _take_stock(self, listed: dict[str, OrderState]) -> None:
         """Enter open orders that the journal does not know, and end those that nobody looks after."""
-        lost = [order for order in self._ledger.open_orders() if self._alive.get(order.tag) != order.worker_epoch]
+        lost = [order for order in self._ledger.open_orders() if self._is_lost(order)]
         found = foreign = 0
         for state in listed.values():
             owner = parse_order_id(state.client_order_id)
@@ -196,6 +196,12 @@ class Listener:
         if lost:
             done = "being cancelled" if self._cancel_lost else "kept"
             self._log.warning("%d orders of workers that are gone were open at the start: %s", len(lost), done)
+
+    def _is_lost(self, order: Order) -> bool:
+        """Return whether the worker that holds an order is gone; one that was adopted by policy has none, and stays."""
+        if order.origin is IntentKind.QUERY and not self._cancel_unknown:
+            return False
+        return self._alive.get(order.tag) != order.worker_epoch
 
     async def _check(self) -> None:
         while True:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gate.bench import ENDS, FIRST_WORD, Exchange, GateBench, Relay, Worker, until
-from hive.shm.ids import order_prefix
+from gate.bench import ENDS, FIRST_WORD, FLEET_ID, Exchange, GateBench, Relay, Worker, until
+from hive.shm.ids import order_prefix, strategy_tag
 from hive.shm.messages import MAYBE_SENT, OrderType, ReplyKind, Side, TimeInForce
 from hive.shm.refusals import Refusal
 from hive.shm.segment import list_segments
@@ -579,6 +579,19 @@ class TestLife:
         assert after.wait(cancelled, *ENDS).kind is ReplyKind.CANCELLED
         assert after.wait(waits, *FIRST_WORD).kind is ReplyKind.ACKED  # no gate had sent it: it goes now, and once
         assert len(exchange.orders()) == 3
+
+    def test_an_order_that_was_adopted_by_policy_outlives_the_gates(self, start, exchange):
+        found = f"{order_prefix(FLEET_ID, strategy_tag('strategy-0'))}found"
+        exchange.place_around(found, low_price(exchange))
+        gate = start(on_unknown_orders="adopt").ready()
+        assert gate.message_of_ready["leftovers"] == 1
+        os.kill(gate.process.pid, signal.SIGKILL)
+        gate.process.wait()
+        second = start(run=gate.run, epoch=2, on_unknown_orders="adopt", living={"0": 1}).ready()
+        assert [order["clientOrderId"] for order in exchange.open_orders()] == [found]
+        second.workers[0].cancel(found)
+        assert second.workers[0].wait(found, *ENDS).kind is ReplyKind.CANCELLED
+        assert exchange.open_orders() == []
 
     def test_fresh_queues_for_the_same_worker_lose_nothing(self, gate, exchange):
         worker = gate.workers[0]
