@@ -3,7 +3,7 @@
 How the windows, their guards and the venue's own counts go together is described there.
 """
 
-from math import ceil
+from math import ceil, exp
 
 ANSWER_NS = 10_000_000
 """When it is worth asking again for what waits for an answer of the venue."""
@@ -324,3 +324,30 @@ class TokenBucket:
         if self.has(cost, now_ns):
             return 0
         return ceil((cost - self._tokens) / self._rate * 1e9)
+
+
+class RateMeter:
+    """A rate per second that decays: what was added t ns ago counts with exp(-t / tau_ns). It limits nothing.
+
+    Args:
+        tau_ns: > 0
+    """
+
+    __slots__ = ("_at_ns", "_rate", "_tau_ns")
+
+    def __init__(self, tau_ns: float) -> None:
+        if not tau_ns > 0:
+            raise ValueError(f"tau_ns must be > 0, was {tau_ns}")
+        self._tau_ns = tau_ns
+        self._rate = 0.0
+        self._at_ns = 0
+
+    def add(self, amount: float, now_ns: int) -> None:
+        """Count an amount at `now_ns` (monotonic)."""
+        self._rate = self.per_second(now_ns) + amount * (1e9 / self._tau_ns)
+        self._at_ns = now_ns
+
+    def per_second(self, now_ns: int) -> float:
+        """Return the rate at `now_ns`."""
+        passed_ns = now_ns - self._at_ns
+        return self._rate * exp(-passed_ns / self._tau_ns) if passed_ns > 0 else self._rate

@@ -19,7 +19,7 @@ A window of which nothing is known (`doubt`) counts as spent but for one request
 TokenBucket is a plain rate with a burst. The kinds that need no C are in allowance.py.
 """
 
-from libc.math cimport ceil
+from libc.math cimport ceil, exp
 
 ANSWER_NS = 10_000_000
 """When it is worth asking again for what waits for an answer of the venue."""
@@ -329,3 +329,30 @@ cdef class TokenBucket:
         if self.has(cost, now_ns):
             return 0
         return <long long>ceil((cost - self._tokens) / self.rate * 1e9)
+
+
+cdef class RateMeter:
+    """A rate per second that decays: what was added t ns ago counts with exp(-t / tau_ns). It limits nothing.
+
+    Args:
+        tau_ns: > 0
+    """
+
+    cdef double _tau_ns
+    cdef double _rate
+    cdef long long _at_ns
+
+    def __cinit__(self, double tau_ns):
+        if not tau_ns > 0:
+            raise ValueError(f"tau_ns must be > 0, was {tau_ns}")
+        self._tau_ns = tau_ns
+
+    cpdef void add(self, double amount, long long now_ns) noexcept:
+        """Count an amount at `now_ns` (monotonic)."""
+        self._rate = self.per_second(now_ns) + amount * (1e9 / self._tau_ns)
+        self._at_ns = now_ns
+
+    cpdef double per_second(self, long long now_ns) noexcept:
+        """Return the rate at `now_ns`."""
+        cdef long long passed_ns = now_ns - self._at_ns
+        return self._rate * exp(-passed_ns / self._tau_ns) if passed_ns > 0 else self._rate

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from hive.gate.bucket import TokenBucket
+from hive.gate.bucket import RateMeter, TokenBucket
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -275,24 +275,6 @@ class _Minute:
             self._sum -= self._taken.popleft()[1]
 
 
-class _Meter:
-    """A rate, decaying with RATE_NS."""
-
-    __slots__ = ("_at_ns", "_rate")
-
-    def __init__(self) -> None:
-        self._rate = 0.0
-        self._at_ns = 0
-
-    def add(self, amount: int, now_ns: int) -> None:
-        self._rate = self.per_second(now_ns) + amount * (SECOND / RATE_NS)
-        self._at_ns = now_ns
-
-    def per_second(self, now_ns: int) -> float:
-        passed_ns = now_ns - self._at_ns
-        return self._rate * math.exp(-passed_ns / RATE_NS) if passed_ns > 0 else self._rate
-
-
 class _Own:
     """The buckets and meters of one strategy."""
 
@@ -301,8 +283,8 @@ class _Own:
     def __init__(self, rate: TokenBucket | None, weight_per_minute: int | None) -> None:
         self.rate = rate
         self.minute = None if weight_per_minute is None else _Minute(weight_per_minute)
-        self.orders = _Meter()
-        self.weight = _Meter()
+        self.orders = RateMeter(RATE_NS)
+        self.weight = RateMeter(RATE_NS)
 
 
 def _rate(per_second: float | None) -> TokenBucket | None:

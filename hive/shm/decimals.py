@@ -5,6 +5,7 @@ from decimal import Context, Decimal
 from hive.shm.errors import NotRepresentable
 
 _EXACT = Context(prec=64)
+_ZERO = Decimal(0)
 _LIMIT = 1 << 63
 _EXPONENTS = range(-128, 128)
 
@@ -44,6 +45,24 @@ def to_mantissa(value: Decimal) -> tuple[int, int]:
 def from_mantissa(mantissa: int, exponent: int) -> Decimal:
     """Return mantissa * 10**exponent, exactly, whatever the caller's decimal context is."""
     return _EXACT.scaleb(mantissa, exponent)
+
+
+def halves(value: Decimal) -> tuple[Decimal, Decimal]:
+    """Return two decimals whose exact sum is `value` and that a message can carry, for one that may be too long.
+
+    Of more than 36 digits the rest is dropped, towards zero.
+    """
+    sign, digits, exponent = value.as_tuple()
+    if len(digits) <= 18:
+        return value, _ZERO
+    high, low = digits[:18], digits[18:36]
+    exponent += len(digits) - 18
+    return Decimal((sign, high, exponent)), Decimal((sign, low, exponent - len(low)))
+
+
+def whole(high: Decimal | None, low: Decimal | None) -> Decimal:
+    """Return the sum of what `halves` gave, exactly; None counts as 0."""
+    return _EXACT.add(high or _ZERO, low or _ZERO)
 
 
 def _without_trailing_zeros(digits: tuple[int, ...], exponent: int) -> tuple[tuple[int, ...], int]:

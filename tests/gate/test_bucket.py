@@ -1,10 +1,11 @@
 """The buckets against slow, obvious ones on a fake clock, and against a venue that counts where it hurts most."""
 
+import math
 import random
 
 import pytest
 
-from hive.gate.bucket import AlignedWindow, TokenBucket
+from hive.gate.bucket import AlignedWindow, RateMeter, TokenBucket
 
 SECOND = 1_000_000_000
 
@@ -275,3 +276,15 @@ def test_a_token_is_there_after_the_wait_and_not_before():
 def test_a_token_bucket_refuses_rates_that_make_no_sense(rate, burst):
     with pytest.raises(ValueError, match="must be"):
         TokenBucket(rate, burst)
+
+
+def test_a_rate_decays_and_a_steady_one_is_told():
+    meter = RateMeter(10 * SECOND)
+    assert meter.per_second(5 * SECOND) == 0.0
+    for tenth in range(1000):
+        meter.add(2, tenth * SECOND // 10)
+    assert meter.per_second(100 * SECOND) == pytest.approx(20, rel=0.02)
+    assert meter.per_second(110 * SECOND) == pytest.approx(meter.per_second(100 * SECOND) / math.e)
+    assert meter.per_second(90 * SECOND) == meter.per_second(99 * SECOND)  # before the last of them: nothing decays
+    with pytest.raises(ValueError, match="tau_ns must be > 0, was 0"):
+        RateMeter(0)
