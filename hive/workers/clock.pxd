@@ -1,6 +1,11 @@
-"""CallbackCounter, and the heap of due ticks."""
+"""CallbackCounter, and the clock of a worker."""
 
 from libc.stdint cimport int64_t, uint64_t
+
+from hive.shm.counters cimport Counter
+from hive.shm.layout cimport histogram_cell
+from hive.workers.busy cimport BusyLog, CpuMeter
+from hive.workers.tick_heap cimport TickHeap
 
 
 cdef class CallbackCounter:
@@ -9,50 +14,64 @@ cdef class CallbackCounter:
     cpdef void bump(self) noexcept
 
 
-cdef struct Due:
-    int64_t due_ns
-    uint64_t sequence
-    Py_ssize_t slot
-
-
-cdef class ScheduledTick:
+cdef class ScheduledTick(CpuMeter):
     cdef readonly object context
     cdef readonly object target
     cdef readonly int64_t interval_ns
     cdef readonly int64_t phase_ns
     cdef readonly int64_t due_ns
+    cdef readonly int64_t ended_ns
     cdef readonly int consecutive_errors
     cdef readonly bint paused
-    cdef object _run
+    cdef object _pycontext
     cdef object _tick
     cdef object _counters
+    cdef int64_t *_ticks
+    cdef histogram_cell *_lateness
+    cdef histogram_cell *_by_hive
+    cdef histogram_cell *_duration
+    cdef int64_t _mark
     cdef int64_t _number
+    cdef int64_t _base_ns
+    cdef int64_t _told_ns
+    cdef int64_t _extra_ns
+    cdef int64_t _start_ns
+    cdef int64_t _cost_ns
+    cdef int64_t _finish_ns
+    cdef int64_t _ahead_ns
+    cdef double _share
     cdef uint64_t _sequence
+    cdef uint64_t _extra
     cdef Py_ssize_t _slot
     cdef bint _scheduled
 
 
 cdef class MultiStrategyClock:
     cdef readonly CallbackCounter callbacks
+    cdef readonly BusyLog busy
     cdef public object on_pause
+    cdef readonly str order
     cdef readonly int64_t budget_ns
     cdef readonly int max_errors
-    cdef readonly bint by_priority
-    cdef Due *_heap
-    cdef Py_ssize_t _used
-    cdef Py_ssize_t _room
-    cdef uint64_t _next_sequence
+    cdef int _order
+    cdef int _last_bucket
+    cdef TickHeap _dues
+    cdef TickHeap _ready
+    cdef uint64_t _last_sequence
     cdef int64_t _wall_offset_ns
+    cdef int64_t _virtual_ns
     cdef object _time
-    cdef object _running
+    cdef Counter _running
     cdef dict _entries
     cdef list _slots
 
     cdef int64_t _now(self) except -1
-    cdef int _push(self, ScheduledTick entry) except -1
-    cdef void _pop(self) noexcept
-    cdef ScheduledTick _top(self)
-    cdef list _take_by_priority(self, int64_t now_ns)
+    cdef ScheduledTick _top(self, TickHeap heap)
+    cdef int _admit(self, int64_t now_ns) except -1
+    cdef int _schedule(self, ScheduledTick entry) except -1
     cdef int _schedule_first(self, ScheduledTick entry) except -1
-    cdef int64_t _fire(self, ScheduledTick entry, int64_t start_ns) except -1
+    cdef bint _is_idle(self, ScheduledTick entry, uint64_t sequence, int64_t start_ns) noexcept
+    cdef int64_t _fire(self, ScheduledTick entry, uint64_t sequence, int64_t start_ns, TickHeap heap) except -1
+    cdef void _fetch_next(self, TickHeap heap, int64_t lateness) noexcept
+    cdef int _follow(self, ScheduledTick entry, int64_t due_ns, int64_t missed, int64_t end_ns) except -1
     cdef int _fail(self, ScheduledTick entry, object error) except -1

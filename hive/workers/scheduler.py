@@ -2,19 +2,24 @@
 
 One loop timer stands for the whole clock. When more is due than the clock's budget allows, the rest runs after one pass
 of the loop, so replies and sockets are served in between.
+
+The loop's time is monotonic, which neither a wall clock that is set nor a machine that was suspended moves. That the
+wall clock has jumped is seen before the next tick: from then on ticks are told the new time.
 """
 
 import asyncio
 import contextvars
 from collections.abc import Callable
 from enum import StrEnum
-from time import CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime_ns, monotonic_ns
+from time import CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime_ns, monotonic_ns, time_ns
 from typing import Protocol
 
+from hive.workers.book_watch import BookWatch, Versions
 from hive.workers.clock import MultiStrategyClock
 from hive.workers.context import StrategyContext
 
 ANCHOR_S = 1.0
+JUMP_NS = 2_000_000  # of the wall clock, or of a process that lost its CPU between two readings, which does no harm
 GOLDEN = 0x9E3779B97F4A7C15  # 2**64 / golden ratio
 
 
@@ -60,7 +65,8 @@ class StrategyScheduler:
     """Ticks strategies on the running loop.
 
     `report(context, state, message)` is called at every change of a strategy's state, `on_failing(context)` after the
-    clock has paused one for its errors.
+    clock has paused one for its errors. `books` tells the versions of books, for strategies that follow theirs;
+    `read_clocks` returns (monotonic, wall) nanoseconds of one moment.
     """
 
     def __init__(
@@ -71,6 +77,9 @@ class StrategyScheduler:
         interval_ns: int,
         report: Callable[[StrategyContext, State, str], None],
         on_failing: Callable[[StrategyContext], None] | None = None,
+        books: Versions | None = None,
+        read_clocks: Callable[[], tuple[int, int]] = read_anchor,
+        wall_ns: Callable[[], int] = time_ns,
     ) -> None:
         self.clock = clock
         self.interval_ns = interval_ns
@@ -78,6 +87,10 @@ class StrategyScheduler:
         self._report = report
         self._on_failing = on_failing
         self._states: dict[StrategyContext, State] = {}
+        self._watch = None if books is None else BookWatch(clock, books, loop=loop, nudged=self._arm_when_started)
+        self._read_clocks = read_clocks
+        self._wall_ns = wall_ns
+        self._wall_offset_ns = 0
         self._added = 0
         self._outside = contextvars.Context()  # timers run in no strategy's context, whoever caused them
         self._timer: asyncio.Handle | None = None
@@ -95,6 +108,8 @@ class StrategyScheduler:
             if timer is not None:
                 timer.cancel()
         self._timer = self._anchor_timer = None
+        if self._watch is not None:
+            self._watch.stop()
 
     def state(self, context: StrategyContext) -> State | None:
         """Return what the strategy is doing, None when it was never heard of."""
@@ -103,14 +118,28 @@ class StrategyScheduler:
     def set_state(self, context: StrategyContext, state: State, message: str = "") -> None:
         """Note a change of state and report it."""
         if self._states.get(context) is not state or message:
-            self._states[context] = state
+            self._states[context] = context.state = state
             self._report(context, state, message)
 
-    def add(self, context: StrategyContext, target: TickTarget, *, interval_ns: int | None = None) -> None:
-        """Tick `target` from now on, at its own phase; the worker's interval unless another is given."""
+    def add(
+        self,
+        context: StrategyContext,
+        target: TickTarget,
+        *,
+        interval_ns: int | None = None,
+        book_spacing_ns: int | None = None,
+    ) -> None:
+        """Tick `target` from now on, at its own phase.
+
+        Args:
+            interval_ns: the worker's when None.
+            book_spacing_ns: also when a book of the strategy has changed, this long after its last tick; None: not.
+        """
         interval = self.interval_ns if interval_ns is None else interval_ns
         self.clock.add(context, target, interval, phase_ns(self._added, interval))
         self._added += 1
+        if book_spacing_ns is not None and self._watch is not None:
+            self._watch.follow(context, book_spacing_ns)
         self.set_state(context, State.RUNNING)
         self._arm_when_started()
 
@@ -129,6 +158,8 @@ class StrategyScheduler:
     def remove(self, context: StrategyContext) -> None:
         """Never tick this strategy again; its state stays as it is."""
         self.clock.remove(context)
+        if self._watch is not None:
+            self._watch.forget(context)
 
     def _paused_by_clock(self, context: StrategyContext, message: str) -> None:
         self.set_state(context, State.PAUSED, message)
@@ -136,8 +167,13 @@ class StrategyScheduler:
             self._on_failing(context)
 
     def _refresh_anchor(self) -> None:
-        self.clock.set_anchor(*read_anchor())
+        self._anchor()
         self._anchor_timer = self._loop.call_later(ANCHOR_S, self._refresh_anchor, context=self._outside)
+
+    def _anchor(self) -> None:
+        monotonic, wall = self._read_clocks()
+        self._wall_offset_ns = wall - monotonic
+        self.clock.set_anchor(monotonic, wall)
 
     def _arm_when_started(self) -> None:
         if self._anchor_timer is not None:
@@ -157,6 +193,9 @@ class StrategyScheduler:
 
     def _fire(self) -> None:
         self._timer = None
-        self.clock.advance(monotonic_ns())
+        now_ns = monotonic_ns()
+        if abs(self._wall_ns() - now_ns - self._wall_offset_ns) > JUMP_NS:
+            self._anchor()
+        self.clock.advance(now_ns)
         if self._anchor_timer is not None:
             self._arm()

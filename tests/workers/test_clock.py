@@ -378,7 +378,7 @@ def test_a_wrong_interval_or_phase_is_refused(idle_strategies, time, interval, p
 
 
 def test_an_unknown_order_is_refused(time):
-    with pytest.raises(ValueError, match="order must be one of round_robin, priority_based, was lottery"):
+    with pytest.raises(ValueError, match="order must be one of round_robin, priority_based, fair, was lottery"):
         make_clock(time, order="lottery")
 
 

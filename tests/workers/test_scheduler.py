@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 from itertools import pairwise
+from time import monotonic_ns
 
 import pytest
 
@@ -11,6 +12,16 @@ from hive.workers.context import CURRENT
 from hive.workers.scheduler import State, StrategyScheduler, read_anchor
 
 INTERVAL = 4_000_000
+
+
+class Books:
+    """Tells versions as a test sets them."""
+
+    def __init__(self, versions):
+        self.versions = versions
+
+    def version(self, venue, pair):
+        return 0, self.versions[venue, pair]
 
 
 class Target:
@@ -113,6 +124,57 @@ async def test_strategies_may_have_intervals_of_their_own(scheduler, strategies)
     scheduler.add(strategies.new("fast"), fast)
     await slow.ticks(5)
     assert len(fast.seen) > len(slow.seen)
+
+
+@pytest.mark.parametrize("jump_s", [8 * 3600, -8 * 3600, 0.05])
+async def test_a_jump_of_the_wall_clock_is_told_from_the_next_tick_on_and_harms_nobody(strategies, jump_s):
+    offset_ns = 1_700_000_000 * 10**9
+    scheduler = StrategyScheduler(
+        MultiStrategyClock(strategies.callbacks),
+        loop=asyncio.get_running_loop(),
+        interval_ns=INTERVAL,
+        report=lambda *_: None,
+        read_clocks=lambda: ((now := monotonic_ns()), now + offset_ns),
+        wall_ns=lambda: monotonic_ns() + offset_ns,
+    )
+    scheduler.start()
+    target = Target()
+    scheduler.add(strategies.new("a"), target)
+    await target.ticks(5)
+    before, ticked, real_ns = target.seen[-1], len(target.seen), monotonic_ns()
+    offset_ns += int(jump_s * 1e9)  # as a clock that was set, or a machine that was suspended, moves it
+    await target.ticks(10)
+    passed_s = (monotonic_ns() - real_ns) / 1e9
+    scheduler.stop()
+    assert all(late > early for early, late in pairwise(target.seen))
+    assert len(target.seen) - ticked <= passed_s / (INTERVAL / 1e9 * 7 / 8) + 2  # no burst
+    if jump_s > 0:
+        assert target.seen[ticked] >= before + jump_s - INTERVAL / 1e9
+    assert target.seen[-1] <= before + max(0, jump_s) + passed_s + 3 * INTERVAL / 1e9
+
+
+async def test_a_strategy_that_follows_its_books_ticks_in_between(strategies):
+    versions = {(0, "BTC-USDT"): 1}
+    scheduler = StrategyScheduler(
+        MultiStrategyClock(strategies.callbacks),
+        loop=asyncio.get_running_loop(),
+        interval_ns=40_000_000,
+        report=lambda *_: None,
+        books=Books(versions),
+    )
+    scheduler.start()
+    context, target = strategies.new("a"), Target()
+    context.books.add((0, "BTC-USDT"))
+    scheduler.add(context, target, book_spacing_ns=1)
+    await target.ticks(1)
+    while context.counters.book_ticks.value < 20:
+        versions[0, "BTC-USDT"] += 1
+        await asyncio.sleep(0.001)
+    scheduler.remove(context)
+    scheduler.stop()
+    assert all(late > early for early, late in pairwise(target.seen))
+    by_timer = [at for at in target.seen if abs(at / 0.04 - round(at / 0.04)) < 1e-6]
+    assert len(by_timer) == context.counters.ticks.value - context.counters.book_ticks.value
 
 
 def test_an_anchor_is_two_readings_of_one_moment():
