@@ -14,9 +14,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from hive.gate import journal_position
 from hive.gate.journal_format import HEADER_BYTES, RECORD_BYTES, SERIAL, Header
 
 KEEP_FILES = 256
+UNREAD_BYTES = 1 << 30  # of older files that the recorder has not read, when less is to be kept
 
 _NAME = re.compile(r"\d{20}\.journal")
 
@@ -152,15 +154,22 @@ def settle(
 
 
 def _tidy(newest: Path, retired: list[JournalFile], ends: list[tuple[Path, int]], keep_bytes: int) -> None:
-    """Cut older files to what was written, and remove the oldest; the one before the newest always stays."""
+    """Cut older files to what was written, and remove the oldest; the one before the newest always stays.
+
+    What the recorder has not read stays too, while it is not more than UNREAD_BYTES.
+    """
     for old in retired:
         old.cut()
     for path, end in ends:
         if path != newest and path.stat().st_size > end:
             os.truncate(path, end)
+    reader = journal_position.load(newest.parent)
+    unread = newest if reader is None else file_path(newest.parent, reader.first_serial)
     older_bytes = 0
     for count, path in enumerate(reversed([path for path in list_files(newest.parent) if path < newest])):
         older_bytes += path.stat().st_size
+        if path >= unread and older_bytes <= UNREAD_BYTES:
+            continue
         if count and (older_bytes > keep_bytes or count >= KEEP_FILES):
             path.unlink()
 

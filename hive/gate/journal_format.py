@@ -233,6 +233,29 @@ def read_note(tail: bytes) -> tuple[str, str]:
     return _read(key), _read(value)
 
 
+def read_trade(tail: bytes) -> tuple[str, Trade]:
+    """Return the exchange's order id and the trade of a FILL."""
+    _, _, price_exp, amount_exp, fee_exp, _, _, _, _, *values = _FILL.unpack_from(tail, KIND_AT)
+    trade_id, price, amount, fee, venue_ns, serial, fee_asset, exchange_order_id, maker = values
+    trade = Trade(
+        trade_id,
+        from_mantissa(price, price_exp),
+        from_mantissa(amount, amount_exp),
+        from_mantissa(fee, fee_exp),
+        _read(fee_asset),
+        bool(maker),
+        venue_ns,
+        serial,
+    )
+    return _read(exchange_order_id), trade
+
+
+def read_state(tail: bytes) -> tuple[int, str]:
+    """Return the state, as in `State`, and the exchange's order id of an ACKED, UNKNOWN or ENDED."""
+    values = _STATE.unpack_from(tail, KIND_AT)
+    return values[5], _read(values[-2])
+
+
 def when(tail: bytes) -> int:
     """Return the wall time of a record in ns."""
     return _WHEN.unpack_from(tail, _WHEN_AT)[0]
@@ -295,7 +318,7 @@ def _read_order(tail: bytes, order: Order | None, monotonic: Callable[[int], int
     order.state, order.done = State(state), False
     if kind == Kind.SENT:
         order.sent_ns = monotonic(wall_ns)
-    _exists(order, exchange_order_id, from_mantissa(executed, executed_exp))
+    _exists(order, _read(exchange_order_id), from_mantissa(executed, executed_exp))
     return order
 
 
@@ -303,7 +326,7 @@ def _read_state(tail: bytes, order: Order, monotonic: Callable[[int], int]) -> N
     kind, _, executed_exp, _, _, state, code, when_ns, _, executed, venue_ns, exchange_order_id, text = (
         _STATE.unpack_from(tail, KIND_AT)
     )
-    _exists(order, exchange_order_id, from_mantissa(executed, executed_exp))
+    _exists(order, _read(exchange_order_id), from_mantissa(executed, executed_exp))
     order.wall_ns = max(order.wall_ns, venue_ns)
     order.code, order.text = code, _read(text)
     if kind == Kind.UNSENT:
@@ -317,27 +340,17 @@ def _read_state(tail: bytes, order: Order, monotonic: Callable[[int], int]) -> N
 
 
 def _read_fill(tail: bytes, order: Order) -> None:
-    _, _, price_exp, amount_exp, fee_exp, _, _, _, _, *values = _FILL.unpack_from(tail, KIND_AT)
-    trade_id, price, amount, fee, venue_ns, serial, fee_asset, exchange_order_id, maker = values
-    if trade_id not in order.trades:
-        order.trades[trade_id] = Trade(
-            trade_id,
-            from_mantissa(price, price_exp),
-            from_mantissa(amount, amount_exp),
-            from_mantissa(fee, fee_exp),
-            _read(fee_asset),
-            bool(maker),
-            venue_ns,
-            serial,
-        )
-        order.filled += order.trades[trade_id].amount
+    exchange_order_id, trade = read_trade(tail)
+    if trade.trade_id not in order.trades:
+        order.trades[trade.trade_id] = trade
+        order.filled += trade.amount
     if order.state in (State.PENDING, State.SENT, State.UNKNOWN):
         order.state = State.ACKED  # what trades, lives
     _exists(order, exchange_order_id, order.filled)
 
 
-def _exists(order: Order, exchange_order_id: bytes, executed: Decimal) -> None:
-    order.exchange_order_id = _read(exchange_order_id) or order.exchange_order_id
+def _exists(order: Order, exchange_order_id: str, executed: Decimal) -> None:
+    order.exchange_order_id = exchange_order_id or order.exchange_order_id
     order.executed = max(order.executed, executed)
 
 

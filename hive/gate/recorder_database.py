@@ -1,0 +1,185 @@
+"""The database of one strategy: data/ID.sqlite, in Hummingbot's schema, written in whole transactions.
+
+It is journaled ahead (WAL), so that others read while it is written. A commit is safe from the death of this process;
+`settle` puts everything that is committed on the disk, which a loss of power does not take. Open databases cost memory,
+so only the latest stay open.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+from hive.gate.errors import GateError
+from hive.gate.recorder_orders import OrderRows
+from hive.gate.recorder_owners import Owner
+from hive.gate.recorder_rows import forget_lives
+from hive.gate.recorder_schema import STATEMENTS, VERSION, VERSION_KEY
+
+OPEN_MAX = 128  # each costs some 160 KB, to open one again costs as much as twenty transactions
+BUSY_S = 1.0  # that another program may hold a database's lock
+PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=0", "temp_store=MEMORY", "cache_size=-128")
+
+
+class WrongVersion(GateError):
+    """A database of another version of the schema."""
+
+
+class Database:
+    """One strategy's database.
+
+    Args:
+        path: of the file; made when it is not there
+        owner: the strategy
+
+    Raises:
+        sqlite3.Error, OSError: it cannot be opened or made.
+        WrongVersion: it is there, and of another version.
+    """
+
+    def __init__(self, path: Path, owner: Owner) -> None:
+        self.owner = owner
+        self.dirty = False  # something is committed that may not be on the disk
+        self._orders: dict[str, OrderRows] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not _version(path):
+            _make(path)  # over a connection of its own, whose memory is twice that of one to a database that is there
+            self.dirty = True
+        version = _version(path)
+        if version != VERSION:
+            raise WrongVersion(f"{path} must be of version {VERSION}, was {version}")
+        self.connection = _connect(path)
+
+    def orders(self, market: str, find: Callable[[str], bytes | None]) -> OrderRows:
+        """Return the rows of the strategy's orders on a market."""
+        rows = self._orders.get(market)
+        if rows is None:
+            rows = self._orders[market] = OrderRows(self.connection, self.owner, market, find)
+        return rows
+
+    def begin(self) -> None:
+        """Begin a transaction, as the only writer."""
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """End the transaction, with the state of the markets that changed in it."""
+        for rows in self._orders.values():
+            rows.write_state(time.time_ns())
+        self.connection.execute("COMMIT")
+        self.dirty = True
+
+    def begin_life(self) -> None:
+        """Note that the strategy starts anew."""
+        forget_lives(self.connection)
+
+    def settle(self) -> None:
+        """Put what is committed on the disk; sqlite3.Error when that cannot be done."""
+        if self.dirty:
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self.dirty = False
+
+    def close(self, *, whole: bool = False) -> None:
+        """Close it; repeating is harmless. `whole` moves all of the journal into it, and takes time."""
+        self._orders.clear()
+        with suppress(sqlite3.Error):
+            self.connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, not whole)
+        self.connection.close()
+
+
+class Databases:
+    """Every strategy's database, opened when it is needed.
+
+    Args:
+        folder: where they are
+        open_max: how many stay open
+    """
+
+    def __init__(self, folder: Path, open_max: int = OPEN_MAX) -> None:
+        self._folder = folder
+        self._open_max = open_max
+        self._open: dict[str, Database] = {}  # the one that was used last is the last
+        self._left: dict[str, Owner] = {}  # closed, and perhaps not settled
+
+    def of(self, owner: Owner) -> Database:
+        """Return a strategy's database; raises what `Database` raises."""
+        database = self._open.pop(owner.id, None)
+        if database is not None and database.owner != owner:
+            self._leave(database)
+            database = None
+        if database is None:
+            database = Database(self._path(owner), owner)
+        self._open[owner.id] = database
+        while len(self._open) > self._open_max:
+            self._leave(self._open.pop(next(iter(self._open))))
+        return database
+
+    def drop(self, owner: Owner) -> None:
+        """Close a database whose transaction failed, without its end: the next use opens it anew."""
+        database = self._open.pop(owner.id, None)
+        if database is not None:
+            self._leave(database)
+
+    def settle(self) -> None:
+        """Put what is committed on the disk; raises what `Database` raises, and then not all of it is."""
+        for database in self._open.values():
+            database.settle()
+        for owner in list(self._left.values()):
+            database = self.of(owner)
+            database.dirty = True
+            database.settle()
+            del self._left[owner.id]
+
+    def close(self) -> None:
+        """Leave each database as one file, as far as that can be done; repeating is harmless."""
+        for owner in self._left.values():
+            if owner.id not in self._open:
+                with suppress(sqlite3.Error, OSError, WrongVersion):
+                    Database(self._path(owner), owner).close(whole=True)
+        for database in self._open.values():
+            database.close(whole=True)
+        self._open.clear()
+        self._left.clear()
+
+    def _path(self, owner: Owner) -> Path:
+        return self._folder / f"{owner.id}.sqlite"
+
+    def _leave(self, database: Database) -> None:
+        self._left[database.owner.id] = database.owner
+        database.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _version(path: Path) -> str:
+    """Return the version of a database, "" when it is not made yet."""
+    if not path.exists():
+        return ""
+    with closing(_connect(path)) as connection:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'Metadata'").fetchone() is None:
+            return ""
+        row = connection.execute("SELECT value FROM Metadata WHERE key = ?", (VERSION_KEY,)).fetchone()
+        return "" if row is None else row[0]
+
+
+def _make(path: Path) -> None:
+    script = STATEMENTS.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS")
+    script = script.replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS")
+    with closing(_connect(path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in filter(None, map(str.strip, script.split(";"))):
+            connection.execute(statement)
+        query = "INSERT INTO Metadata (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING"
+        connection.execute(query, (VERSION_KEY, VERSION))
+        connection.execute("COMMIT")
