@@ -104,12 +104,14 @@ class Member:
 
 
 class Fleet:
-    """`hive up` of the fleet, again and again, and the diaries of its strategies.
+    """`hive up` of the fleet, again and again, and the diaries of its strategies; `host` makes the strategies.
 
     Args:
         folder: private and empty; short, because sockets lie below it.
         exchange: where it trades.
     """
+
+    host = "chaos_host:ChaosHost"
 
     def __init__(self, folder: Path, exchange: Exchange) -> None:
         self.folder = folder
@@ -162,7 +164,7 @@ class Fleet:
         with (self.folder / "output.txt").open("ab") as output:
             output.write(f"---- hive up, for the {self._ups}. time, at {time.monotonic_ns()}\n".encode())
             self.process = subprocess.Popen(
-                [*command, str(WORKERS)],
+                [*command, str(WORKERS), self.host],
                 env=self._env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )
 

@@ -1,6 +1,6 @@
 """`hive up` for chaos.py's fleet: the real supervisor, whose workers load ChaosHost.
 
-    python perf/chaos_up.py FLEET.yml ROOT WORKERS
+    python perf/chaos_up.py FLEET.yml ROOT WORKERS [HOST]
 """
 
 import sys
@@ -12,9 +12,9 @@ from hive.cli_up import UpOptions, up
 HOST = "chaos_host:ChaosHost"
 
 
-def main(fleet: str, root: str, workers: str) -> int:
+def main(fleet: str, root: str, workers: str, host: str = HOST) -> int:
     """Run the fleet until it is stopped; return the exit code."""
-    options = UpOptions(Path(fleet), workers=int(workers), root=Path(root), pin=False, host=HOST)
+    options = UpOptions(Path(fleet), workers=int(workers), root=Path(root), pin=False, host=host)
     try:
         return up(options)
     except Failure as failure:
