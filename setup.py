@@ -32,13 +32,18 @@ C_MODULES = [
     "hive.shm.broadcast",
     "hive.shm.candles",
     "hive.shm.counters",
+    "hive.shm.decimals",
     "hive.feed.binance_diff",
     "hive.feed.book",
     "hive.feed.levels",
+    "hive.workers.busy",
     "hive.workers.clock",
+    "hive.workers.immortal",
+    "hive.workers.tick_heap",
     "hive.gate.bucket",
     "hive.gate.fairness",
     "hive.gate.rounds",
+    "hive.gate.starvation",
 ]
 CPP_MODULES = [
     "hummingbot.runtime.order_book",

@@ -8,6 +8,7 @@ from typing import Any
 
 from hive.fleet import FleetConfig, JournalConfig, ReplayVenue, StrategyConfig, StrategyRisk, Venue
 from hive.halts import Halt
+from hive.installation import names_in
 from hive.plan import WorkerPlan
 
 HOST = "hummingbot.runtime.host:HummingbotHost"
@@ -62,6 +63,7 @@ class Run:
             "log_file": str(self.log_file(role, index)),
             "log_level": self.log_level,
             "supervisor_pid": self.supervisor_pid,
+            "profiling": self.fleet.monitoring.enable_profiling,
         }
 
 
@@ -105,26 +107,19 @@ def gate_boot(
     workers: tuple[WorkerPlan, ...],
     halts: Iterable[Halt] = (),
     living: Mapping[int, int] | None = None,
+    lives: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Return the gate's boot message; the venues' keys go with it as descriptors, in the same order.
 
     Args:
         halts: what is in force.
         living: the epoch of each worker that lives; open orders of the others are judged by `on_crash`.
+        lives: the number of each strategy's life, by its id.
     """
     fleet = run.fleet
+    numbers = lives or {}
     strategies = [
-        {
-            "id": one.id,
-            "tag": one.tag,
-            "worker": worker.index,
-            "quota": asdict(one.quota),
-            "risk": _texts(one.risk),
-            "capital": _amounts(one.capital),
-            "capital_venue": one.capital_venue,
-        }
-        for worker in workers
-        for one in worker.strategies
+        owner_entry(one, worker.index, numbers.get(one.id)) for worker in workers for one in worker.strategies
     ]
     return {
         **run.common("gate", epoch),
@@ -145,6 +140,26 @@ def gate_boot(
         "halts": [one.scope() for one in halts],
         "living": {str(index): epoch for index, epoch in (living or {}).items()},
     }
+
+
+def owner_entry(one: StrategyConfig, worker: int, life: int | None = None) -> dict[str, Any]:
+    """Return what the gate is told of a strategy."""
+    return {
+        "id": one.id,
+        "tag": one.tag,
+        "worker": worker,
+        "life": life,
+        "quota": asdict(one.quota),
+        "risk": _texts(one.risk),
+        "capital": _amounts(one.capital),
+        "capital_venue": one.capital_venue,
+    }
+
+
+def recorder_boot(run: Run, epoch: int, endpoints: list[Endpoint]) -> dict[str, Any]:
+    """Return the recorder's boot message."""
+    venues = [one.public() for one in endpoints]
+    return {**run.common("recorder", epoch), "state_dir": str(run.state_dir), "venues": venues}
 
 
 def _account(venue: Venue) -> dict[str, Any]:
@@ -178,21 +193,42 @@ def _amounts(amounts: Mapping[str, Decimal]) -> dict[str, str]:
 def server_boot(run: Run, epoch: int) -> dict[str, Any]:
     """Return the worker server's boot message."""
     fleet = run.fleet
-    kinds = sorted({(one.kind, one.name) for one in fleet.strategies})
+    kinds = sorted({(one.kind, one.name, str(one.root or fleet.root), _controllers(one)) for one in fleet.strategies})
     config = {
         "fleet": fleet.name,
         "root": str(fleet.root),
         "data": str(run.state_dir / "data"),
         "venues": [venue.name for venue in fleet.venues],
-        "strategies": [{"kind": kind, "name": name} for kind, name in kinds],
+        "strategies": [
+            {"kind": kind, "name": name, "root": root, "controllers": list(controllers)}
+            for kind, name, root, controllers in kinds
+        ],
     }
     return {**run.common("server", epoch), "host": run.host, "host_config": config}
 
 
-def worker_boot(run: Run, epoch: int, worker: WorkerPlan, endpoints: list[Endpoint]) -> dict[str, Any]:
-    """Return a worker's boot message."""
+def _controllers(one: StrategyConfig) -> tuple[str, ...]:
+    """Return the files of a script's controllers."""
+    return tuple(names_in(one.config.get("controllers_config"))) if one.kind == "script" else ()
+
+
+def worker_boot(
+    run: Run,
+    epoch: int,
+    worker: WorkerPlan,
+    endpoints: list[Endpoint],
+    numbers: Mapping[str, int] | None = None,
+    held: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return a worker's boot message.
+
+    Args:
+        numbers: of the strategies, by id; None: their places in the fleet.
+        held: why strategies are paused, by id.
+    """
     fleet = run.fleet
-    numbers = {one.id: index for index, one in enumerate(fleet.strategies)}
+    if numbers is None:
+        numbers = {one.id: index for index, one in enumerate(fleet.strategies)}
     return {
         **run.common("worker", epoch, worker.index),
         "index": worker.index,
@@ -201,13 +237,27 @@ def worker_boot(run: Run, epoch: int, worker: WorkerPlan, endpoints: list[Endpoi
         "scheduler": fleet.runtime.scheduler_algorithm,
         "stale_after_ms": fleet.on_stale.stale_after_ms,
         "cancel_after_ms": fleet.on_stale.cancel_after_ms,
+        "interrupt_after_ms": fleet.runtime.interrupt_after_ms,
+        "loop_share": fleet.runtime.loop_share,
+        "memory_mb": fleet.runtime.worker_memory_mb,
+        "log_lines_per_s": fleet.runtime.log_lines_per_s,
+        "orders_waiting": 2 * fleet.rate_limiting.queue_per_strategy,  # the gate's queue, and as many on their way
+        "strategy_logs": {
+            "folder": str(run.state_dir / "logs" / "strategies"),
+            "max_bytes": round(fleet.logs.max_mb * MB),
+            "keep": fleet.logs.keep,
+        },
         "venues": [one.public() for one in endpoints],
-        "strategies": [_spec(one, numbers[one.id]) for one in worker.strategies],
+        "strategies": [
+            strategy_spec(one, numbers[one.id], (held or {}).get(one.id, "")) for one in worker.strategies
+        ],
     }
 
 
-def _spec(one: StrategyConfig, index: int) -> dict[str, Any]:
+def strategy_spec(one: StrategyConfig, index: int, held: str = "") -> dict[str, Any]:
+    """Return what a worker is told of a strategy; `held`: why it is not to be ticked at first."""
     return {
+        **({"paused": held} if held else {}),
         "id": one.id,
         "tag": one.tag,
         "index": index,
@@ -217,5 +267,8 @@ def _spec(one: StrategyConfig, index: int) -> dict[str, Any]:
         "config_file": one.config_file,
         "priority": one.priority,
         "tick_interval_ms": one.tick_interval_ms,
+        "tick_on_book_ms": one.tick_on_book_ms,
         "pairs": list(one.pairs),
+        "root": None if one.root is None else str(one.root),
+        "capital": bool(one.capital),
     }

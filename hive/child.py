@@ -28,7 +28,7 @@ from hive.shm.segment import Segment, process_start_ticks
 from hive.shm.snapshots import CountersSnapshot
 
 EXIT_CANNOT_BOOT = 3
-OOM_SCORES = {"server": 400, "feed": 300, "sim": 300, "gate": 100}
+OOM_SCORES = {"server": 400, "recorder": 400, "feed": 300, "sim": 300, "gate": 100}
 ORDINALS = {2: "second", 3: "third"}
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36

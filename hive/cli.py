@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
-from hive import __version__, cli_ask, cli_gate
+from hive import __version__, cli_ask, cli_change, cli_gate, completion
 from hive.cli_books import BooksOptions, books
 from hive.cli_errors import ERROR, OK
+from hive.cli_logs import LogsOptions, logs
+from hive.cli_plan import PlanOptions, plan
 from hive.cli_record import PUBLIC, RecordOptions, info, record
 from hive.cli_up import UpOptions, up
 from hive.screens import Showing
@@ -23,9 +25,19 @@ ROOT = click.option(
     "--root", type=FOLDER, help="Where conf/, scripts/ and controllers/ are. [default: the fleet file's folder]"
 )
 CONFIG = click.option("--config", type=FILE, help="A second file with runtime, monitoring and other keys.")
-WORKERS = click.option("--workers", type=click.IntRange(1, 512), help="Worker processes.  [default: one per CPU]")
-SCOPE_VENUE = click.option("--venue", help="Only this venue.")
-SCOPE_STRATEGY = click.option("--strategy", metavar="ID", help="Only this strategy.")
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(1, 512),
+    help="Worker processes.  [default: one per CPU; from four CPUs on two less, for feed and gate]",
+)
+SCOPE_VENUE = click.option("--venue", help="Only this venue.", shell_complete=completion.venues)
+FLEET = click.option(
+    "--fleet", metavar="NAME", help="Which.  [default: the only one that runs]", shell_complete=completion.fleets
+)
+ORDERS = click.option("--orders", type=click.Choice(["keep", "cancel"]), help="What becomes of its open orders.")
+SCOPE_STRATEGY = click.option(
+    "--strategy", metavar="ID", help="Only this strategy.", shell_complete=completion.strategies
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -85,8 +97,34 @@ def check_command(fleet: Path, workers: int | None, config: Path | None, root: P
     cli_ask.check(UpOptions(strategies=fleet, workers=workers, config=config, root=root))
 
 
+@cli.command("plan")
+@click.argument("fleet", type=FILE)
+@WORKERS
+@CONFIG
+@ROOT
+@click.option("--no-pin", is_flag=True, help="As for `hive up`.")
+@click.option("--name", help="As for `hive up`.")
+@click.option("--measure", is_flag=True, help="First write down what the running fleet's strategies have cost.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def plan_command(
+    context: click.Context,
+    fleet: Path,
+    workers: int | None,
+    config: Path | None,
+    root: Path | None,
+    no_pin: bool,
+    name: str | None,
+    measure: bool,
+    as_json: bool,
+) -> None:
+    """Show where a fleet would go and what it needs, without starting anything; 1 when it will not fit."""
+    options = UpOptions(strategies=fleet, workers=workers, config=config, root=root, name=name, pin=not no_pin)
+    context.exit(plan(PlanOptions(options, as_json, measure)))
+
+
 @cli.command("status")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.fleets)
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 def status_command(name: str | None, as_json: bool) -> None:
     """Show a running fleet's figures once."""
@@ -94,7 +132,7 @@ def status_command(name: str | None, as_json: bool) -> None:
 
 
 @cli.command("down")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.fleets)
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="Seconds."
 )
@@ -104,7 +142,7 @@ def down_command(name: str | None, timeout: float) -> None:
 
 
 @cli.command("halt")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.fleets)
 @SCOPE_VENUE
 @SCOPE_STRATEGY
 @click.option("--reason", help="Shown wherever the halt is.")
@@ -114,16 +152,80 @@ def halt_command(name: str | None, venue: str | None, strategy: str | None, reas
 
 
 @cli.command("resume")
-@click.argument("name", required=False)
+@click.argument("name_or_id", required=False, metavar="[NAME|ID]", shell_complete=completion.fleets_and_strategies)
 @SCOPE_VENUE
 @SCOPE_STRATEGY
-def resume_command(name: str | None, venue: str | None, strategy: str | None) -> None:
-    """Lift a halt of the fleet, a venue or a strategy, and show what is halted still."""
-    cli_gate.resume(name, venue, strategy)
+@FLEET
+def resume_command(name_or_id: str | None, venue: str | None, strategy: str | None, fleet: str | None) -> None:
+    """Lift a halt of the fleet, a venue or a strategy (--strategy), and show what is halted still.
+
+    With the ID of a strategy: tick it again, which was paused; halts are left as they are.
+    """
+    name, paused = cli_change.meant(name_or_id, fleet)
+    if paused is not None and (venue or strategy):
+        raise click.UsageError("ID lifts a pause, --venue and --strategy lift a halt: say one")
+    if paused is not None:
+        cli_change.unpause(paused, name)
+    else:
+        cli_gate.resume(name, venue, strategy)
+
+
+@cli.command("add")
+@click.argument("strategy", metavar="ID", shell_complete=completion.strategies)
+@FLEET
+@click.option("--file", type=FILE, help="Of which fleet file.  [default: the one that the fleet was started with]")
+def add_command(strategy: str, fleet: str | None, file: Path | None) -> None:
+    """Start one more strategy of the fleet file in the running fleet."""
+    cli_change.add(strategy, fleet, file)
+
+
+@cli.command("remove")
+@click.argument("strategy", metavar="ID", shell_complete=completion.strategies)
+@FLEET
+def remove_command(strategy: str, fleet: str | None) -> None:
+    """End a strategy of the running fleet: it stops, and its orders are cancelled."""
+    cli_change.remove(strategy, fleet)
+
+
+@cli.command("restart")
+@click.argument("strategy", metavar="ID", shell_complete=completion.strategies)
+@FLEET
+@ORDERS
+def restart_command(strategy: str, fleet: str | None, orders: str | None) -> None:
+    """End a strategy and start it anew, as it was configured; cancels its orders unless told to keep them."""
+    cli_change.restart(strategy, fleet, orders)
+
+
+@cli.command("pause")
+@click.argument("strategy", metavar="ID", shell_complete=completion.strategies)
+@FLEET
+@click.option("--reason", help="Shown wherever its state is.")
+def pause_command(strategy: str, fleet: str | None, reason: str | None) -> None:
+    """Tick a strategy no more, until `hive resume ID`; its orders rest, and its executors still close."""
+    cli_change.pause(strategy, fleet, reason)
+
+
+@cli.command("move")
+@click.argument("strategy", metavar="ID", shell_complete=completion.strategies)
+@click.argument("worker", metavar="WORKER|new", shell_complete=completion.workers)
+@FLEET
+@ORDERS
+def move_command(strategy: str, worker: str, fleet: str | None, orders: str | None) -> None:
+    """End a strategy and start it anew on another worker, or on one of its own; keeps its orders unless told."""
+    cli_change.move(strategy, worker, fleet, orders)
+
+
+@cli.command("apply")
+@click.argument("file", type=FILE)
+@FLEET
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def apply_command(file: Path, fleet: str | None, dry_run: bool) -> None:
+    """Make the running fleet what its edited file says, touching only what differs."""
+    cli_change.apply(file, fleet, dry_run)
 
 
 @cli.command("flat")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.fleets)
 @click.option("--cancel-all", is_flag=True, help="Cancel every open order of the fleet.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True, max=3600), default=30.0, show_default=True, help="Seconds."
@@ -136,7 +238,7 @@ def flat_command(name: str | None, cancel_all: bool, timeout: float) -> None:
 
 
 @cli.command("gate")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.fleets)
 @click.option("--watch", is_flag=True, help="Show it again and again; q leaves.")
 @click.option("--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per screen.")
@@ -146,7 +248,7 @@ def gate_command(name: str | None, watch: bool, interval: float, as_json: bool) 
 
 
 @cli.command("top")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.fleets)
 @click.option("--sort", type=click.Choice(list(SORT_KEYS)), default="id", show_default=True)
 @click.option("--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds.")
 @click.option("--once", is_flag=True, help="Print one screen, measured over one interval, and leave.")
@@ -170,8 +272,13 @@ def top_command(name: str | None, sort: str, interval: float, once: bool, width:
 
 @cli.command("books")
 @click.argument("pair", required=False)
-@click.option("--fleet", "name", help="Whose books.  [default: the only fleet that runs]")
-@click.option("--venue", help="Only this venue's.")
+@click.option(
+    "--fleet",
+    "name",
+    help="Whose books.  [default: the only fleet that runs]",
+    shell_complete=completion.fleets,
+)
+@click.option("--venue", help="Only this venue's.", shell_complete=completion.venues)
 @click.option("--depth", type=click.IntRange(1, 1000), default=10, show_default=True, help="Levels of PAIR's ladder.")
 @click.option("--watch", is_flag=True, help="Show it again and again; q leaves.")
 @click.option("--interval", type=click.FloatRange(0.05, 60), default=1.0, show_default=True, help="Seconds.")
@@ -210,6 +317,27 @@ def record_command(
         return
     wanted = tuple(dict.fromkeys(pairs.replace(" ", "").split(",")))
     record(RecordOptions(venue, wanted, tuple(kinds.split(",")), depth, duration, out, rest_url, ws_url))
+
+
+@cli.command("logs")
+@click.argument("what", required=False, metavar="[ID|PROCESS]", shell_complete=completion.logs)
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on, until ctrl-C.")
+@click.option("--lines", "-n", type=click.IntRange(min=0), default=50, show_default=True, help="How many at first.")
+@click.option(
+    "--fleet",
+    help="Whose logs.  [default: the only fleet that runs, or that has run]",
+    shell_complete=completion.fleets_with_logs,
+)
+def logs_command(what: str | None, follow: bool, lines: int, fleet: str | None) -> None:
+    """Show the logs of a fleet, of one strategy, or of one process: gate, worker (all), worker0."""
+    logs(LogsOptions(what, fleet, follow, lines))
+
+
+@cli.command("completion")
+@click.argument("shell", type=click.Choice(completion.SHELLS))
+def completion_command(shell: str) -> None:
+    """Print what completes `hive` in a shell; for bash: eval "$(hive completion bash)"."""
+    click.echo(completion.script(cli, shell))
 
 
 @cli.command("clean")

@@ -6,7 +6,7 @@ import select
 
 import click
 
-from hive import cli_keys, report
+from hive import cli_keys, report, status_view
 from hive.cli_errors import ERROR, NOT_FOUND, NOT_RUNNING, TIMEOUT, Failure
 from hive.cli_up import UpOptions, prepared
 from hive.control import ControlError, ask
@@ -64,6 +64,8 @@ def status(name: str | None, as_json: bool) -> None:
         click.echo(line)
     for line in [*venue_table(frame, WIDTH), *notices(total)]:
         click.echo(line.text.rstrip())
+    for text in status_view.notices(total):
+        click.echo(text)
 
 
 def down(name: str | None, timeout_s: float) -> None:

@@ -23,6 +23,8 @@ from hive.cli_keys import keys_of, without_secrets
 from hive.config import ConfigError, load_fleet, users_in
 from hive.console import Console
 from hive.control import ControlServer
+from hive.costs import FILE as COSTS_FILE
+from hive.costs import costs_of, measured, read_costs, unchanged, write_costs
 from hive.fleet import FleetConfig, SimVenue
 from hive.launch import Launcher
 from hive.metrics import MetricsServer
@@ -32,14 +34,16 @@ from hive.processes import is_same
 from hive.pure import implementation
 from hive.roster import Roster, versions
 from hive.shm.segment import free_bytes, process_start_ticks, sweep
-from hive.state import FleetDir, FleetLocked, StateError, is_alive, rotate_logs, state_dir
+from hive.state import FleetDir, FleetLocked, StateError, is_alive, rotate_logs, state_dir, states_dir
 from hive.supervisor import Supervisor
 from hive.top_sample import Sampler
+from hive.topology import read_topology
 from hive.users import Users, UsersError, become_user, files_of, find_users
 from hive.wiring import Wiring
 
 log = logging.getLogger("hive.supervisor")
 
+PROFILED_HANG_MS = 60_000
 STILL_ENDING_S = 25.0  # a gate whose supervisor died takes up to 15 s to cancel
 
 
@@ -83,21 +87,36 @@ def up(options: UpOptions) -> int:
 
 def prepared(options: UpOptions) -> tuple[FleetConfig, Placement]:
     """Return the checked fleet and its placement; Failure with code 4 names everything that is wrong."""
+    fleet = loaded(options)
+    return fleet, placed(fleet, options)
+
+
+def loaded(options: UpOptions) -> FleetConfig:
+    """Return the checked fleet; Failure with code 4 names everything that is wrong."""
     try:
-        fleet = load_fleet(options.strategies, config=options.config, root=options.root, name=options.name)
+        return load_fleet(options.strategies, config=options.config, root=options.root, name=options.name)
     except ConfigError as error:
         raise Failure("\n".join(error.problems), CONFIG) from None
+
+
+def placed(fleet: FleetConfig, options: UpOptions) -> Placement:
+    """Return where a fleet goes on this machine, by what earlier runs have cost; Failure with code 4: it cannot."""
     try:
-        placement = place(
+        return place(
             fleet.strategies,
             workers=options.workers,
-            cpus=tuple(sorted(os.sched_getaffinity(0))),
+            cpus=read_topology(),
             limit=fleet.runtime.max_strategies_per_container,
             pin=options.pin,
+            costs=costs_of(fleet, read_costs(costs_file(fleet))).values,
         )
     except PlanError as error:
         raise Failure(str(error), CONFIG) from None
-    return fleet, placement
+
+
+def costs_file(fleet: FleetConfig) -> Path:
+    """Return where it is kept what a fleet's strategies cost."""
+    return states_dir() / fleet.name / COSTS_FILE
 
 
 def entered(options: UpOptions) -> tuple[FleetConfig, Placement, dict[str, int], Users | None]:
@@ -110,6 +129,7 @@ def entered(options: UpOptions) -> tuple[FleetConfig, Placement, dict[str, int],
         key_fds = keys_of(fleet, options.password_stdin)
         if users is not None:
             become_user(users, os.environ)
+            placement = placed(fleet, options)  # what earlier runs have cost is in that user's folder
     except UsersError as error:
         raise Failure(f"{options.strategies.name}: {error}", CONFIG) from None
     return fleet, placement, key_fds, users
@@ -200,15 +220,15 @@ async def run_fleet(
     roster = Roster(run, placement, folder, versions(__version__, HUMMINGBOT_RELEASE), started_wall_ns)
     supervisor = Supervisor(
         roster,
-        Launcher(run, placement, lock_fd, without_secrets(fleet, os.environ), key_fds, users),
-        Wiring(roster, QueuePairs(run.run), len(placement.workers)),
+        Launcher(run, placement, lock_fd, without_secrets(fleet, os.environ), key_fds, users, roster.members),
+        Wiring(roster, QueuePairs(run.run)),
         console,
         Sampler(folder),
         run=run.run,
-        workers=len(placement.workers),
+        read_fleet=lambda path: load_fleet(path, config=options.config, root=fleet.root, name=options.name),
         sims=[index for index, venue in enumerate(fleet.venues) if isinstance(venue, SimVenue)],
         stop_timeout_s=fleet.runtime.stop_timeout_s,
-        hang_after_ms=fleet.runtime.hang_after_ms,
+        hang_after_ms=hang_after_ms(fleet),
         restart_wait_max_s=fleet.runtime.restart_wait_max_s,
         duration_s=options.duration_s,
     )
@@ -225,8 +245,13 @@ async def run_fleet(
         control.close()
         if metrics is not None:
             metrics.close()
-    finish(roster, supervisor, console, options, code)
+    finish(fleet, roster, supervisor, console, options, code)
     return code
+
+
+def hang_after_ms(fleet: FleetConfig) -> int:
+    """Return the age of a heartbeat that gets its process killed; a profiler may hold a process for some seconds."""
+    return max(fleet.runtime.hang_after_ms, PROFILED_HANG_MS if fleet.monitoring.enable_profiling else 0)
 
 
 def introduce(run: Run, placement: Placement, console: Console) -> None:
@@ -264,17 +289,25 @@ def serve_metrics(fleet: FleetConfig, folder: FleetDir, console: Console) -> Met
     return server
 
 
-def finish(roster: Roster, supervisor: Supervisor, console: Console, options: UpOptions, code: int) -> None:
-    """Write the report and say how it ended."""
+def finish(
+    fleet: FleetConfig, roster: Roster, supervisor: Supervisor, console: Console, options: UpOptions, code: int
+) -> None:
+    """Write the report and what the strategies have cost, and say how it ended."""
     roster.state = "stopped" if code == OK else "failed"
     before = supervisor.before_stop or roster.sample()
-    text = json.dumps(report.build(roster.final_sample(before)), indent=1) + "\n"
+    final = roster.final_sample(before)
+    text = json.dumps(report.build(final), indent=1) + "\n"
     console.end_summary()
     if options.report is not None:
         fresh = options.report.with_name(f"{options.report.name}.{os.getpid()}")
         fresh.write_text(text)
         fresh.rename(options.report)
         console.say("report", f"report written to {options.report}", path=str(options.report))
+    try:
+        if costs := measured(before, unchanged(fleet, roster.members.fleet())):
+            write_costs(costs_file(fleet), costs, roster.members.fleet())
+    except OSError as error:
+        console.say("warning", f"warning: {costs_file(fleet)}: {error.strerror}: the costs of this run are lost")
     how = "stopped" if code == OK else f"ended: {roster.facts.get('error', 'with errors')}"
     console.say("stopped", f"fleet {how}", exit_code=code)
 

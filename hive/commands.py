@@ -14,9 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from hive.changes import COMMANDS as CHANGES
+from hive.changes import Operations
 from hive.cli_errors import ERROR, NOT_FOUND
 from hive.halts import GATE, OPERATOR, Halt
 from hive.roster import Roster
+from hive.steps import Refused
 
 FLAT_TIMEOUT_S = 30.0
 FLAT_TIMEOUT_MAX_S = 3600.0
@@ -25,14 +28,6 @@ NAMES_SHOWN = 20
 REASON_MAX = 200
 
 Answer = dict[str, Any]
-
-
-class Refused(Exception):
-    """A request that cannot be carried out; `code` is the command's exit code."""
-
-    def __init__(self, message: str, code: int = ERROR) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +46,18 @@ class Commands:
         roster: has halts and alarms, and knows the gate.
         say: say(level, text, **data) tells the operator.
         now: monotonic seconds.
+        operations: carries out the changes to strategies.
     """
 
-    def __init__(self, roster: Roster, say: Callable[..., None], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        say: Callable[..., None],
+        now: Callable[[], float] = time.monotonic,
+        operations: Operations | None = None,
+    ) -> None:
         self._roster = roster
+        self._operations = operations
         self._say = say
         self._now = now
         self._flats: dict[int, Flat] = {}
@@ -82,8 +85,11 @@ class Commands:
                     _resolve(answer, self._resume(request))
                 case "flat":
                     self._flat(request, answer)
+                case change if self._operations is not None and change in CHANGES:
+                    self._operations.ask(request, answer)
                 case other:
-                    raise Refused(f"command must be status, down, halt, resume or flat, was {other!r}")
+                    known = ", ".join(("status", "down", "halt", "resume", "flat", *CHANGES))
+                    raise Refused(f"command must be one of {known}, was {other!r}")
         except Refused as refused:
             _resolve(answer, {"ok": False, "error": str(refused), "code": refused.code})
 

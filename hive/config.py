@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hive import fleet as values
-from hive.config_models import NAME, STRATEGIES_MAX, Entry, File, Limits, Live, Replay, Risk, Sim
+from hive.config_models import NAME, STRATEGIES_MAX, Entry, File, Limits, Live, Replay, Risk, Sim, TickOnBook
 from hive.config_yaml import YamlError, read_yaml
 from hive.entries import ID_MAX, Variant, merged, pairs_in, readable, variants
 from hive.fleet import FleetConfig, StrategyConfig
@@ -28,6 +28,8 @@ from hive.sim.faults import Faults, parse_fault
 VENUE_KINDS = ("binance",)
 ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX - 1}}}")
 VENUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+CONTROLLERS_TICK_MS = 1000  # of scripts with controllers, where neither they nor the fleet name an interval
+BOOK_TICKS_MS = 10  # the least time before a tick because of a book, where an entry does not say it
 LABELS_MAX = 80  # what a counter's labels leave for the names of a strategy and a venue together
 
 
@@ -75,8 +77,10 @@ class _Loader:
         self._name = name
         self._problems: list[str] = []
         self._risk = values.Risk()
+        self._ticks_are_named = False  # the fleet's own interval
         self._accounts: list[str] = []  # the venues that have one
         self._files: dict[Path, Mapping[str, Any]] = {}
+        self._installations: dict[Path, Installation] = {}  # of entries with a root of their own
 
     def load(self) -> FleetConfig:
         file = self._sections()
@@ -87,6 +91,7 @@ class _Loader:
         if (file.user is None) != (file.gate_user is None):
             self._problem(f"{self._path.name}: gate_user", "must be named together with user, whom strategies run as")
         self._risk = _risk(file.risk, values.Risk())
+        self._ticks_are_named = "tick_interval_ms" in file.runtime.model_fields_set
         self._accounts = [venue for venue in file.venues if not isinstance(file.venues[venue], Replay)]
         venues = tuple(self._venue(name, venue) for name, venue in file.venues.items())
         strategies = self._strategies(file, installation)
@@ -110,6 +115,7 @@ class _Loader:
             on_crash=file.on_crash,
             on_unknown_orders=file.on_unknown_orders,
             journal=_frozen(values.JournalConfig, file.journal),
+            logs=_frozen(values.LogsConfig, file.logs),
             risk=self._risk,
             venues=venues,
             strategies=tuple(strategies),
@@ -193,6 +199,15 @@ class _Loader:
             risk=risk,
         )
 
+    def _interval_ms(self, entry: Entry, kind: str, config: Mapping[str, Any]) -> int | None:
+        """Return how often a strategy is ticked, None: as the fleet says.
+
+        Controllers and their executors sleep in loops of a second of their own: ticks in between would only cost.
+        """
+        if entry.tick_interval_ms is not None or self._ticks_are_named:
+            return entry.tick_interval_ms
+        return CONTROLLERS_TICK_MS if kind == "script" and config.get("controllers_config") else None
+
     def _keys(self, name: str, venue: Live) -> values.KeySource:
         if venue.keys_file is not None:
             return values.FileKeys((self._path.parent / venue.keys_file).absolute())
@@ -229,7 +244,7 @@ class _Loader:
         tags: dict[str, str] = {}
         for index, entry in enumerate(file.strategies):
             place = f"{self._path.name}: strategies.{index}"
-            for strategy in self._entry(entry, place, installation):
+            for strategy in self._entry(entry, place, self._installation(entry, file, place) or installation):
                 if (owner := owners.setdefault(strategy.id, place)) != place or strategy.id in tags.values():
                     rule = f"{strategy.id} is taken by {owner.split(': ')[1]}; give one of them another id"
                     self._problem(f"{place}.id", rule)
@@ -240,6 +255,17 @@ class _Loader:
         if len(made) > STRATEGIES_MAX:
             self._problem(f"{self._path.name}: strategies", f"must be at most {STRATEGIES_MAX} in all, was {len(made)}")
         return made
+
+    def _installation(self, entry: Entry, file: File, place: str) -> Installation | None:
+        """Return the installation of an entry that names a root of its own, None for one that uses the fleet's."""
+        if entry.root is None:
+            return None
+        root = (self._path.parent / entry.root).absolute()
+        if root not in self._installations:
+            if not root.is_dir():
+                self._problem(f"{place}.root", f"{root} is not a folder")
+            self._installations[root] = Installation(root, self._read, file.venues)
+        return self._installations[root]
 
     def _entry(self, entry: Entry, place: str, installation: Installation) -> list[StrategyConfig]:
         if (entry.strategy is None) == (entry.script is None):
@@ -272,7 +298,7 @@ class _Loader:
             return {}
         path = installation.config_path(kind, entry.config)
         if not path.is_file():
-            self._problem(f"{place}.config", f"there is no {installation.shown(path)} in {self._root}")
+            self._problem(f"{place}.config", f"there is no {installation.shown(path)} in {installation.root}")
             return None
         before = len(self._problems)
         config = self._read(path)
@@ -318,11 +344,15 @@ class _Loader:
             config_file=installation.shown(path) if path else None,
             pairs=tuple(pairs),
             priority=entry.priority,
-            tick_interval_ms=entry.tick_interval_ms,
+            tick_interval_ms=self._interval_ms(entry, kind, full),
+            tick_on_book_ms=_spacing_ms(entry.tick_on),
             weight=entry.weight,
             quota=_frozen(values.Quota, entry.quota),
             risk=values.StrategyRisk(**_limits(entry.risk, self._risk)),
             capital=entry.capital,
+            worker=entry.worker,
+            venues=installation.venues_in(full),
+            root=None if entry.root is None else installation.root,
             capital_venue=self._capital_venue(entry, full, place, installation),
         )
 
@@ -385,6 +415,13 @@ def _frozen(kind: type, model: BaseModel) -> Any:
     return kind(**{one.name: getattr(model, one.name) for one in fields(kind)})
 
 
+def _spacing_ms(tick_on: str | TickOnBook) -> int | None:
+    """Return what follows its last tick at least until a book ticks a strategy, None: no book does."""
+    if isinstance(tick_on, TickOnBook):
+        return tick_on.book
+    return BOOK_TICKS_MS if tick_on == "book" else None
+
+
 def _risk(own: Risk, outer: values.Risk) -> values.Risk:
     """Return the limits of the fleet or of a venue; what is not said of losses and self-trades is as outside."""
     return values.Risk(**_limits(own, outer), self_trade=own.self_trade or outer.self_trade)
@@ -404,8 +441,6 @@ def _notices(file: File) -> list[str]:
         )
     if not file.multiplexer.enabled:
         lines.append("multiplexer.enabled: false has no effect yet: one feed reads each market for all strategies")
-    if file.monitoring.enable_profiling:
-        lines.append("monitoring.enable_profiling: true has no effect yet: use py-spy on a process of `hive status`")
     return lines
 
 

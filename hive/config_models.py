@@ -40,9 +40,13 @@ class Runtime(Model):
     """`runtime:`"""
 
     max_strategies_per_container: int = Field(50, ge=1, le=1000)
-    tick_interval_ms: int = Field(100, ge=10, le=60_000)
-    scheduler_algorithm: Literal["round_robin", "priority_based"] = "round_robin"
+    tick_interval_ms: int = Field(100, ge=10, le=600_000)
+    scheduler_algorithm: Literal["round_robin", "priority_based", "fair"] = "round_robin"
     hang_after_ms: int = Field(2000, ge=200, le=600_000)
+    interrupt_after_ms: int | None = Field(500, ge=50, le=600_000)
+    loop_share: float | None = Field(0.5, gt=0, le=1)
+    worker_memory_mb: int | None = Field(1500, ge=100)
+    log_lines_per_s: float | None = Field(200.0, gt=0)
     stop_timeout_s: float = Field(30.0, gt=0, le=600)
     restart_wait_max_s: float = Field(30.0, ge=0.1, le=600)
 
@@ -105,6 +109,13 @@ class Journal(Model):
     interval_ms: float = Field(10.0, ge=1, le=10_000)
     file_mb: float = Field(16.0, ge=1, le=1024)
     keep_mb: float = Field(1024.0, ge=0, le=1_048_576)
+
+
+class Logs(Model):
+    """`logs:`"""
+
+    max_mb: float = Field(10.0, ge=0.1, le=10_240)
+    keep: int = Field(3, ge=1, le=100)
 
 
 class Limits(Model):
@@ -188,6 +199,12 @@ class Quota(Model):
     weight: float = Field(1.0, ge=0.001, le=1000)
 
 
+class TickOnBook(Model):
+    """`tick_on:` of a strategy that is also ticked when a book changes, at least so many ms after its last tick."""
+
+    book: int = Field(ge=1, le=600_000)
+
+
 class Entry(Model):
     """An entry of `strategies:`."""
 
@@ -199,8 +216,11 @@ class Entry(Model):
     for_each: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     count: int = Field(1, ge=1, le=STRATEGIES_MAX)
     priority: int = Field(0, ge=-100, le=100)
-    tick_interval_ms: int | None = Field(None, ge=10, le=60_000)
+    tick_interval_ms: int | None = Field(None, ge=10, le=600_000)
+    tick_on: Literal["timer", "book"] | TickOnBook = "timer"
     weight: float = Field(1.0, gt=0)
+    worker: Literal["dedicated"] | None = None
+    root: str | None = Field(None, min_length=1)
     quota: Quota = Quota()
     risk: Limits = Limits()
     capital: dict[Asset, NoneOrMore] = {}
@@ -222,6 +242,7 @@ class File(Model):
     user: str | None = None
     gate_user: str | None = None
     journal: Journal = Journal()
+    logs: Logs = Logs()
     risk: Risk = Risk()
     venues: dict[str, Annotated[Sim | Live | Replay, Field(discriminator="mode")]] = {}
     strategies: list[Entry] = []

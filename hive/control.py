@@ -6,6 +6,11 @@
                                                  -> {"ok": true, "halts": [...], "note": ""}
     {"command": "resume", "venue": V, "strategy": S}
                                                  -> the same, and "lifted": [...]
+    {"command": "add" | "remove" | "restart" | "pause" | "unpause", "strategy": S}
+    {"command": "move", "strategy": S, "worker": N | "new", "orders": "keep" | "cancel"}
+                                                 -> {"ok": true, "state": T, "worker": N | null, "message": T}
+    {"command": "apply", "file": F, "dry_run": false}
+                                                 -> {"ok": true, "steps": [...], "failed": [...]}
     {"command": "flat", "timeout_s": 30}         -> {"ok": true, "open": N | null, "text": ""}, when that is known
     what cannot be done                          -> {"ok": false, "error": T, "code": the command's exit code}
 

@@ -9,12 +9,21 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class RuntimeConfig:
-    """How strategies run. The limit counts per worker; the scheduler is "round_robin" or "priority_based"."""
+    """How strategies run. The limit counts per worker; the scheduler is "round_robin", "priority_based" or "fair".
+
+    interrupt_after_ms: how long a strategy may hold its worker before it is interrupted. loop_share: the part of its
+    worker's time that one strategy may take for long. worker_memory_mb: of a worker's own memory. log_lines_per_s: of
+    one strategy. None: no limit.
+    """
 
     max_strategies_per_container: int = 50
     tick_interval_ms: int = 100
     scheduler_algorithm: str = "round_robin"
     hang_after_ms: int = 2000
+    interrupt_after_ms: int | None = 500
+    loop_share: float | None = 0.5
+    worker_memory_mb: int | None = 1500
+    log_lines_per_s: float | None = 200.0
     stop_timeout_s: float = 30.0
     restart_wait_max_s: float = 30.0
 
@@ -97,6 +106,14 @@ class JournalConfig:
     interval_ms: float = 10.0
     file_mb: float = 16.0
     keep_mb: float = 1024.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogsConfig:
+    """The log file that each strategy has: how large one may become, and how many are kept with the newest."""
+
+    max_mb: float = 10.0
+    keep: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +230,10 @@ class StrategyConfig:
     """One strategy of the fleet.
 
     `kind` is "v1" or "script"; `name` what Hummingbot calls it; `config` its file's values with `set:` merged in;
-    `pairs` those that its configuration names; `tick_interval_ms` None is the fleet's; `capital` what it may trade
-    with, by asset, {}: the account's; `capital_venue` where, None: at the only venue.
+    `pairs` those that its configuration names; `tick_interval_ms` None is the fleet's;
+    `tick_on_book_ms` how long after its last tick a book's change ticks it, None: never; `capital` what it may trade
+    with, by asset, {}: the account's; `capital_venue` where, None: at the only venue; `worker` "dedicated": one of its
+    own; `venues` those that its configuration names; `root` where its files are, None: in the fleet's.
     """
 
     id: str
@@ -226,11 +245,15 @@ class StrategyConfig:
     pairs: tuple[str, ...] = ()
     priority: int = 0
     tick_interval_ms: int | None = None
+    tick_on_book_ms: int | None = None
     weight: float = 1.0
     quota: Quota = Quota()
     risk: StrategyRisk = StrategyRisk()
     capital: Mapping[str, Decimal] = field(default_factory=dict)
     capital_venue: str | None = None
+    worker: str | None = None
+    venues: tuple[str, ...] = ()
+    root: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,4 +276,5 @@ class FleetConfig:
     notices: tuple[str, ...] = ()
     on_unknown_orders: str = "cancel"
     journal: JournalConfig = JournalConfig()
+    logs: LogsConfig = LogsConfig()
     risk: Risk = Risk()

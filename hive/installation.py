@@ -16,7 +16,17 @@ from typing import Any
 from hive.entries import pairs_in
 
 Report = Callable[[str, str], None]
-EXCHANGE_KEYS = ("exchange", "connector_name", "connector")
+EXCHANGE_KEYS = (
+    "exchange",
+    "connector_name",
+    "connector",
+    "maker_market",
+    "taker_market",
+    "connector_1",
+    "connector_2",
+    "hedge_connector",
+    "price_source_exchange",
+)
 FREE_KEYS = frozenset({"template_version", "strategy"})
 
 
@@ -81,14 +91,14 @@ class Installation:
 
     def venues_in(self, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the fleet's venues that a configuration, or a file of its controllers, names as any key or value."""
-        files = [self.root / "conf" / "controllers" / name for name in _names(config.get("controllers_config"))]
+        files = [self.root / "conf" / "controllers" / name for name in names_in(config.get("controllers_config"))]
         texts = _texts([config, *(self._read(path) for path in files if path.is_file())])
         return tuple(venue for venue in self._venues if venue in texts)
 
     def controllers(self, config: Mapping[str, Any], place: str, report: Report) -> tuple[str, ...]:
         """Check the controllers that a script's configuration names; return the pairs that they trade."""
         pairs: dict[str, None] = {}
-        for name in _names(config.get("controllers_config")):
+        for name in names_in(config.get("controllers_config")):
             path = self.root / "conf" / "controllers" / name
             if not path.is_file():
                 report(f"{place}controllers_config", f"there is no {self.shown(path)} in {self.root}")
@@ -99,7 +109,7 @@ class Installation:
             if not controller:
                 report(f"{where}controller_name", "Field required")
                 continue
-            code = self.root / "controllers" / str(kind) / str(controller)
+            code = self.root.joinpath("controllers", str(kind), *str(controller).split("."))  # a module's name
             if not code.with_suffix(".py").is_file() and not code.is_dir():
                 report(f"{where}controller_name", f"there is no {self.shown(code)}.py in {self.root}")
             self.check_venues(values, where, report)
@@ -142,7 +152,8 @@ def _texts(value: Any) -> set[str]:
     return {part.strip() for part in value.split(",")} if isinstance(value, str) else set()
 
 
-def _names(value: Any) -> list[str]:
+def names_in(value: Any) -> list[str]:
+    """Return the file names of a `controllers_config`: a list, or a text with commas."""
     if isinstance(value, str):
         value = value.split(",")
     return [str(name).strip() for name in value or () if str(name).strip()] if isinstance(value, list) else []

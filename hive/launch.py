@@ -9,15 +9,17 @@ import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from hive import keys
-from hive.boots import Endpoint, Run, feed_boot, gate_boot, server_boot, worker_boot
+from hive.boots import Endpoint, Run, feed_boot, gate_boot, recorder_boot, server_boot, worker_boot
 from hive.child import Child, start
 from hive.fleet import LiveVenue, ReplayVenue, SimVenue
 from hive.halts import Halt
-from hive.plan import Placement
+from hive.members import Members
+from hive.plan import Placement, WorkerPlan
 from hive.priority import prefer
 from hive.shm.channel import Channel
 from hive.users import Users, passing_on
@@ -35,6 +37,7 @@ class Launcher:
         environment: what children find; without any key.
         key_fds: the descriptor of each live venue's keys by name, see `hive/keys.py`.
         users: who runs it; None: everything runs as this process does.
+        members: the strategies and workers that there are now; None: those of the placement.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class Launcher:
         environment: Mapping[str, str],
         key_fds: Mapping[str, int],
         users: Users | None = None,
+        members: Members | None = None,
     ) -> None:
+        self._members = Members(run.fleet, placement) if members is None else members
         self._run = run
         self._placement = placement
         self._lock_fd = lock_fd
@@ -106,7 +111,7 @@ class Launcher:
     def feed(self, epoch: int) -> Child:
         """Start the feed."""
         child = self._with_channel("feed", epoch, "hive.feed.process")
-        child.send(feed_boot(self._run, epoch, self.endpoints))
+        child.send(feed_boot(self._now(), epoch, self.endpoints))
         return child
 
     def gate(self, epoch: int, halts: Iterable[Halt], living: Mapping[int, int]) -> Child:
@@ -117,26 +122,34 @@ class Launcher:
         with passing_on() if self._users is not None else contextlib.nullcontext():
             child = self._with_channel("gate", epoch, "hive.gate.process", keep_fds=self._sim_stdin.values())
         key_fds = [endpoint.key_fd for endpoint in self.endpoints if endpoint.key_fd is not None]
-        boot = gate_boot(self._run, epoch, self.endpoints, self._placement.workers, halts, living)
+        plans, lives = tuple(self._members.plans()), self._members.lives()
+        boot = gate_boot(self._now(), epoch, self.endpoints, plans, halts, living, lives)
         if self._users is not None:
             boot["user"] = {"uid": self._users.gate.pw_uid, "gid": self._users.gate.pw_gid}
         child.send(boot, key_fds)
         return child
 
+    def recorder(self, epoch: int) -> Child:
+        """Start the recorder."""
+        child = self._with_channel("recorder", epoch, "hive.gate.recorder")
+        child.send(recorder_boot(self._run, epoch, self.endpoints))
+        return child
+
     def server(self, epoch: int) -> Child:
         """Start the worker server."""
         child = self._with_channel("server", epoch, "hive.workers.process")
-        child.send(server_boot(self._run, epoch))
+        child.send(server_boot(self._now(), epoch))
         return child
 
     def worker(self, index: int, epoch: int, server: Child) -> Child:
         """Ask the server for a worker; its pid comes with the server's answer."""
-        plan = self._placement.workers[index]
+        self._members.begin_all(index)
+        plan = self._members.plan(index)
         channel, theirs = Channel.pair()
         child = Child("worker", index, epoch, channel, time.monotonic_ns(), cpu=plan.cpu)
         with theirs:
             server.send({"type": "spawn", "index": index, "epoch": epoch}, [theirs.fileno()])
-        child.send(worker_boot(self._run, epoch, plan, self.endpoints))
+        child.send(self._worker_boot(epoch, plan))
         return child
 
     def close(self) -> None:
@@ -144,15 +157,23 @@ class Launcher:
         for index in list(self._sim_stdin):
             self.end_sim(index)
 
+    def _worker_boot(self, epoch: int, plan: WorkerPlan) -> dict[str, Any]:
+        held = {one.config.id: one.held for one in self._members.on(plan.index)}
+        return worker_boot(self._now(), epoch, plan, self.endpoints, self._members.numbers(), held)
+
+    def _now(self) -> Run:
+        """Return the run with the strategies of now."""
+        return replace(self._run, fleet=self._members.fleet())
+
     def _with_channel(self, role: str, epoch: int, module: str, **options: Any) -> Child:
         channel, theirs = Channel.pair()
         child = Child(role, 0, epoch, channel, time.monotonic_ns())
         self._start(child, ["-m", module], theirs=theirs, **options)
         if role in ("feed", "gate"):
             log.info("%s (pid %s): %s", role, child.pid, prefer(child.pid))
-            if self._placement.shared_cpus:
+            if cpus := self._placement.cpus_of(role):
                 with contextlib.suppress(OSError):
-                    os.sched_setaffinity(child.pid, self._placement.shared_cpus)
+                    os.sched_setaffinity(child.pid, cpus)
         return child
 
     def _start(self, child: Child, arguments: list[str], *, keep_fds: Any = (), **options: Any) -> None:

@@ -2,8 +2,8 @@
 
 Every counter becomes `hive_<name>_total`, every gauge `hive_<name>`, every histogram of nanoseconds a histogram of
 seconds `hive_<name>_seconds` with a bucket per octave. Labels are the counters' own, and `role`. Units are Prometheus's
-base units: `<name>_ms` becomes `hive_<name>_seconds`, thousandths (`<name>_milli`) and hundred-millionths (`<name>_e8`)
-`hive_<name>`.
+base units: `<name>_ms` and `<name>_ns` become `hive_<name>_seconds`, thousandths (`<name>_milli`) and
+hundred-millionths (`<name>_e8`) `hive_<name>`.
 """
 
 import threading
@@ -88,6 +88,8 @@ def in_base_units(name: str) -> tuple[str, float]:
     stem = name.removesuffix("_total")
     if stem.endswith("_ms"):
         return f"hive_{stem.removesuffix('_ms')}_seconds", 1e-3
+    if stem.endswith("_ns"):
+        return f"hive_{stem.removesuffix('_ns')}_seconds", 1e-9
     if stem.endswith("_e8"):
         return f"hive_{stem.removesuffix('_e8')}", 1e-8
     if stem.endswith("_milli"):

@@ -45,6 +45,11 @@ class QueuePairs:
             OrderQueue.create(name, self._made, self._capacity_bytes).close()
         return pair
 
+    def drop_all(self) -> None:
+        """Unlink every pair."""
+        for worker in list(self._pairs):
+            self.drop(worker)
+
     def drop(self, worker: int) -> None:
         """Unlink a worker's pair, if it has one."""
         pair = self._pairs.pop(worker, None)

@@ -13,7 +13,19 @@ from hive.totals import micros
 
 SCHEMA = 1
 _MB = 1e6
-STRATEGY_COUNTS = ("ticks", "missed_ticks", "overruns", "fills", "errors", "slow_callbacks", "mixed_books", "halts")
+STRATEGY_COUNTS = (
+    "ticks",
+    "book_ticks",
+    "missed_ticks",
+    "overruns",
+    "fills",
+    "errors",
+    "slow_callbacks",
+    "mixed_books",
+    "halts",
+    "books_read",
+    "events_delivered",
+)
 ORDER_COUNTS = ("submitted", "refused", "acked", "rejected", "cancelled", "expired", "filled", "unknown")
 FEED_COUNTS = (
     "market_connections",
@@ -74,11 +86,14 @@ def build(sample: Sample) -> dict[str, Any]:
         "ack_latency_us": micros(gate.merged("ack_latency_ns")),
         "book_latency_us": micros(feed.merged("book_latency_ns")),
         "tick_lateness_us": micros(worker.merged("tick_lateness_ns")),
+        "tick_lateness_by_hive_us": micros(worker.merged("tick_lateness_by_hive_ns")),
         "tick_duration_us": micros(worker.merged("tick_duration_ns")),
         "loop_lag_us": micros(worker.merged("loop_lag_ns")),
         "totals": _totals(strategies, processes, venues, worker),
         "halts": fleet.get("halts", []),
         "alarms": fleet.get("alarms", []),
+        "blasts": fleet.get("blasts", []),
+        "differs": fleet.get("differs", []),
         "stop": fleet.get("stop"),
     }
 
@@ -89,10 +104,12 @@ def _strategy(
     key = one["id"]
     at_venues = {name: gate_sample.strategy(gate, key, name) for name in venues}
     return {
-        **{name: one.get(name) for name in ("id", "worker", "state", "kind", "name", "pairs", "message")},
+        **{name: one.get(name) for name in ("id", "worker", "state", "kind", "name", "pairs", "message", "reason")},
         **{name: worker.value(name, strategy=key) for name in STRATEGY_COUNTS},
         "context_unresolved": worker.value("context_unresolved", strategy=key),
+        "cpu_seconds": round(worker.value("strategy_cpu_ns", strategy=key) / 1e9, 3),
         "tick_lateness_us": micros(worker.histogram("tick_lateness_ns", strategy=key)),
+        "tick_lateness_by_hive_us": micros(worker.histogram("tick_lateness_by_hive_ns", strategy=key)),
         "tick_duration_us": micros(worker.histogram("tick_duration_ns", strategy=key)),
         "orders": {name: worker.value(f"orders_{name}", strategy=key) for name in ORDER_COUNTS},
         "gate": {name: figures for name, figures in at_venues.items() if figures is not None},
@@ -114,8 +131,15 @@ def _process(one: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
         "cpu_seconds": round(facts.cpu_ns / 1e9, 3) if facts else one.get("cpu_seconds_before", 0),
         "rss_mb": round(facts.rss / _MB, 1) if facts else None,
         "pss_mb": round(facts.pss / _MB, 1) if facts and facts.pss is not None else None,
+        "loop_lag_us": _loop_lag(one, sample),
         "heartbeat_age_ms": round(max(0, sample.now_ns - beat_ns) / 1e6, 1) if beat_ns else None,
     }
+
+
+def _loop_lag(one: Mapping[str, Any], sample: Sample) -> dict[str, Any] | None:
+    if one["role"] != "worker":
+        return None
+    return micros(sample.counters["worker"].histogram("loop_lag_ns", worker=str(one["index"])))
 
 
 def _venue(one: Mapping[str, Any], sample: Sample) -> dict[str, Any]:

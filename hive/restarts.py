@@ -41,7 +41,8 @@ class Restarts:
             how: in words.
             code: its exit code, negative for a signal.
         """
-        if code == EXIT_CANNOT_BOOT or child.fatal:
+        said_so = code == EXIT_CANNOT_BOOT and not (child.role == "worker" and child.ready)  # then a strategy exited so
+        if said_so or child.fatal:
             return Verdict(child.fatal or f"{child.title} cannot start: see its log", cannot_boot=True)
         if child.role == "sim":
             return Verdict(f"the simulated exchange {how}: its orders are gone with it")

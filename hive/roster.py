@@ -11,6 +11,7 @@ from hive import totals
 from hive.boots import Run
 from hive.child import Child
 from hive.halts import Halt, Halts
+from hive.members import Members
 from hive.plan import Placement
 from hive.processes import ProcessFacts
 from hive.pure import implementation
@@ -20,6 +21,7 @@ from hive.state import SCHEMA, FleetDir
 from hive.top_sample import Member, Sample, take
 
 ALARMS_MAX = 20
+BLASTS_MAX = 20
 
 
 class Roster:
@@ -50,17 +52,18 @@ class Roster:
         self._started_wall_ns = started_wall_ns
         self._cpu_seconds: dict[Member, float] = {}
         self._base: dict[str, CountersSnapshot] = {}
-        self._worker_of = {one.id: plan.index for plan in placement.workers for one in plan.strategies}
-        self._states: dict[str, tuple[str, str]] = {one.id: ("starting", "") for one in run.fleet.strategies}
+        self.members = Members(run.fleet, placement)
+        self.blasts: list[dict[str, Any]] = []  # what deaths of workers have brought to a standstill, the latest last
 
     def set_strategy(self, strategy: str, state: str, message: str) -> None:
         """Note the state of a strategy."""
-        if strategy in self._states:
-            self._states[strategy] = (state, message)
+        one = self.members.get(strategy)
+        if one is not None:
+            one.state, one.message = state, message
 
     def states(self) -> list[str]:
         """Return the state of every strategy."""
-        return [state for state, _ in self._states.values()]
+        return [one.state for one in self.members]
 
     def venue_names(self) -> list[str]:
         """Return the name of every venue, in the fleet's order."""
@@ -68,15 +71,15 @@ class Roster:
 
     def strategy_ids(self) -> list[str]:
         """Return the id of every strategy, in the fleet's order."""
-        return list(self._states)
+        return self.members.ids()
 
     def states_of(self, worker: int) -> list[str]:
         """Return the states of a worker's strategies."""
-        return [self._states[one][0] for one in self.strategies_of(worker)]
+        return [one.state for one in self.members.on(worker)]
 
     def strategies_of(self, worker: int) -> list[str]:
         """Return the ids of a worker's strategies."""
-        return [one for one, index in self._worker_of.items() if index == worker]
+        return [one.config.id for one in self.members.on(worker)]
 
     def bury(self, child: Child, cpu_seconds: float) -> None:
         """Keep what a dead process had counted, and forget the process."""
@@ -92,7 +95,7 @@ class Roster:
     def halts_of_this_fleet(self) -> list[Halt]:
         """Return the halts of venues and strategies that the fleet has; others wait in their file."""
         venues = {None, *self.venue_names()}
-        return [one for one in self.halts if one.venue in venues and one.strategy in {None, *self._states}]
+        return [one for one in self.halts if one.venue in venues and one.strategy in {None, *self.members.ids()}]
 
     def alarm(self, text: str, venue: str | None) -> None:
         """Remember an alarm; one that was heard before becomes the latest, and is counted."""
@@ -102,6 +105,12 @@ class Roster:
         count = before["count"] + 1 if before is not None else 1
         self.alarms.append({"wall_ns": time.time_ns(), "venue": venue, "text": text, "count": count})
         del self.alarms[:-ALARMS_MAX]
+
+    def blast(self, found: dict[str, Any]) -> None:
+        """Remember what a worker's death has brought to a standstill."""
+        self.blasts.append(found)
+        del self.blasts[:-BLASTS_MAX]
+        self.save()
 
     def living_workers(self) -> dict[int, int]:
         """Return the epoch of each worker that lives."""
@@ -186,23 +195,27 @@ class Roster:
                 "workers": len(self._placement.workers),
                 "cpus": [worker.cpu for worker in self._placement.workers],
                 "shared_cpus": list(self._placement.shared_cpus),
+                "feed_cpus": list(self._placement.feed_cpus),
+                "gate_cpus": list(self._placement.gate_cpus),
                 "remarks": list(self._placement.remarks),
             },
             "segments": self._segments(),
             "processes": self._processes(),
             "strategies": [
                 {
-                    "id": one.id,
-                    "tag": one.tag,
-                    "worker": self._worker_of[one.id],
-                    "kind": one.kind,
-                    "name": one.name,
-                    "pairs": list(one.pairs),
-                    "state": self._states[one.id][0],
-                    "message": self._states[one.id][1],
+                    "id": one.config.id,
+                    "tag": one.config.tag,
+                    "worker": one.worker,
+                    "kind": one.config.kind,
+                    "name": one.config.name,
+                    "pairs": list(one.config.pairs),
+                    "state": one.state,
+                    "message": one.message,
+                    "reason": one.reason,
                 }
-                for one in fleet.strategies
+                for one in self.members
             ],
+            "blasts": list(self.blasts),
             "venues": self.venues,
             "halts": self.halts.to_json(),
             "alarms": list(self.alarms),
@@ -230,7 +243,7 @@ class Roster:
             "nice": os.getpriority(os.PRIO_PROCESS, 0),
             "cpu_seconds_before": 0.0,
         }
-        order = ("sim", "feed", "gate", "server", "worker")
+        order = ("sim", "feed", "gate", "recorder", "server", "worker")
         living = sorted(self.children.values(), key=lambda child: (order.index(child.role), child.index))
         return [own, *(self._process(child) for child in living if child.pid is not None)]
 

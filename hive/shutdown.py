@@ -18,7 +18,7 @@ from hive.launch import Launcher
 from hive.roster import Roster
 from hive.shm.segment import list_segments, unlink
 
-PHASES = (("worker",), ("gate",), ("feed", "server"), ("sim",))
+PHASES = (("worker",), ("gate",), ("feed", "server", "recorder"), ("sim",))
 GRACE_S = 2.0  # beyond the deadline that a child was told
 QUICK_S = 2.0  # what is left after a second ctrl-C
 SHORT_STOP_S = 3.0  # for those that have nothing to cancel
@@ -122,7 +122,7 @@ class Shutdown:
         roles = PHASES[phase]
         if "gate" in roles and self._traded and not self._roster.of_role("gate"):
             self._start_gate()
-        slow = "worker" in roles or ("gate" in roles and self._traded)
+        slow = "worker" in roles or "recorder" in roles or ("gate" in roles and self._traded)
         within_s = self._timeout_s if slow else min(SHORT_STOP_S, self._timeout_s)
         self._deadline = time.monotonic() + within_s + GRACE_S
         for child in self._roster.of_role(*roles):

@@ -51,10 +51,14 @@ def runs_dir() -> Path:
     return path
 
 
+def states_dir() -> Path:
+    """Return the folder of what outlives the runs of all this user's fleets; it need not exist."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "hive"
+
+
 def state_dir(fleet: str) -> Path:
     """Return the folder of a fleet's logs and data, made when it is missing."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    path = Path(home) / "hive" / fleet
+    path = states_dir() / fleet
     for folder in (path / "logs", path / "data"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path

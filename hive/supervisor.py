@@ -16,18 +16,26 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from hive.changes import Operations, with_fleet
 from hive.child import Child, how_it_ended, map_quietly, reap
+from hive.cli_errors import CONFIG
 from hive.commands import Commands
+from hive.config import ConfigError
 from hive.console import Console
 from hive.events import Asked, Beat, Ended, Restart, Said, Signalled, StopAsked
+from hive.fleet import FleetConfig
 from hive.launch import Launcher
+from hive.members import Resident
+from hive.quarantine import Quarantine
 from hive.restarts import Restarts
 from hive.roster import Roster
 from hive.shm.errors import ShmError
 from hive.shm.segment import sweep
 from hive.shutdown import QUICK_S, Shutdown, end_everything
+from hive.steps import Changes
 from hive.top_sample import Member, Sample, Sampler
 from hive.watch import Watch
 from hive.wiring import Wiring
@@ -46,7 +54,7 @@ class Supervisor:
         wiring: tells processes of each other.
         console: tells the operator.
         sampler: measures the fleet for the report, before it stops.
-        workers: how many.
+        read_fleet: reads the fleet file again, or another one; raises ConfigError.
         sims: indices of the venues that are simulated.
         stop_timeout_s: how long strategies, then the gate, may take to stop.
         hang_after_ms: age of a heartbeat from which on its process is replaced.
@@ -63,7 +71,7 @@ class Supervisor:
         sampler: Sampler,
         *,
         run: str,
-        workers: int,
+        read_fleet: Callable[[Path], FleetConfig],
         sims: list[int],
         stop_timeout_s: float,
         hang_after_ms: int,
@@ -76,11 +84,14 @@ class Supervisor:
         self._console = console
         self._sampler = sampler
         self._run = run
-        self._workers = workers
+        self._read_fleet = read_fleet
+        self._members = roster.members
         self._sims = sims
         self._duration_s = duration_s
         self._watch = Watch(roster, console, hang_after_ms)
-        self._commands = Commands(roster, self._say)
+        self._changes = Changes(roster, self._say, stop_timeout_s)
+        self._quarantine = Quarantine(roster, self._changes, self._say)
+        self._commands = Commands(roster, self._say, operations=Operations(roster, self._changes, self._say))
         self._events: asyncio.Queue[Any] = asyncio.Queue()
         self._epochs: dict[Member, int] = {}
         self._restarts = Restarts(restart_wait_max_s)
@@ -88,6 +99,7 @@ class Supervisor:
         self._early_exits: dict[int, tuple[int, float]] = {}
         self._shutdown = Shutdown(roster, launcher, console, stop_timeout_s, lambda: self._start(("gate", 0)))
         self._stop_signals = 0
+        self._some_ran = False
         self._over = False
         self._cannot_boot = False  # the gate: then there is nobody to cancel orders
         self._until = float("inf")
@@ -115,6 +127,10 @@ class Supervisor:
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer a request of the control socket, when there is an answer."""
         command = request.get("command")
+        try:
+            request = await with_fleet(request, self._members.fleet().path, self._read_fleet)
+        except ConfigError as error:
+            return {"ok": False, "error": str(error), "code": CONFIG}
         if command not in ("down", "status"):
             answer = asyncio.get_running_loop().create_future()
             self._events.put_nowait(Asked(request, answer))
@@ -139,6 +155,7 @@ class Supervisor:
                 self._stop(why, 0, timeout_s)
             case Asked(request, answer):
                 self._commands.ask(request, answer)
+        self._changes.go_on()
         self._go_on_starting()
         self._shutdown.go_on()
 
@@ -164,14 +181,15 @@ class Supervisor:
             self._roster.venues = [{**one.public(), "books": "", "trades": ""} for one in self._launcher.endpoints]
             self._start(("feed", 0))
             self._start(("gate", 0))
+            self._start(("recorder", 0))
         if all(self._roster.is_ready(role) for role in ("server", "feed", "gate")):
-            for index in range(self._workers):
+            for index in self._members.workers():
                 if ("worker", index) not in self._epochs:
                     self._start(("worker", index))
 
     def _start(self, member: Member) -> None:
         role, index = member
-        if member in self._roster.children:
+        if member in self._roster.children or (role == "worker" and index not in self._members.workers()):
             return
         server = self._roster.children.get(("server", 0))
         if role == "worker" and (server is None or not server.ready):
@@ -198,6 +216,8 @@ class Supervisor:
                 return self._launcher.gate(epoch, self._roster.halts_of_this_fleet(), self._roster.living_workers())
             case "server":
                 return self._launcher.server(epoch)
+            case "recorder":
+                return self._launcher.recorder(epoch)
         return self._launcher.worker(index, epoch, server)
 
     def _later(self, member: Member, wait_s: float) -> None:
@@ -225,7 +245,11 @@ class Supervisor:
                 self._wiring.unknown(message)
                 self._say("warning", f"{message['venue']} lists no {message['pair']}: {message.get('reason') or ''}")
             case "strategy":
-                self._on_strategy(message)
+                self._on_strategy(child, message)
+            case "removed" | "expecting" | "retire" | "adopt" | "exposure":
+                self._changes.told(message)
+            case "misbehaved":
+                self._quarantine.misbehaved(child, message)
             case "wedged":
                 self._connect(lambda: self._wiring.link(message["index"]))
             case "flat" | "halted" | "alarm":
@@ -267,7 +291,7 @@ class Supervisor:
             self._fail(str(error))
 
     def _all_workers_ready(self) -> bool:
-        return len(self._roster.of_role("worker")) == self._workers and self._roster.is_ready("worker")
+        return len(self._roster.of_role("worker")) == len(self._members.workers()) and self._roster.is_ready("worker")
 
     def _on_spawned(self, message: dict[str, Any]) -> None:
         child = self._roster.children.get(("worker", message["index"]))
@@ -284,16 +308,20 @@ class Supervisor:
         if early is not None:
             self._on_exit(child, *early)
 
-    def _on_strategy(self, message: dict[str, Any]) -> None:
+    def _on_strategy(self, child: Child, message: dict[str, Any]) -> None:
         state, text = message["state"], message.get("message") or ""
+        one = self._members.get(message["id"])
+        if one is None or one.worker != child.index:
+            return  # it has left
+        self._some_ran = self._some_ran or state == "running"
         self._roster.set_strategy(message["id"], state, text)
-        if state in ("failed", "paused"):
+        if state == "failed" or (state == "paused" and not one.held):
             self._say("error", f"strategy {message['id']} {state}: {text}", strategy=message["id"])
         states = self._roster.states()
         if state == "running" and "starting" not in states:
             running = states.count("running")
             self._console.say("running", f"{running} of {len(states)} strategies running", running=running)
-        if not self._stopping and all(one == "failed" for one in states):
+        if not self._stopping and not self._some_ran and all(one == "failed" for one in states):
             self._fail("no strategy could be started")
         self._roster.save()
 
@@ -312,19 +340,23 @@ class Supervisor:
             self._on_message(child, message)
         how = "hung and was killed" if child.hung else how_it_ended(status)
         log.info("%s (pid %s) %s", child.title, child.pid, how)
+        died = not self._stopping and (child.role != "worker" or child.index in self._members.workers())
+        culprit = self._quarantine.dying(child, how, status) if died and child.role == "worker" else None
         self._roster.bury(child, cpu_seconds)
         child.close(status)
         sweep(self._run, keep=("budget",))  # the next gate goes on with the minute of the dead one
         self._wiring.gone(child)
-        if not self._stopping:
-            self._on_death(child, how, os.waitstatus_to_exitcode(status))
+        if died:
+            self._on_death(child, how, os.waitstatus_to_exitcode(status), culprit)
         self._roster.save()
 
-    def _on_death(self, child: Child, how: str, code: int) -> None:
+    def _on_death(self, child: Child, how: str, code: int, culprit: Resident | None) -> None:
         verdict = self._restarts.judge(child, how, code)
         if verdict.fatal:
             self._cannot_boot = child.role == "gate" and verdict.cannot_boot
             self._fail(verdict.fatal)
+            return
+        if child.role == "worker" and not self._quarantine.after(child, how, culprit):
             return
         for strategy in self._roster.strategies_of(child.index) if child.role == "worker" else ():
             self._roster.set_strategy(strategy, "starting", f"{child.title} {how}")
@@ -372,6 +404,7 @@ class Supervisor:
         self.exit_code = code
         self._console.say("stopping", f"stopping: {why}", why=why)
         self._commands.end(f"the fleet is stopping: {why}")
+        self._changes.end(f"the fleet is stopping: {why}")
         self._roster.state = "stopping"
         self._roster.save()
         self.before_stop = self._sampler.sample(pss=True)

@@ -86,7 +86,7 @@ class Screen:
 
 SORT_KEYS: dict[str, Callable[[Row], Any]] = {
     "id": lambda row: row["id"],
-    "worker": lambda row: (row["worker"], row["id"]),
+    "worker": lambda row: (-1 if row["worker"] is None else row["worker"], row["id"]),
     "ticks": lambda row: -row["ticks"],
     "lateness": lambda row: -(row["recent"]["tick_lateness_us"]["p99"] or 0),
     "duration": lambda row: -(row["recent"]["tick_duration_us"]["p99"] or 0),
@@ -323,7 +323,7 @@ def _three(key: str) -> tuple[Callable[[Row], str], ...]:
 _LATE, _TOOK = _three("tick_lateness_us"), _three("tick_duration_us")
 STRATEGIES = (
     Column("", lambda row: row["id"], 8, 0, left=True),
-    Column("wkr", lambda row: str(row["worker"]), 3, 6),
+    Column("wkr", lambda row: "-" if row["worker"] is None else str(row["worker"]), 3, 6),
     Column("state", lambda row: str(row["state"]), 8, 3, left=True),
     Column("ticks", lambda row: si(row["ticks"]), 6, 5),
     Column("late50", _LATE[0], 6, 8),

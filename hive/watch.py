@@ -98,8 +98,8 @@ class Watch:
     def _culprit(self, child: Child) -> str:
         snapshot = child.read_counters()
         number = snapshot.value("running_strategy") if snapshot is not None else 0
-        names = self._roster.strategy_ids()
-        return f", in strategy {names[number - 1]}" if 0 < number <= len(names) else ""
+        one = self._roster.members.by_number(number - 1)
+        return f", in strategy {one.config.id}" if one is not None else ""
 
     def _note_firsts(self) -> None:
         facts = self._roster.facts

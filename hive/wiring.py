@@ -13,13 +13,11 @@ class Wiring:
     Args:
         roster: who lives.
         pairs: makes order queues.
-        workers: how many there are.
     """
 
-    def __init__(self, roster: Roster, pairs: QueuePairs, workers: int) -> None:
+    def __init__(self, roster: Roster, pairs: QueuePairs) -> None:
         self._roster = roster
         self._pairs = pairs
-        self._workers = workers
         self._wanted: dict[tuple[str, str], list] = {}  # who, venue -> all that is wanted
         self._series: dict[tuple[str, str, str], dict[str, Any]] = {}  # what the feed has told of candle series
         self._budgets: dict[str, str] = {}  # venue -> the gate's segment
@@ -50,8 +48,7 @@ class Wiring:
             for gate in self._roster.of_role("gate"):  # one that is starting was told that this worker lives
                 gate.send({"type": "worker_gone", "index": child.index, "epoch": child.epoch})
         elif child.role == "gate":
-            for index in range(self._workers):
-                self._pairs.drop(index)
+            self._pairs.drop_all()
             self.tell("worker", {"type": "gate_gone", "epoch": child.epoch})
         elif child.role == "feed":
             self._series.clear()
@@ -64,6 +61,7 @@ class Wiring:
             return
         pair = self._pairs.fresh(index)
         head = {"type": "worker", "index": index, "epoch": worker.epoch, "wake": worker.wake}
+        head["lives"] = self._roster.members.lives_on(index)
         gate.send({**head, "inbound": pair.intents, "outbound": pair.replies})
         head = {"type": "gate", "epoch": gate.epoch, "link_epoch": worker.epoch, "wake": gate.wake}
         worker.send({**head, "inbound": pair.replies, "outbound": pair.intents})

@@ -135,17 +135,10 @@ class FleetRun:
             by_tag.setdefault(parsed[1] if parsed else "?", []).append(order)
         return by_tag
 
-    def seen_orders(self, strategy: str) -> tuple[set[tuple[str, str, str]], list[str]]:
-        """Return what a strategy's own database says of its orders.
-
-        Returns:
-            (client order id, exchange order id, end) of those that reached the exchange, and the ends of the others:
-            cancelled while they waited for their turn in the gate.
-        """
+    def seen_orders(self, strategy: str) -> set[tuple[str, str, str]]:
+        """Return (client order id, exchange order id, end) of every order in a strategy's own database."""
         rows = self._select(strategy, 'SELECT id, exchange_order_id, last_status FROM "Order"')
-        orders = [(order, exchange, ENDS.get(status, status)) for order, exchange, status in rows]
-        sent = {order for order in orders if order[1] != "UNKNOWN"}
-        return sent, [end for _, exchange, end in orders if exchange == "UNKNOWN"]
+        return {(order, exchange, ENDS.get(status, status)) for order, exchange, status in rows}
 
     def seen_fills(self, strategy: str) -> set[tuple[str, str]]:
         """Return (client order id, trade id) of every fill in a strategy's own database."""

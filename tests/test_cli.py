@@ -52,14 +52,17 @@ def test_too_few_workers_are_a_config_error_that_says_how_many_are_needed(comman
 
 @pytest.mark.parametrize(
     "words",
-    [["status"], ["down"], ["top", "--once"], ["halt"], ["resume"], ["flat", "--cancel-all"], ["gate"]],
+    [
+        *(["status"], ["down"], ["top", "--once"], ["halt"], ["resume"], ["flat", "--cancel-all"], ["gate"]),
+        ["resume", "nobody"],  # a fleet's name, or a strategy's
+    ],
 )
 def test_without_a_fleet_nothing_is_running(command, words):
     result = command.run(*words)
     assert (result.returncode, result.stderr) == (NOT_RUNNING, "error: no fleet is running\n")
 
 
-@pytest.mark.parametrize("words", [[one, "nobody"] for one in ("status", "down", "top", "halt", "resume", "gate")])
+@pytest.mark.parametrize("words", [[one, "nobody"] for one in ("status", "down", "top", "halt", "gate")])
 def test_a_fleet_that_never_was_is_not_found(command, words):
     result = command.run(*words)
     assert result.returncode == NOT_FOUND

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hive.boots import Endpoint, Run, gate_boot
+from hive.boots import Endpoint, Run, gate_boot, server_boot, strategy_spec, worker_boot
 from hive.config import ConfigError, load_fleet
 from hive.fleet import LiveVenue, Quota, Risk, SimVenue, StrategyRisk
 from hive.halts import Halt
@@ -68,6 +68,50 @@ def test_the_example_loads_as_it_stands(root):
     assert fleet.rate_limiting.global_orders_per_second == 10
     assert fleet.monitoring.metrics_port == 9090
     assert fleet.venues == (SimVenue("binance", "binance"),)
+
+
+def test_scripts_with_controllers_are_ticked_once_a_second_unless_something_else_is_said(root):
+    entries = "{script: quoter, config: quoter.yml}, {script: many, config: many.yml}"
+    own = "{id: own, script: many, config: many.yml, tick_interval_ms: 250}"
+    strategies = f"strategies: [{entries}, {own}]\n"
+    assert [one.tick_interval_ms for one in fleet_of(root, VENUES + strategies).strategies] == [None, 1000, 250]
+    named = fleet_of(root, "runtime: {tick_interval_ms: 100}\n" + VENUES + strategies).strategies
+    assert [one.tick_interval_ms for one in named] == [None, None, 250]
+
+
+@pytest.mark.parametrize(
+    ("interval", "rule"),
+    [(9, "greater than or equal to 10"), (600_001, "less than or equal to 600000")],
+)
+def test_intervals_are_from_ten_milliseconds_to_ten_minutes(root, interval, rule):
+    text = f"strategies: [{{script: quoter, tick_interval_ms: {interval}}}]\n"
+    assert problems_of(root, VENUES + text) == [f"fleet.yml: strategies.0.tick_interval_ms: Input should be {rule}"]
+    assert problems_of(root, f"runtime: {{tick_interval_ms: {interval}}}\n" + VENUES + ONE) == [
+        f"fleet.yml: runtime.tick_interval_ms: Input should be {rule}"
+    ]
+    for allowed in (10, 600_000):
+        fleet = fleet_of(root, VENUES + f"strategies: [{{script: quoter, tick_interval_ms: {allowed}}}]\n")
+        assert fleet.strategies[0].tick_interval_ms == allowed
+
+
+@pytest.mark.parametrize(("tick_on", "spacing_ms"), [("timer", None), ("book", 10), ("{book: 25}", 25)])
+def test_a_strategy_may_be_ticked_on_a_change_of_its_books(root, tick_on, spacing_ms):
+    fleet = fleet_of(root, VENUES + f"strategies: [{{script: quoter, config: quoter.yml, tick_on: {tick_on}}}]\n")
+    assert fleet.strategies[0].tick_on_book_ms == spacing_ms
+    assert strategy_spec(fleet.strategies[0], 0)["tick_on_book_ms"] == spacing_ms  # as its worker is told
+
+
+def test_a_tick_on_anything_else_is_refused(root):
+    for wrong in ("trade", "{book: 0}", "{trade: 10}"):
+        problems = problems_of(root, VENUES + f"strategies: [{{script: quoter, tick_on: {wrong}}}]\n")
+        assert problems
+        assert all(one.startswith("fleet.yml: strategies.0.tick_on") for one in problems)
+
+
+def test_every_scheduler_algorithm_is_accepted(root):
+    for name in ("round_robin", "priority_based", "fair"):
+        runtime = f"runtime: {{scheduler_algorithm: {name}}}\n"
+        assert fleet_of(root, runtime + VENUES + ONE).runtime.scheduler_algorithm == name
 
 
 def test_the_example_loads_from_a_second_file_too(root):
@@ -469,3 +513,52 @@ def test_a_fault_of_the_simulated_exchange_is_checked(root):
     problems = problems_of(root, "venues: {binance: {mode: sim, faults: [nonsense]}}\n" + ONE)
     assert len(problems) == 1
     assert problems[0].startswith("fleet.yml: venues.binance.faults.0: fault must be one of drop, stall,")
+
+
+def test_a_strategy_with_a_root_of_its_own_has_its_files_there(root, tmp_path):
+    other = tmp_path / "other"
+    for name in ("conf/scripts", "conf/controllers", "scripts", "controllers/generic"):
+        (other / name).mkdir(parents=True)
+    (other / "scripts" / "many.py").write_text("")
+    (other / "controllers" / "generic" / "elsewhere.py").write_text("")
+    grid = "controller_type: generic\ncontroller_name: elsewhere\nconnector_name: binance\ntrading_pair: ADA-USDT\n"
+    (other / "conf/controllers/grid.yml").write_text(grid)
+    (other / "conf/scripts/many.yml").write_text("script_file_name: many.py\ncontrollers_config: [grid.yml]\n")
+    fleet = fleet_of(
+        root,
+        VENUES + "strategies:\n- {id: a, script: many, config: many.yml}\n"
+        f"- {{id: b, script: many, config: many.yml, root: {other}, capital: {{USDT: 5}}}}\n",
+    )
+    assert [one.root for one in fleet.strategies] == [None, other]
+    assert [one.pairs for one in fleet.strategies] == [("SOL-USDT",), ("ADA-USDT",)]
+    run = Run("r", fleet, root, root / "state", 1)
+    kinds = server_boot(run, 1)["host_config"]["strategies"]
+    assert {(kind["name"], kind["root"], *kind["controllers"]) for kind in kinds} == {
+        ("many", str(root), "grid.yml"),
+        ("many", str(other), "grid.yml"),
+    }
+    workers = place(fleet.strategies, workers=1, cpus=(0,), limit=50).workers
+    specs = worker_boot(run, 1, workers[0], [])["strategies"]
+    assert {(spec["id"], spec["root"], spec["capital"]) for spec in specs} == {
+        ("a", None, False),
+        ("b", str(other), True),
+    }
+
+
+def test_errors_in_a_root_of_its_own_name_that_root(root, tmp_path):
+    assert problems_of(root, VENUES + "strategies: [{script: quoter, root: nowhere}]\n") == [
+        f"fleet.yml: strategies.0.root: {root}/nowhere is not a folder",
+        f"fleet.yml: strategies.0: script quoter: there is no scripts/quoter.py in {root}/nowhere",
+    ]
+
+
+def test_strategies_logs_are_bounded_as_the_file_says(root):
+    fleet = fleet_of(root, "logs: {max_mb: 2.5, keep: 7}\n" + VENUES + ONE)
+    workers = place(fleet.strategies, workers=1, cpus=(0,), limit=50).workers
+    boot = worker_boot(Run("r", fleet, root, root / "state", 1), 1, workers[0], [])
+    folder = str(root / "state" / "logs" / "strategies")
+    assert boot["strategy_logs"] == {"folder": folder, "max_bytes": 5 << 19, "keep": 7}
+    assert problems_of(root, "logs: {max_mb: 0, keep: 0}\n" + VENUES + ONE) == [
+        "fleet.yml: logs.max_mb: Input should be greater than or equal to 0.1",
+        "fleet.yml: logs.keep: Input should be greater than or equal to 1",
+    ]

@@ -119,7 +119,9 @@ async def test_names_that_do_not_exist_are_refused_with_those_that_do(bench):
         assert bench.ask("halt", **scope).result() == {"ok": False, "error": text, "code": NOT_FOUND}
     both = bench.ask("resume", venue="binance", strategy="x-1").result()
     assert (both["error"], both["code"]) == ("name a venue or a strategy, not both", ERROR)
-    assert bench.ask("dance").result()["error"] == "command must be status, down, halt, resume or flat, was 'dance'"
+    error = bench.ask("dance").result()["error"]
+    assert error.startswith("command must be one of status, down, halt, resume, flat, ")
+    assert error.endswith(", was 'dance'")
     assert told(gate) == []
     assert len(bench.roster.halts) == 0
 

@@ -50,7 +50,7 @@ class Bench:
         run = Run(self.run, fleet, tmp_path, tmp_path, 1)
         self.roster = Roster(run, placement, FleetDir(tmp_path), versions("0", "0"), 0)
         self.roster.venues = [{"name": "binance", "mode": "sim", "books": "", "trades": ""}]
-        self.wiring = Wiring(self.roster, QueuePairs(self.run, 8192), 2)
+        self.wiring = Wiring(self.roster, QueuePairs(self.run, 8192))
         self.peers: list[Peer] = []
 
     def join(self, role: str, index: int = 0, epoch: int = 1, message: dict | None = None) -> Peer:

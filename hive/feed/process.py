@@ -38,6 +38,7 @@ from hive.shm.channel import Channel, connect_fd
 from hive.shm.counters import Counters, counters_size
 from hive.shm.errors import ShmError
 from hive.shm.segment import Segment, segment_name
+from hive.shm.tracing import allow_tracing
 
 BEAT_S = 0.010
 BOOT_WITHIN_S = 30.0
@@ -284,6 +285,8 @@ async def _serve(message: dict[str, Any], channel: Channel, selector: WakeupSele
     try:
         boot = FeedBoot.from_message(message)
         _log_to(boot)
+        if message.get("profiling"):
+            allow_tracing()
         process = FeedProcess(boot, channel, selector)
         process.open()
     except (BootError, ShmError, ValueError, OSError) as error:

@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from hive.gate.admission import NOT_READY, Admission
 from hive.gate.binance_messages import CANCEL_REJECTED
+from hive.gate.exact import subtract
 from hive.gate.figures import AccountFigures
 from hive.gate.guards import AccountGuards
 from hive.gate.inquiry import Inquiry
@@ -25,10 +26,13 @@ from hive.gate.quota import Quotas, RequestClass
 from hive.gate.requests import Outcomes, Requests
 from hive.gate.sender import Sender
 from hive.gate.venue import Venue
+from hive.shm.decimals import halves
 from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, Reply, ReplyKind
 from hive.shm.refusals import Refusal
 
 BROKE = "an error in the gate, not sent"
+LATEST = 1 << 62  # an epoch, or a life, that is not before any other
+PARTING_NS = 5_000_000_000  # from a strategy's last look at its replies until the gate knows that it has left
 TELL_AGAIN_NS = 60_000_000_000  # what ended so long before a worker's next life is told to that one too
 
 
@@ -142,6 +146,7 @@ class Account:
             order.guarded = not order.final
             self.ledger.restore(order)
             self.guards.restored(order)
+        self.guards.capital.news()  # each worker is told everything when it comes
 
     def accept(self) -> None:
         """Take new orders from now on, unless the gate is leaving; what came too early is handled."""
@@ -228,6 +233,34 @@ class Account:
             order.worker_epoch = worker_epoch if order.final else order.worker_epoch
             for reply in self.ledger.replay(order):
                 self._reply(order.tag, reply)
+
+    def part(self, tag: str, cancel: bool) -> int:
+        """End a strategy's life: its waiting orders and, with `cancel`, its open ones; returns how many it had.
+
+        What ended a moment ago is told to its next life again: the last one may have been gone before it heard.
+        """
+        since_ns = self._now_ns() - PARTING_NS
+        for order in self.ledger.orders():
+            if order.tag == tag and order.done and order.final_ns >= since_ns:
+                order.done = False
+        return self.worker_gone({tag}, LATEST, cancel)
+
+    def hand_over(self, tag: str, life: int) -> None:
+        """Tell a strategy's next life of the orders that the last did not end, and make it the one that holds them."""
+        for order in self.ledger.orders():
+            if order.tag != tag or order.done or not order.journaled:
+                continue
+            order.worker_epoch = life
+            if not order.final:
+                self.journal.adopted(order)  # so that the next gate knows as well
+            for reply in self.ledger.replay(order):
+                self._reply(tag, reply)
+
+    def tell_capital(self, tags: set[str]) -> None:
+        """Tell the strategies that have capital all of it: their worker has just come, or they to it."""
+        for tag in sorted(tags):
+            for asset, (total, free) in self.guards.capital.accounts(tag).items():
+                self._reply(tag, _capital(self.index, tag, asset, total, free))
 
     # --- who may not
 
@@ -336,6 +369,12 @@ class Account:
         elif reply.kind is ReplyKind.ACKED and not order.guarded:
             order.guarded = True
             self.guards.admitted(order)
+        self._tell_capital_news()
+
+    def _tell_capital_news(self) -> None:
+        """Tell what an order has moved before the strategy hears of the order itself."""
+        for tag, asset, total, free in self.guards.capital.news():
+            self._reply(tag, _capital(self.index, tag, asset, total, free))
 
     def _admit(self, intent: Intent, tag: str, worker_epoch: int) -> None:
         order = self.ledger.admit(intent, tag, self.venue.symbol(intent.pair) or "", worker_epoch)
@@ -345,6 +384,7 @@ class Account:
             return
         order.guarded = True
         self.guards.admitted(order)
+        self._tell_capital_news()
         order.queued_ns = self._now_ns()
         if not self.sender.push_order(order):
             text = f"{self._rules.queue_per_strategy} orders of this strategy wait already"
@@ -402,6 +442,21 @@ class Account:
     def _expect(self, order: Order, since_ns: int) -> None:
         if order.stream_ns < since_ns:
             self.unheard.setdefault(order.client_order_id, self._now_ns())
+
+
+def _capital(venue: int, tag: str, asset: str, total: Decimal, free: Decimal) -> Reply:
+    high, low = halves(free)
+    locked_high, locked_low = halves(subtract(total, free))
+    return Reply(
+        ReplyKind.BALANCE,
+        venue,
+        tag,
+        price=low,
+        amount=high,
+        cumulative=locked_high,
+        fee=locked_low,
+        fee_asset=asset,
+    )
 
 
 def _answer(kind: ReplyKind, venue: int, intent: Intent, text: str, code: int) -> Reply:

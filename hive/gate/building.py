@@ -102,7 +102,7 @@ class Builder:
         """Return the listener of an account."""
         settings = self._settings
         alive = {
-            strategy.tag: settings.living[strategy.worker]
+            strategy.tag: settings.living[strategy.worker] if strategy.life is None else strategy.life
             for strategy in settings.strategies
             if self._same_run[account.index] and strategy.worker in settings.living
         }

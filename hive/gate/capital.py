@@ -9,6 +9,8 @@ they come, to the asset in which they come; that may make a total negative, and 
 What the account has otherwise (what was not given out, dust, deposits, trades by hand) belongs to nobody: `drift`
 shows it, and nothing spreads it. `over_given` tells when more was given out than there is.
 
+`news` tells what has changed, so that each strategy can be shown what it has.
+
 Notes, for the journal ("" deletes one); totals are exact over restarts, see hive.gate.tally:
 
     given/TAG/ASSET   -> what the configuration gave when it was last read
@@ -56,6 +58,7 @@ class _Account:
     """One strategy's sub-account."""
 
     def __init__(self, tag: str, given: Mapping[str, Decimal]) -> None:
+        self.tag = tag
         self.given = dict(given)
         self.moved = Tally(f"capital/{tag}")
         self.reserved: dict[str, Decimal] = {}
@@ -82,6 +85,7 @@ class Capital:
         self._accounts = {tag: _Account(tag, amounts) for tag, amounts in given.items() if amounts}
         self._touch = touch
         self._reserves: dict[str, _Reserve] = {}
+        self._changed: dict[tuple[str, str], None] = {}  # (tag, asset), oldest first
         self._news = {
             f"given/{tag}/{asset}": str(amount)
             for tag, account in self._accounts.items()
@@ -104,9 +108,9 @@ class Capital:
 
     def admitted(self, order: Order) -> None:
         """Reserve what an order needs until `ended`; once more when it lives again, or when its facts have changed."""
-        self.ended(order)
         account = self._accounts.get(order.tag)
         if account is not None:
+            self.ended(order)
             asset, size = self._need(order)
             reserve = self._reserves[order.client_order_id] = _Reserve(account, asset, size or ZERO)
             self._book(reserve, unfilled(order))
@@ -118,6 +122,7 @@ class Capital:
             return
         for asset, amount in moves(order, trade):
             account.moved.add((asset,), amount, trade.serial)
+            self._changed[order.tag, asset] = None
         reserve = self._reserves.get(order.client_order_id)
         if reserve is not None:
             self._book(reserve, unfilled(order))
@@ -127,6 +132,40 @@ class Capital:
         reserve = self._reserves.pop(order.client_order_id, None)
         if reserve is not None:
             self._book(reserve, ZERO)
+
+    def give(self, tag: str, given: Mapping[str, Decimal], start: int) -> None:
+        """Give a strategy other amounts while the gate runs; none of its orders may be reserved for meanwhile.
+
+        Args:
+            given: by asset; {}: it is not held any more
+            start: the last fill's number, see hive.gate.tally.last_serial; who had nothing begins there
+        """
+        account = self._accounts.get(tag)
+        if not given:
+            if account is not None:
+                del self._accounts[tag]
+                self._changed = {key: None for key in self._changed if key[0] != tag}
+                gone = [*(f"given/{tag}/{asset}" for asset in account.given), *account.moved.names()]
+                self._news |= dict.fromkeys(gone, "")
+            return
+        if account is None:
+            account = self._accounts[tag] = _Account(tag, {})
+            account.moved.begin(start)
+        self._news |= {f"given/{tag}/{asset}": "" for asset in account.given.keys() - given.keys()}
+        self._news |= {f"given/{tag}/{asset}": str(amount) for asset, amount in given.items()}
+        before = account.assets()
+        account.given = dict(given)
+        account.reserved.clear()
+        self._changed |= {(tag, asset): None for asset in sorted(before | account.assets())}
+
+    def given(self, tag: str) -> dict[str, Decimal]:
+        """Return what a strategy was given, {} when it shares the account."""
+        account = self._accounts.get(tag)
+        return {} if account is None else dict(account.given)
+
+    def holds(self, tag: str) -> bool:
+        """Return whether a strategy is held to what it was given."""
+        return tag in self._accounts
 
     def total(self, tag: str, asset: str) -> Decimal | None:
         """Return what a strategy has of an asset, None when it is not held."""
@@ -144,6 +183,11 @@ class Capital:
         if account is None:
             return {}
         return {asset: (account.total(asset), account.free(asset)) for asset in sorted(account.assets())}
+
+    def news(self) -> list[tuple[str, str, Decimal, Decimal]]:
+        """Return (tag, asset, total, free) of what has changed since the last call."""
+        changed, self._changed = self._changed, {}
+        return [(tag, asset, *self._both(tag, asset)) for tag, asset in changed]
 
     def assets(self) -> set[str]:
         """Return the assets that strategies were given."""
@@ -212,7 +256,7 @@ class Capital:
             if kind in ("given", "capital") and words[0] not in held:
                 self._news.setdefault(name, "")  # or it would go on where it ended, should it be given something again
         configured = {(tag, asset) for tag in held for asset in self._accounts[tag].given}
-        return [line for key in sorted({*before, *configured}) if (line := self._changed(*key, before.get(key, ZERO)))]
+        return [line for key in sorted({*before, *configured}) if (line := self._change(*key, before.get(key, ZERO)))]
 
     def snapshot(self) -> dict[str, str]:
         """Return the notes for the journal that have changed since the last call."""
@@ -221,7 +265,7 @@ class Capital:
             notes.update(account.moved.snapshot())
         return notes
 
-    def _changed(self, tag: str, asset: str, before: Decimal) -> str:
+    def _change(self, tag: str, asset: str, before: Decimal) -> str:
         account = self._accounts.get(tag)
         if account is None:
             return f"capital of {tag}: {plain(before)} {asset} taken back, it is not held any more"
@@ -249,10 +293,14 @@ class Capital:
                 totals.setdefault(asset, []).append(account.total(asset))
         return totals
 
-    @staticmethod
-    def _book(reserve: _Reserve, amount: Decimal) -> None:
+    def _both(self, tag: str, asset: str) -> tuple[Decimal, Decimal]:
+        account = self._accounts[tag]
+        return account.total(asset), account.free(asset)
+
+    def _book(self, reserve: _Reserve, amount: Decimal) -> None:
         change = subtract(amount, reserve.booked)
         if change:
             reserve.booked = amount
             table = reserve.account.reserved
             table[reserve.asset] = add(table.get(reserve.asset, ZERO), multiply(reserve.size, change))
+            self._changed[reserve.account.tag, reserve.asset] = None

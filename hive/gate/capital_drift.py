@@ -32,6 +32,11 @@ class CapitalDrift:
             if note:
                 self._first[asset] = Decimal(note)
 
+    def begin(self, assets: Iterable[str]) -> None:
+        """Count anew, of these assets: other amounts were given out."""
+        self._assets = sorted(assets)
+        self._first.clear()
+
     def look(self, beyond: Mapping[str, Decimal]) -> dict[str, str]:
         """Take what the account has beyond its strategies, by asset; returns the notes that are new."""
         notes = {}

@@ -74,9 +74,18 @@ class Exposure:
         self._high = dict.fromkeys(limits.max_position, ZERO)  # with all that is open to add to it
         self._low = dict.fromkeys(limits.max_position, ZERO)  # with all that is open to take from it
 
+    def take_positions(self, other: "Exposure") -> None:
+        """Go on from another's positions; nothing is open."""
+        for asset, amount in other._net.items():
+            self.move(asset, amount)
+
     def position(self, asset: str) -> Decimal:
         """Return what fills and fees have added to an asset."""
         return self._net.get(asset, ZERO)
+
+    def positions(self) -> dict[str, Decimal]:
+        """Return every position by asset."""
+        return dict(self._net)
 
     def reach(self, asset: str) -> tuple[Decimal, Decimal]:
         """Return how low and how high open orders may bring the position in an asset that has a limit."""
@@ -123,6 +132,13 @@ class FleetRisk(Exposure):
         if found is None:
             found = self._strategies[tag] = Exposure("strategy", RiskLimits())
         return found
+
+    def set_limits(self, tag: str, limits: RiskLimits) -> None:
+        """Give a strategy other limits; none of its orders may count as open meanwhile."""
+        old = self.strategy(tag)
+        if old.limits != limits:
+            new = self._strategies[tag] = Exposure("strategy", limits)
+            new.take_positions(old)
 
 
 def _decimal(text: str | None) -> Decimal | None:

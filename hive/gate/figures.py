@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from hive.gate.order import Order
 from hive.gate.quota import RequestClass
 from hive.shm.counters import Counters
+from hive.shm.errors import TableFull
 from hive.shm.messages import Reply, ReplyKind
 from hive.shm.refusals import NAMES as REASONS
 from hive.shm.refusals import Refusal
@@ -62,6 +63,7 @@ STRATEGY_NAMES = (
     "backoff_ms",
 )
 HISTOGRAM_NAMES = ("order_latency_ns", "own_latency_ns", "order_wait_ns", "ack_latency_ns")
+ADDED_LATER = 64  # strategies that may come to a running fleet and have counters; later ones trade without
 STALE_NAMES = ("stale_intervals", "stale_ms")
 _BY_REPLY = {
     ReplyKind.ACKED: "orders_acked",
@@ -83,7 +85,8 @@ def room(venues: int, strategies: int, assets: int = 0) -> tuple[int, int]:
     """
     histograms = venues * (len(HISTOGRAM_NAMES) + len(RequestClass))
     counters = venues * (assets + len(NAMES) + len(STALE_NAMES) + len(REASONS) + len(RequestClass))
-    return counters + histograms + venues * strategies * len(STRATEGY_NAMES) + 8, histograms + 1
+    ever = strategies + ADDED_LATER
+    return counters + histograms + venues * ever * len(STRATEGY_NAMES) + 8, histograms + 1
 
 
 class StrategyFigures:
@@ -126,7 +129,18 @@ class AccountFigures:
             counters.counter("queue_depth_class", **{"venue": venue, "class": rank.name.lower()})
             for rank in RequestClass
         )
+        self._counters = counters
+        self._venue = venue
         self.strategies = {tag: StrategyFigures(counters, venue, name) for tag, name in strategies.items()}
+
+    def add_strategy(self, tag: str, name: str) -> bool:
+        """Count for one more strategy from now on; returns whether there was room."""
+        if tag not in self.strategies:
+            try:
+                self.strategies[tag] = StrategyFigures(self._counters, self._venue, name)
+            except TableFull:
+                return False
+        return True
 
     def count(self, name: str) -> None:
         """Add one to a counter."""

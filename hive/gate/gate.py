@@ -1,7 +1,7 @@
 """The running gate: accounts, links, wake-ups and the control channel around one event loop.
 
 wake FIFO, 10 ms heartbeat -> intake.poll -> account.handle ... -> intake.reply -> flush (once per loop turn)
-control channel            -> worker, worker_gone, feed, halt, resume, flat, stop; end of file: alone
+control channel            -> worker, worker_gone, feed, adopt, retire, halt, resume, flat, stop; end of file: alone
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from hive.gate.errors import BootError
 from hive.gate.intake import Intake
 from hive.gate.listener import Listener
 from hive.gate.log import report_errors
+from hive.gate.owners import Owners
 from hive.gate.settings import GateSettings, Halt, VenueSettings
 from hive.shm.atomics import boottime_ns
 from hive.shm.channel import Channel
@@ -82,17 +83,17 @@ class Gate:
             self._flush_soon,
             self._on_taken,
             log,
+            lambda venue, tag: self._owners.count_refused(venue, tag),
         )
         self._accounts: dict[int, Account] = {}
         self._listeners: dict[int, Listener] = {}
         self._books: dict[str, FeedBooks | None] = {}
         self._reread_at: dict[str, float] = {}
-        self._tags = {strategy.id: strategy.tag for strategy in settings.strategies}
-        self._id_of = {strategy.tag: strategy.id for strategy in settings.strategies}
         builder = Builder(settings, counters, budgets, log)
         for venue in settings.venues:
             self._add_account(builder, venue)
         self._guards = builder.guards
+        self._owners = Owners(settings.strategies, self._intake, self._accounts, self._guards, log)
         self._guards.begin(time.time_ns())
         for halt in settings.halts:
             self._halt(halt)
@@ -183,6 +184,8 @@ class Gate:
                 self._halt(Halt(message.get("strategy"), message.get("venue"), message["reason"]))
             elif kind == "resume":
                 self._resume(Halt(message.get("strategy"), message.get("venue"), ""))
+            elif kind in ("adopt", "retire", "exposure"):
+                self._change(kind, message)
             elif kind == "flat":
                 self._spawn(self._flatten(message["request"], float(message["deadline_s"])))
             elif kind == "stop":
@@ -193,19 +196,39 @@ class Gate:
 
     def _attach(self, message: dict) -> None:
         index, epoch = message["index"], message["epoch"]
-        self._intake.assign(message.get("tags", []), index)
+        lives = message.get("lives")
+        self._intake.assign(dict.fromkeys(self._intake.tags_of(index), epoch) if lives is None else lives, index)
         try:
             new = self._intake.attach(index, epoch, message["inbound"], message["outbound"], message["wake"])
         except ShmError as error:
             self._log.error("the queues of worker %d cannot be used: %s", index, error)
             return
         if new:
+            for account in self._accounts.values():
+                account.tell_capital(self._intake.tags_of(index))
             for listener in self._listeners.values():
                 listener.announce(lambda reply: self._intake.send(index, reply))
             for account in self._accounts.values():
-                account.tell_again(self._intake.tags_of(index), epoch)
+                for tag in self._intake.tags_of(index):
+                    account.tell_again({tag}, self._intake.life(tag))
             for venue in self._settings.replays:
                 self._open_replay(venue, index)
+        self._flush_soon()
+
+    def _change(self, kind: str, message: dict) -> None:
+        """Take, change or end a strategy's life, or say what strategies have at stake; the answer names the change."""
+        answer = {"type": kind, "change": message.get("change")}
+        try:
+            if kind == "adopt":
+                self._owners.adopt(message["strategy"])
+            elif kind == "retire":
+                answer["orders"] = self._owners.retire(message["id"], bool(message["cancel"]))
+            else:
+                answer["strategies"] = {one: self._owners.exposure(one) for one in message["ids"]}
+        except (BootError, ValueError) as error:
+            answer["error"] = str(error)
+            self._log.error("%s: %s", kind, error)
+        self._channel.send(answer)
         self._flush_soon()
 
     def _open_replay(self, venue: int, worker: int) -> None:
@@ -232,26 +255,30 @@ class Gate:
             self._channel.send({"type": "reread_rules", "venue": venue})
 
     def _worker_gone(self, index: int, epoch: int) -> None:
-        self._intake.detach(index, epoch)
-        tags = self._intake.tags_of(index)
+        if not self._intake.detach(index, epoch):
+            return
+        lives = {tag: self._intake.life(tag) for tag in self._intake.tags_of(index)}
         cancel = self._settings.on_worker_death == "cancel"
         for account in self._accounts.values():
-            count = account.worker_gone(tags, epoch, cancel)
+            count = sum(
+                account.worker_gone({tag for tag, one in lives.items() if one == life}, life or epoch, cancel)
+                for life in set(lives.values())
+            )
             self._log.warning("worker %d (epoch %d) is gone with %d open orders", index, epoch, count)
         self._flush_soon()
 
     def _halt(self, halt: Halt) -> None:
         """Take no new orders of a strategy, on a venue, or at all."""
         for account in self._halted_by(halt):
-            account.halt(self._tags.get(halt.strategy), halt.venue or "", halt.reason)
+            account.halt(self._owners.tags.get(halt.strategy), halt.venue or "", halt.reason)
 
     def _resume(self, halt: Halt) -> None:
-        self._guards.forgive(self._tags.get(halt.strategy), halt.venue)
+        self._guards.forgive(self._owners.tags.get(halt.strategy), halt.venue)
         for account in self._halted_by(halt):
-            account.admission.halts.resume(self._tags.get(halt.strategy), halt.venue or "")
+            account.admission.halts.resume(self._owners.tags.get(halt.strategy), halt.venue or "")
 
     def _halted_by(self, halt: Halt) -> list[Account]:
-        if halt.strategy is not None and halt.strategy not in self._tags:
+        if halt.strategy is not None and halt.strategy not in self._owners.tags:
             self._log.error("no strategy has the id %s: it cannot be halted or resumed", halt.strategy)
             return []
         return [one for one in self._accounts.values() if halt.venue in (None, one.venue.name)]
@@ -261,7 +288,7 @@ class Gate:
         while True:
             await asyncio.sleep(LOSSES_EVERY_S)
             for trip in self._guards.losses(time.time_ns(), time.monotonic_ns()):
-                strategy = self._id_of.get(trip.strategy)
+                strategy = self._owners.ids.get(trip.strategy)
                 halt = Halt(strategy, trip.venue, replace(trip, strategy=strategy).text)  # people know it by its id
                 self._log.critical("%s: halted, and its orders are cancelled", halt.reason)
                 self._halt(halt)

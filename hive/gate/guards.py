@@ -23,7 +23,7 @@ from hive.gate.losses import LossWatch, Trip
 from hive.gate.order import Order
 from hive.gate.profit import Profit, window_name
 from hive.gate.risk import Risk
-from hive.gate.settings import GateSettings, VenueSettings
+from hive.gate.settings import GateSettings, OwnerSettings, VenueSettings
 from hive.gate.tally import last_serial
 from hive.gate.venue import Trade
 from hive.shm.refusals import Refusal
@@ -37,18 +37,16 @@ class AccountGuards:
 
     Args:
         risk, capital, profit: of the account
-        held: tags of the strategies that have capital
         journal: takes their notes
     """
 
     def __init__(
-        self, risk: Risk, capital: Capital, profit: Profit, held: frozenset[str], journal: Journal, log: logging.Logger
+        self, risk: Risk, capital: Capital, profit: Profit, journal: Journal, log: logging.Logger
     ) -> None:
         self.capital = capital
         self.profit = profit
         self.last_fill = last_serial(journal.recovered.orders, journal.recovered.notes)
         self._risk = risk
-        self._held = held
         self._journal = journal
         self._log = log
         self._over = ""
@@ -64,7 +62,7 @@ class AccountGuards:
 
     def check(self, order: Order) -> tuple[Refusal, str] | None:
         """Return why an order may not wait to be sent, None when it may."""
-        if self._over and order.tag in self._held:
+        if self._over and self.capital.holds(order.tag):
             return Refusal.CAPITAL, self._over
         return self._risk.check(order) or self.capital.check(order)
 
@@ -94,6 +92,19 @@ class AccountGuards:
         self.capital.restored(order)
         self.profit.restored(order)
 
+    def set_owner(self, owner: OwnerSettings, last_fill: int) -> None:
+        """Take a strategy that is new, or whose limits or capital have changed; none of its orders may count as open.
+
+        Args:
+            last_fill: the number of the account's latest fill
+        """
+        self._risk.forget_terms(owner.tag)
+        before = self.capital.assets()
+        given = given_at(owner, self.profit.venue)
+        if self.capital.given(owner.tag) != given:
+            self.capital.give(owner.tag, given, last_fill)
+            self.drift.begin(self.capital.assets() | before)
+
     def tick(self, balances: Mapping[str, Decimal], now_ns: int) -> None:
         """Write what has changed, and look whether the account has what was given out.
 
@@ -103,7 +114,7 @@ class AccountGuards:
         for notes in (self._risk.snapshot(), self.capital.snapshot(), self.profit.snapshot()):
             for key, value in notes.items():
                 self._journal.note(key, value)
-        if self._held and balances and now_ns - self._looked_ns >= BALANCE_EVERY_NS:
+        if self.capital.assets() and balances and now_ns - self._looked_ns >= BALANCE_EVERY_NS:
             first = not self._looked_ns
             self._looked_ns = now_ns
             self._look_at(balances, first)
@@ -161,11 +172,7 @@ class FleetGuards:
             found = touch(pair)
             return None if found is None else (found[0] + found[1]) / 2
 
-        given = {
-            one.tag: one.capital if one.capital_venue in (None, venue.name) else dict.fromkeys(one.capital, ZERO)
-            for one in self._settings.strategies
-            if one.capital
-        }
+        given = {one.tag: given_at(one, venue.name) for one in self._settings.strategies}
         profit = Profit(venue.name, mid, self._window)
         self._profits.append(profit)
         self._journals.append(journal)
@@ -173,7 +180,6 @@ class FleetGuards:
             Risk(venue.risk.limits, self._fleet, touch),
             Capital(given, touch),
             profit,
-            frozenset(given),
             journal,
             log,
         )
@@ -193,6 +199,17 @@ class FleetGuards:
             self._journals[0].note(key, value)
         return trips
 
+    def set_owner(self, owner: OwnerSettings) -> None:
+        """Take a strategy's limits on the fleet's level; see `AccountGuards.set_owner` for the accounts'."""
+        self._fleet.set_limits(owner.tag, owner.risk.limits)
+        self._watch.set_limits((owner.tag, None), owner.risk.loss_limit)
+        self._watching = self._watch.watches
+        self._ids[owner.tag] = owner.id
+
+    def positions(self, tag: str) -> dict[str, Decimal]:
+        """Return a strategy's positions over all accounts, by asset."""
+        return self._fleet.strategy(tag).positions()
+
     def forgive(self, tag: str | None, venue: str | None) -> None:
         """Count a strategy's, a venue's or the fleet's loss anew: its halt was lifted."""
         self._watch.reset(tag, venue)
@@ -209,6 +226,13 @@ class FleetGuards:
             fee = plain(abs(self._watch.unvalued[tag, asset]))
             text = "strategy %s has paid fees of %s %s that no loss_limit counts: there is no price of %s"
             self._log.warning(text, self._ids.get(tag, tag), fee, asset, asset)
+
+
+def given_at(owner: OwnerSettings, venue: str) -> Mapping[str, Decimal]:
+    """Return what a strategy was given at a venue, {} when it shares the account: elsewhere it has 0 of each."""
+    if not owner.capital:
+        return {}
+    return owner.capital if owner.capital_venue in (None, venue) else dict.fromkeys(owner.capital, ZERO)
 
 
 class _Lasting[Key: Hashable]:

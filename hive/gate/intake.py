@@ -2,12 +2,13 @@
 
 A worker has one link per epoch. Intents whose client order id is not one of its own strategies' are refused here;
 replies find their worker by the strategy's tag, and those of a worker that is gone are told to its next life by the
-ledger. When a worker has acknowledged the reply that ends an order, `on_taken` is told.
+ledger. A strategy has a life on a worker; each further one, there or elsewhere, has a greater number. When a worker has
+acknowledged the reply that ends an order, `on_taken` is told.
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from hive.gate.settings import OwnerSettings
@@ -16,6 +17,7 @@ from hive.shm.ids import PREFIX_LENGTH, order_prefix, parse_order_id
 from hive.shm.link import Link
 from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind, unpack
 from hive.shm.order_queue import OrderQueue
+from hive.shm.refusals import Refusal
 from hive.shm.wake import Waker
 
 _REFUSAL = {
@@ -46,10 +48,11 @@ class Intake:
     Args:
         fleet_id: of the orders that this gate sends
         strategies: who owns which tag
-        handle: takes (intent, tag, worker's epoch)
+        handle: takes (intent, tag, the strategy's life)
         on_wedged: told the index and epoch of a worker whose queue pair must be replaced
         on_pending: called when there is something to flush
         on_taken: told (venue, client order id) when a worker has acted upon the reply that ends an order
+        on_refused: told (venue, tag) of an intent for a strategy that is not on the worker which sent it
     """
 
     def __init__(
@@ -61,11 +64,14 @@ class Intake:
         on_pending: Callable[[], None],
         on_taken: Callable[[int, str], None],
         log: logging.Logger,
+        on_refused: Callable[[int, str], None] = lambda venue, tag: None,
     ) -> None:
+        self._on_refused = on_refused
         self._fleet_id = fleet_id
         self._prefixes = {order_prefix(fleet_id, strategy.tag): strategy.tag for strategy in strategies}
         self._on_taken = on_taken
         self._worker_of = {strategy.tag: strategy.worker for strategy in strategies}
+        self._lives = {strategy.tag: strategy.life for strategy in strategies if strategy.life is not None}
         self._handle = handle
         self._on_wedged = on_wedged
         self._on_pending = on_pending
@@ -95,11 +101,11 @@ class Intake:
         self._links[index] = WorkerLink(index, epoch, names, Link(*queues, waker, epoch), queues, waker)
         return True
 
-    def detach(self, index: int, epoch: int) -> None:
-        """Forget a worker's link, unless a later epoch has taken its place."""
+    def detach(self, index: int, epoch: int) -> bool:
+        """Forget a worker's link; returns False, and does nothing, when a later epoch has taken its place."""
         entry = self._links.get(index)
         if entry is None or entry.epoch > epoch:
-            return
+            return entry is None
         del self._links[index]
         unacked = len(entry.link.unacked())
         if unacked:
@@ -107,11 +113,22 @@ class Intake:
         for queue in entry.queues:
             queue.close()
         entry.waker.close()
+        return True
 
-    def assign(self, tags: list[str], worker: int) -> None:
-        """Say that these strategies live on a worker from now on."""
-        for tag in tags:
+    def assign(self, lives: Mapping[str, int], worker: int) -> None:
+        """Say that these strategies, by tag, live on a worker from now on, with these numbers of their lives."""
+        for tag, life in lives.items():
+            self._prefixes[order_prefix(self._fleet_id, tag)] = tag
             self._worker_of[tag] = worker
+            self._lives[tag] = life
+
+    def unassign(self, tag: str) -> None:
+        """Say that a strategy lives nowhere: what comes for it is refused, what goes to it is kept by the ledger."""
+        self._worker_of.pop(tag, None)
+
+    def life(self, tag: str) -> int | None:
+        """Return the number of a strategy's latest life, None when it never had one."""
+        return self._lives.get(tag)
 
     def tags_of(self, worker: int) -> set[str]:
         """Return the tags of a worker's strategies."""
@@ -183,11 +200,13 @@ class Intake:
             return
         tag = self._prefixes.get(intent.client_order_id[:PREFIX_LENGTH])
         if tag is None or parse_order_id(intent.client_order_id) is None:
-            self._refuse(entry, intent, f"client order id is not one of fleet {self._fleet_id}'s strategies")
+            why = f"client order id is not one of fleet {self._fleet_id}'s strategies"
+            self._refuse(entry, intent, Refusal.INVALID, why)
         elif self._worker_of.get(tag) != entry.index:
-            self._refuse(entry, intent, f"no strategy of worker {entry.index} has the tag {tag}")
+            self._refuse(entry, intent, Refusal.WRONG_WORKER, f"no strategy of worker {entry.index} has the tag {tag}")
+            self._on_refused(intent.venue, tag)
         else:
-            self._handle(intent, tag, entry.epoch)
+            self._handle(intent, tag, self._lives.get(tag, entry.epoch))
 
     def _note_taken(self, entry: WorkerLink) -> None:
         acked = entry.link.acked if entry.ends else 0
@@ -195,9 +214,9 @@ class Intake:
             _, venue, client_order_id = entry.ends.popleft()
             self._on_taken(venue, client_order_id)
 
-    def _refuse(self, entry: WorkerLink, intent: Intent, why: str) -> None:
+    def _refuse(self, entry: WorkerLink, intent: Intent, code: Refusal, why: str) -> None:
         self._log.error("worker %d, order %s refused: %s", entry.index, intent.client_order_id, why)
-        self.send(entry.index, Reply(_REFUSAL[intent.kind], intent.venue, intent.client_order_id, text=why))
+        self.send(entry.index, Reply(_REFUSAL[intent.kind], intent.venue, intent.client_order_id, code=code, text=why))
 
     def _wedge(self, entry: WorkerLink) -> None:
         entry.wedged = True

@@ -51,13 +51,11 @@ class LossWatch:
 
     def __init__(self, profits: Sequence[Profit], limits: Limits, kind: str, run: str) -> None:
         for scope, amounts in limits.items():
-            for asset, limit in amounts.items():
-                if not (limit.is_finite() and limit >= 0):
-                    raise BootError(f"{_who(*scope)} loss_limit of {asset} must be a number >= 0, was {limit}")
+            _check(scope, amounts)
         self.blind: dict[tuple[Scope, str], str] = {}  # (scope, asset) with a limit -> a pair without a price
         self.unvalued: dict[tuple[str, str], Decimal] = {}  # (tag, asset) -> fees
         self._profits = profits
-        self._limits = limits
+        self._limits = dict(limits)
         self._kind = kind
         self._run = run
         self._window = ""
@@ -65,6 +63,19 @@ class LossWatch:
         self._forgiven: dict[tuple[Scope, str], Decimal] = {}
         self._tripped: set[tuple[Scope, str]] = set()
         self._news: dict[str, str] = {}
+
+    @property
+    def watches(self) -> bool:
+        """Whether anybody has a limit."""
+        return bool(self._limits)
+
+    def set_limits(self, scope: Scope, amounts: Mapping[str, Decimal]) -> None:
+        """Give a scope other limits, {}: none. One that has tripped, and stays as it was, trips only after `reset`."""
+        _check(scope, amounts)
+        before = self._limits.pop(scope, {})
+        if amounts:
+            self._limits[scope] = amounts
+        self._tripped -= {(scope, asset) for asset in {*before, *amounts} if before.get(asset) != amounts.get(asset)}
 
     def check(self, venue_ns: int) -> list[Trip]:
         """Return which limits have been passed since the last call."""
@@ -142,6 +153,12 @@ class LossWatch:
     def _forgive(self, of: tuple[Scope, str], loss: Decimal) -> None:
         self._forgiven[of] = loss
         self._news[_name(of)] = f"{loss}|{self._window}"
+
+
+def _check(scope: Scope, amounts: Mapping[str, Decimal]) -> None:
+    for asset, limit in amounts.items():
+        if not (limit.is_finite() and limit >= 0):
+            raise BootError(f"{_who(*scope)} loss_limit of {asset} must be a number >= 0, was {limit}")
 
 
 def _scopes(tag: str, venue: str) -> tuple[Scope, ...]:

@@ -55,10 +55,10 @@ class _Terms:
     in_quote: tuple[Exposure, ...]
     notional: tuple[Decimal, str] | None
     band: tuple[Decimal, str] | None
+    limited: bool = False  # there is any
 
-    @property
-    def limited(self) -> bool:
-        return any((self.counting, self.in_base, self.in_quote, self.notional, self.band))
+    def __post_init__(self) -> None:
+        self.limited = any((self.counting, self.in_base, self.in_quote, self.notional, self.band))
 
 
 @dataclass(slots=True)
@@ -87,6 +87,8 @@ class Risk:
         self._touch = touch
         self._refuses_self_trade = (limits.self_trade or fleet.limits.self_trade) != "allow"
         self._terms: dict[tuple[str, str], _Terms] = {}
+        self._looked_up_for: Order | None = None
+        self._looked_up: _Terms
         self._open: dict[str, _Open] = {}
         self._own = OwnOrders()
         self._tally = Tally("position")
@@ -149,6 +151,12 @@ class Risk:
             holder.open_orders -= 1
         if entry.place is not None:
             self._own.remove(entry.place)
+
+    def forget_terms(self, tag: str) -> None:
+        """Look a strategy's limits up again from now on; none of its orders may count as open meanwhile."""
+        self._looked_up_for = None
+        for key in [key for key in self._terms if key[0] == tag]:
+            del self._terms[key]
 
     def restored(self, order: Order) -> None:
         """Take an order that the journal gave back, with its fills; after `restore`."""
@@ -267,6 +275,11 @@ class Risk:
                 holder.book(terms.quote, not entry.buys, cost)
 
     def _terms_of(self, order: Order) -> _Terms:
+        if order is not self._looked_up_for:  # an order is checked, counted and checked again in a row
+            self._looked_up_for, self._looked_up = order, self._look_up_terms(order)
+        return self._looked_up
+
+    def _look_up_terms(self, order: Order) -> _Terms:
         terms = self._terms.get((order.tag, order.pair))
         if terms is None:
             base, quote = assets_of(order.pair)

@@ -17,7 +17,7 @@ from hive.gate.fairness import FairQueue
 from hive.gate.figures import AccountFigures
 from hive.gate.limits import Operation
 from hive.gate.order import Order
-from hive.gate.quota import ClassPolicy, Quotas, RejectBackoff, RequestClass, Spent
+from hive.gate.quota import ClassPolicy, Quotas, RejectBackoff, RequestClass, Spent, StrategyQuota
 from hive.gate.starvation import StarvationMonitor
 from hive.gate.venue import Venue
 from hive.shm.refusals import Refusal
@@ -91,6 +91,13 @@ class Sender:
         for tag, share in quotas.shares():
             self._queue.set_weight(tag, share)
             self.starvation.set_weight(tag, share, now)
+
+    def set_quota(self, tag: str, quota: StrategyQuota) -> None:
+        """Change a strategy's quota and share; what it has spent counts on."""
+        now_ns = self._now_ns()
+        self._quotas.set_quota(tag, quota, now_ns)
+        self._queue.set_weight(tag, quota.share)
+        self.starvation.set_weight(tag, quota.share, now_ns)
 
     # --- what waits
 
@@ -259,11 +266,14 @@ class Sender:
         wait_ns = self._venue.wait_ns(OPERATION[rank], "", now_ns)
         if rank is not RequestClass.NEW:
             return wait_ns
-        closed_ns = max(self._venue.closed_ns(now_ns), self._hold_until_ns - now_ns, self.breaker.wait_ns(now_ns))
+        closed_ns = self._venue.closed_ns(now_ns) if wait_ns else 0  # a venue that is closed lets nothing go
+        if self._hold_until_ns > now_ns or self.breaker.open:
+            closed_ns = max(closed_ns, self._hold_until_ns - now_ns, self.breaker.wait_ns(now_ns))
         if (closed_ns > 0) != self._closed:
             self._closed = closed_ns > 0
             (self.starvation.close if self._closed else self.starvation.open)(now_ns)
-        return max(wait_ns, closed_ns, self._quotas.total_wait_ns(now_ns))
+        total_ns = self._quotas.total_wait_ns(now_ns)
+        return max(wait_ns, closed_ns, total_ns) if wait_ns or closed_ns or total_ns else 0
 
     def _own_order_wait_ns(self, order: Order) -> int:
         """Return how long a strategy's next order waits for something of its own."""

@@ -49,6 +49,8 @@ class OwnerSettings:
     """One strategy: whose orders carry its tag, and what it may do.
 
     capital: by asset; None: it shares the account. capital_venue: where it has it; None: at the only venue.
+    life: the number of its present life, greater than that of every earlier one, on whatever worker; None: its worker's
+    epoch is used instead.
     """
 
     id: str
@@ -58,6 +60,7 @@ class OwnerSettings:
     risk: RiskSettings = field(default_factory=RiskSettings)
     capital: Mapping[str, Decimal] | None = None
     capital_venue: str | None = None
+    life: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ class GateSettings:
                 venues=tuple(_venue(entry) for entry in boot["venues"] if not is_replay(entry)),
                 replays={int(entry["index"]): entry["name"] for entry in boot["venues"] if is_replay(entry)},
                 assets=tuple(boot.get("assets", ())),
-                strategies=tuple(_owner(entry) for entry in boot["strategies"]),
+                strategies=tuple(read_owner(entry) for entry in boot["strategies"]),
                 orders_per_second=_above_zero(rates, "global_orders_per_second"),
                 orders_per_second_each=each,
                 max_order_age_s=_above_zero(rates, "max_order_age_s"),
@@ -171,8 +174,13 @@ class GateSettings:
 
     def journal_folder(self, venue: VenueSettings) -> Path:
         """Return where a venue's journal lies; a simulated exchange's, which dies with its run, apart."""
-        folder = self.state_dir / "journal" / venue.name
-        return folder / "simulated" if venue.simulated else folder
+        return account_folder(self.state_dir, venue.name, venue.simulated)
+
+
+def account_folder(state_dir: Path, venue: str, simulated: bool) -> Path:
+    """Return where the journal of a venue account lies."""
+    folder = state_dir / "journal" / venue
+    return folder / "simulated" if simulated else folder
 
 
 def is_replay(entry: dict) -> bool:
@@ -199,7 +207,8 @@ def _venue(entry: dict) -> VenueSettings:
     )
 
 
-def _owner(entry: dict) -> OwnerSettings:
+def read_owner(entry: dict) -> OwnerSettings:
+    """Read one strategy of the boot message, or of a message that adds or changes one; raises BootError."""
     given = entry.get("quota") or {}
     weight = given.get("max_api_weight_per_minute")
     quota = StrategyQuota(
@@ -217,6 +226,7 @@ def _owner(entry: dict) -> OwnerSettings:
         _risk(entry.get("risk")),
         capital or None,
         entry.get("capital_venue"),
+        None if entry.get("life") is None else int(entry["life"]),
     )
 
 

@@ -84,6 +84,10 @@ class Tally:
         self._changed.clear()
         return notes
 
+    def names(self) -> list[str]:
+        """Return the names of all its notes."""
+        return [self._prefix, *("/".join((self._prefix, *key)) for key in self._sums)]
+
     def restore(self, notes: Mapping[str, str]) -> bool:
         """Take its own notes; returns False, and takes nothing, when it had not begun."""
         if self._prefix not in notes:

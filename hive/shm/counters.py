@@ -81,6 +81,11 @@ class Histogram:
             words[cell + _MAX] = value
         words[cell + _BUCKETS + _bucket_index(value)] += 1
 
+    @property
+    def total_ns(self) -> int:
+        """The sum of all durations so far."""
+        return self._words[self._cell + _SUM]
+
     def read(self) -> HistogramSnapshot:
         """Return the histogram as it is now."""
         return _read_cell(self._words, self._cell)

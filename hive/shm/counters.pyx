@@ -20,7 +20,6 @@ from hive.shm.atomics cimport (
     load_acquire_u32,
     load_relaxed,
     load_relaxed_i64,
-    store_relaxed,
     store_relaxed_i64,
     store_release_u32,
 )
@@ -30,13 +29,6 @@ from hive.shm.errors import LayoutMismatch, NotRepresentable, ShmError, TableFul
 from hive.shm.layout import HISTOGRAM_CELL
 from hive.shm.segment import PAYLOAD_OFFSET
 from hive.shm.snapshots import CountersSnapshot, HistogramSnapshot
-
-
-cdef extern from *:
-    """
-    static inline int highest_bit(unsigned long long v) { return 63 - __builtin_clzll(v); }
-    """
-    int highest_bit(uint64_t v) noexcept nogil
 
 
 cdef enum:
@@ -69,7 +61,7 @@ cdef class Counter:
         raise TypeError("a Counter comes from Counters.counter()")
 
     cdef void c_inc(self, int64_t n) noexcept nogil:
-        store_relaxed_i64(self._value, load_relaxed_i64(self._value) + n)  # one writer: no read-modify-write needed
+        add_to(self._value, n)
 
     cdef void c_set(self, int64_t value) noexcept nogil:
         store_relaxed_i64(self._value, value)
@@ -95,30 +87,20 @@ cdef class Histogram:
         raise TypeError("a Histogram comes from Counters.histogram()")
 
     cdef void c_record(self, int64_t value_ns) noexcept nogil:
-        cdef uint64_t value = <uint64_t>value_ns if value_ns > 0 else 0
-        cdef uint64_t *bucket = &self._cell.buckets[bucket_index(value)]
-        store_relaxed(&self._cell.sum, load_relaxed(&self._cell.sum) + value)
-        if value > load_relaxed(&self._cell.max):
-            store_relaxed(&self._cell.max, value)
-        store_relaxed(bucket, load_relaxed(bucket) + 1)
+        record_in(self._cell, value_ns)
 
     def record(self, int64_t value_ns) -> None:
         """Count a duration in nanoseconds; a negative one counts as 0."""
         self.c_record(value_ns)
 
+    @property
+    def total_ns(self) -> int:
+        """The sum of all durations so far."""
+        return load_relaxed(&self._cell.sum)
+
     def read(self) -> HistogramSnapshot:
         """Return the histogram as it is now."""
         return _read_cell(self._cell)
-
-
-cdef inline int bucket_index(uint64_t value) noexcept nogil:
-    cdef int octave
-    if value < 64:
-        return 0
-    octave = highest_bit(value)
-    if octave >= 37:
-        return HISTOGRAM_BUCKETS - 1
-    return 1 + (octave - 6) * 8 + <int>((value >> (octave - 3)) & 7)
 
 
 cdef _read_cell(const histogram_cell *cell):

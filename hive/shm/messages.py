@@ -75,7 +75,8 @@ class ReplyKind(IntEnum):
     CANCELLED = 21
     EXPIRED = 22
     CANCEL_FAILED = 23  # the cancel was refused; the order stays as it was, or its real state follows
-    BALANCE = 24  # fee_asset: the asset, amount: free, cumulative: locked
+    BALANCE = 24  # fee_asset: the asset, amount + price: free, cumulative + fee: locked, each of the two exactly;
+    # client_order_id: the tag of the strategy whose capital it is, "" for the account
     OPENED = 25  # the venue's account is ready; text says why when it is not
 
 

@@ -27,6 +27,7 @@ class Refusal(IntEnum):
     INVALID = -9016  # not an order: no such pair, no amount, no price
     WORKER_GONE = -9017  # its worker died while it waited
     GATE_ERROR = -9018  # an error in the gate, before it was sent
+    WRONG_WORKER = -9019  # its strategy is not on the worker that sent it
 
 
 NAMES = {refusal.value: refusal.name.lower() for refusal in Refusal}

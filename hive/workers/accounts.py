@@ -1,8 +1,13 @@
-"""What the gate told about the venues' accounts: whether they are ready, and what is in them."""
+"""What the gate told about the venues' accounts: whether they are ready, what is in them, and whose capital it is.
+
+A strategy with capital has an account of its own inside each venue's, which the gate alone counts: what it was given,
+moved by its own fills, less what its own orders reserve.
+"""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from hive.shm.decimals import whole
 from hive.shm.messages import Reply, ReplyKind
 
 NOT_READ = "its account was not read yet"
@@ -18,7 +23,7 @@ class Balance:
 
 @dataclass(slots=True)
 class Account:
-    """One venue's account. The three dicts are by asset, and live: they are updated in place for ever."""
+    """A venue's account, or what a strategy has of it. The three dicts are by asset, and updated in place for ever."""
 
     closed: str = NOT_READ  # why it is not ready; "" when it is
     balances: dict[str, Balance] = field(default_factory=dict)
@@ -31,6 +36,7 @@ class Accounts:
 
     def __init__(self) -> None:
         self._accounts: dict[int, Account] = {}
+        self._capital: dict[tuple[str, int], Account] = {}
 
     def __getitem__(self, venue: int) -> Account:
         account = self._accounts.get(venue)
@@ -38,13 +44,18 @@ class Accounts:
             account = self._accounts[venue] = Account()
         return account
 
+    def capital(self, tag: str, venue: int) -> Account:
+        """Return what the strategy with this tag has at a venue."""
+        return self._capital.setdefault((tag, venue), Account(closed=""))
+
     def take(self, reply: Reply) -> bool:
         """Note a BALANCE or OPENED reply; returns whether it was one."""
         if reply.kind is ReplyKind.BALANCE:
-            account = self[reply.venue]
-            balance = Balance(reply.amount or Decimal(0), reply.cumulative or Decimal(0))
+            tag = reply.client_order_id
+            account = self.capital(tag, reply.venue) if tag else self[reply.venue]
+            balance = Balance(whole(reply.amount, reply.price), whole(reply.cumulative, reply.fee))
             account.balances[reply.fee_asset] = balance
-            account.totals[reply.fee_asset] = balance.free + balance.locked
+            account.totals[reply.fee_asset] = whole(balance.free, balance.locked)
             account.free[reply.fee_asset] = balance.free
             return True
         if reply.kind is ReplyKind.OPENED:

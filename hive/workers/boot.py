@@ -52,6 +52,12 @@ class WorkerBoot:
     slow_callback_ms: float = 250
     log_file: str | None = None
     log_level: str = "INFO"
+    interrupt_after_ms: float | None = None
+    loop_share: float | None = None
+    memory_mb: float | None = None
+    log_lines_per_s: float | None = None
+    orders_waiting: int | None = None
+    strategy_logs: Mapping[str, Any] | None = None  # folder, max_bytes, keep; None: no files of strategies' own
     host_config: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -70,7 +76,20 @@ class WorkerBoot:
                 raise BootError(f"boot: strategies: every {key} must be there once, was {values}")
         options = {
             key: raw[key]
-            for key in ("stale_after_ms", "cancel_after_ms", "cpu", "slow_callback_ms", "log_file", "log_level")
+            for key in (
+                "stale_after_ms",
+                "cancel_after_ms",
+                "cpu",
+                "slow_callback_ms",
+                "log_file",
+                "log_level",
+                "strategy_logs",
+                "interrupt_after_ms",
+                "loop_share",
+                "memory_mb",
+                "log_lines_per_s",
+                "orders_waiting",
+            )
             if key in raw
         }
         return cls(

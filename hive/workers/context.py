@@ -13,13 +13,14 @@ import asyncio
 import contextvars
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from time import monotonic_ns
 from typing import Any
 
 from hive.shm.counters import Counter, Counters, Histogram
 from hive.shm.messages import Reply
+from hive.workers.busy import CpuMeter
 from hive.workers.clock import CallbackCounter
 from hive.workers.errors import UnresolvedContext
 
@@ -35,7 +36,9 @@ log = logging.getLogger(__name__)
 class StrategyCounters:
     """The counters of one strategy; all carry the label strategy=ID."""
 
-    ticks: Counter
+    ticks: Counter  # all: the timer's and those because of a book
+    strategy_cpu_ns: Counter  # of ticks, callbacks and tasks; beside `ticks`, because each tick changes both
+    book_ticks: Counter
     missed_ticks: Counter
     overruns: Counter
     errors: Counter
@@ -48,11 +51,14 @@ class StrategyCounters:
     orders_filled: Counter
     orders_unknown: Counter
     fills: Counter
+    events_delivered: Counter  # out of the inbox
+    books_read: Counter  # versions, one at most for each book and callback
     mixed_books: Counter
     context_unresolved: Counter
     slow_callbacks: Counter
     halts: Counter
     tick_lateness_ns: Histogram
+    tick_lateness_by_hive_ns: Histogram  # without the time in which code of strategies ran
     tick_duration_ns: Histogram
 
     @classmethod
@@ -68,6 +74,9 @@ class StrategyCounters:
 class StrategyContext:
     """One strategy inside a worker.
 
+    `config` is its configuration as the fleet names it, `state` what it is doing (hive.workers.scheduler.State, None
+    before its start), `counters` are its metrics.
+
     The host may keep its own objects in `host_data`, and sets `on_reply` to be told of what happens to its orders.
     """
 
@@ -81,21 +90,34 @@ class StrategyContext:
         callbacks: CallbackCounter,
         counters: StrategyCounters,
         priority: int = 0,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self.id = id
         self.tag = tag
         self.index = index
         self.priority = priority
+        self.config: Mapping[str, Any] = {} if config is None else config
+        self.state: str | None = None
         self.counters = counters
         self.books: set[tuple[int, str]] = set()  # (venue, pair) whose books this strategy uses
         self.on_reply: Callable[[Reply], None] | None = None
         self.host_data: Any = None
+        self.callback_cpu = CpuMeter(counters.strategy_cpu_ns)  # of all but its ticks
+        self.orders_placing = 0  # whose fate nobody knows yet
+        self.orders_over = 0  # refused because so many were
+        self.callbacks_ns = 0  # for how long its events, tasks and timers were on the loop
+        self.keeps_orders = False  # its stop leaves its open orders at the venue, to its next life
         self.pycontext = contextvars.Context()
         self.pycontext.run(CURRENT.set, self)
         self._loop = loop
         self._callbacks = callbacks
         self._inbox: deque[tuple[Callable[..., object] | None, tuple[Any, ...]]] = deque()
         self._scheduled = False
+
+    @property
+    def strategy_id(self) -> str:
+        """The strategy's id in the fleet."""
+        return self.id
 
     def __repr__(self) -> str:
         return f"StrategyContext({self.id!r})"
@@ -158,6 +180,7 @@ class StrategyContext:
                     continue
                 args = (result,)
             self._callbacks.bump()
+            self.counters.events_delivered.inc()
             try:
                 fn(*args)
             except BaseException:  # a strategy's SystemExit must not end its neighbours

@@ -1,6 +1,6 @@
 """The worker server asleep: it holds its control channel, and none of the memory that workers were forked from.
 
-    python -m hive.workers.dormant --channel-fd N --boot-fd M
+    python hive/workers/dormant.py --channel-fd N --boot-fd M
 
 A server that has forked its workers keeps the original of every page that they have written to since. So when nobody
 was forked for a while it replaces itself by this, a bare interpreter, and becomes the server again when a message or

@@ -32,7 +32,10 @@ __all__ = ["Host", "StrategySpec", "TickTarget", "WorkerServices"]
 
 @dataclass(frozen=True, slots=True)
 class StrategySpec:
-    """One strategy as the boot message names it; keys that a worker does not use are in `extra`, for the host."""
+    """One strategy as the boot message names it; keys that a worker does not use are in `extra`, for the host.
+
+    `tick_on_book_ms`: the least time between its last tick and one because of a book; None: none of these.
+    """
 
     id: str
     tag: str
@@ -43,6 +46,7 @@ class StrategySpec:
     config_file: str | None = None
     priority: int = 0
     tick_interval_ms: int | None = None
+    tick_on_book_ms: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod

@@ -1,23 +1,33 @@
-"""Logging of a worker: one file per process, and the running strategy's id in every line."""
+"""Logging of a worker: one file per process, the running strategy's id in every line, and no more lines than it may."""
 
 import logging
 import sys
 from typing import TextIO
 
 from hive.workers.context import CURRENT
+from hive.workers.log_quota import LineQuota
+from hive.workers.log_writer import NOBODY, LogWriter, WriterHandler
+from hive.workers.strategy_logs import StrategyLogs
 
 FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(process)d %(strategy)s %(name)s: %(message)s"
 
 
 class StrategyFilter(logging.Filter):
-    """Adds `strategy` to a record: the id of whose context it was logged in, "-" outside of all."""
+    """Adds `strategy` to a record: the id of whose context it was logged in, "-" outside of all.
+
+    Lets pass what `quota` admits of a strategy (None: everything).
+    """
+
+    def __init__(self, quota: LineQuota | None = None) -> None:
+        super().__init__()
+        self._quota = quota
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let everything pass."""
+        """Return whether the record is to be written."""
+        context = CURRENT.get(None)
         if not hasattr(record, "strategy"):
-            context = CURRENT.get(None)
-            record.strategy = "-" if context is None else context.id
-        return True
+            record.strategy = NOBODY if context is None else context.id
+        return context is None or self._quota is None or self._quota.admits(context)
 
 
 def set_up_logging(path: str | None, level: str = "INFO") -> TextIO:
@@ -26,15 +36,37 @@ def set_up_logging(path: str | None, level: str = "INFO") -> TextIO:
     Returns the open stream.
     """
     handler = logging.StreamHandler(sys.stderr) if path is None else logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(FORMAT, "%Y-%m-%d %H:%M:%S"))
     handler.addFilter(StrategyFilter())
+    _install(handler, level)
+    return handler.stream
+
+
+def set_up_worker_logging(
+    path: str | None, level: str = "INFO", quota: LineQuota | None = None, logs: StrategyLogs | None = None
+) -> TextIO:
+    """Do the same through a thread, so that no disk stops the loop; call it after the fork.
+
+    Args:
+        quota: of the lines of each strategy; what it does not admit is not written.
+        logs: the files that strategies have of their own beside; None: none.
+    """
+    stream = sys.stderr if path is None else open(path, "a", encoding="utf-8")  # noqa: SIM115 - open until the end
+    writer = LogWriter(stream.fileno())
+    writer.of_strategy = None if logs is None else logs.write
+    handler = WriterHandler(writer)
+    handler.addFilter(StrategyFilter(quota))
+    _install(handler, level)
+    return stream
+
+
+def _install(handler: logging.Handler, level: str) -> None:
+    handler.setFormatter(logging.Formatter(FORMAT, "%Y-%m-%d %H:%M:%S"))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
         old.close()
     root.addHandler(handler)
     root.setLevel(level.upper())
-    return handler.stream
 
 
 def flush_logs() -> None:

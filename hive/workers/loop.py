@@ -1,6 +1,6 @@
 """A worker's event loop, and what keeps one strategy's mistakes from ending it.
 
-- its selector counts callbacks (selector.py);
+- its selector counts callbacks (selector.py), and its ready queue notes whose they are (running.py);
 - its default executor runs jobs in a copy of the context that handed them in, which asyncio's own does not;
 - what tasks and callbacks raise is logged with the strategy's id and counted;
 - SystemExit and KeyboardInterrupt, which asyncio lets through, are caught outside and charged to their strategy.
@@ -11,11 +11,13 @@ import contextvars
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 from hive.workers.clock import CallbackCounter
 from hive.workers.context import CURRENT, StrategyContext
+from hive.workers.running import ReadyQueue, Running
 from hive.workers.selector import CountingSelector
 
 EXECUTOR_THREADS = 8
@@ -37,6 +39,14 @@ def new_loop(callbacks: CallbackCounter) -> asyncio.SelectorEventLoop:
     loop.set_default_executor(ContextExecutor(EXECUTOR_THREADS, thread_name_prefix="hive-executor"))
     loop.set_exception_handler(handle_exception)
     return loop
+
+
+def note_callbacks(loop: asyncio.SelectorEventLoop, running: Running) -> None:
+    """Have a loop of `new_loop` tell `running` whose callback it runs, from now on."""
+    queue = ReadyQueue(running)
+    queue.extend(loop._ready)  # asyncio has no public way to see callbacks begin
+    loop._ready = queue
+    loop._selector.before_wait = partial(running.switch, None)
 
 
 def handle_exception(loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:

@@ -135,6 +135,14 @@ class MarketData:
             reader = state.readers[pair] = found
         return reader
 
+    def version(self, venue: int, pair: str) -> tuple[int, int]:
+        """Return (generation, number of the newest version) of a book, another pair whenever the book has changed.
+
+        Raises BookMissing while the feed does not have it.
+        """
+        reader = self.reader(venue, pair)
+        return self.generation(venue), reader.version
+
     def rules(self, venue: int, pair: str) -> InstrumentRules:
         """Return the trading rules of one instrument as they are now; raises BookMissing while there are none."""
         return self._of(venue, pair, BookDirectory.rules_of)

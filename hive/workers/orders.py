@@ -27,7 +27,7 @@ from hive.shm.ids import parse_order_id
 from hive.shm.link import Link
 from hive.shm.messages import FINAL_KINDS, MAYBE_SENT, Intent, IntentKind, Reply, ReplyKind, unpack
 from hive.shm.order_queue import OrderQueue
-from hive.workers.accounts import Accounts, Balance
+from hive.workers.accounts import Account, Accounts, Balance
 from hive.workers.context import CURRENT, StrategyContext
 from hive.workers.errors import OrderRefused
 from hive.workers.market import MarketData
@@ -46,7 +46,8 @@ log = logging.getLogger(__name__)
 class OrderRouter:
     """Sends the intents of all strategies of this worker and hands the replies back.
     `cancel_after_ms` is how long a used book may be not live before the strategy's resting orders are cancelled (None:
-    never). `on_wedged()` is called when the queue pair cannot be used any more and a fresh one is needed.
+    never). `placing_max` is how many orders of one strategy may be placing (None: any number).
+    `on_wedged()` is called when the queue pair cannot be used any more and a fresh one is needed.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class OrderRouter:
         now_ns: Callable[[], int],
         market: MarketData,
         cancel_after_ms: float | None = 1000,
+        placing_max: int | None = None,
         on_wedged: Callable[[], None] | None = None,
     ) -> None:
         self._loop = loop
         self._now_ns = now_ns
         self._market = market
         self._stale = StaleBooks(market, None if cancel_after_ms is None else int(cancel_after_ms * 1e6))
+        self._placing_max = placing_max
         self._on_wedged = on_wedged
         self._contexts: dict[str, StrategyContext] = {}
         self._orders: dict[str, Order] = {}
@@ -93,6 +96,22 @@ class OrderRouter:
         self._contexts.pop(context.tag, None)
         self._strays.failed(context)
 
+    def release(self, context: StrategyContext) -> int:
+        """Know nothing more of a strategy that has left, nor of its orders; returns how many of those were not over.
+
+        What is told of them from now on belongs to its next life, wherever that is; the gate tells it all again.
+        """
+        if self._contexts.get(context.tag) is context:
+            self.unregister(context)
+        left = self.open_orders(context)
+        for order in left:
+            if order.placing is not None:
+                self._send_cancel(order)  # its records do not have it yet, so its next life could not look after it
+            del self._orders[order.intent.client_order_id]
+        for client_order_id in [key for key, one in self._orphans.items() if one.context is context]:
+            del self._orphans[client_order_id]
+        return len(left)
+
     def is_open(self, venue: int) -> bool:
         """Return whether a gate is attached and the venue's account is ready."""
         return self._link is not None and not self._accounts[venue].closed
@@ -101,13 +120,17 @@ class OrderRouter:
         """Return the account's balances by asset, live: the same dict is updated in place."""
         return self._accounts[venue].balances
 
-    def total_balances(self, venue: int) -> dict[str, Decimal]:
-        """Return free plus locked amounts by asset, live: the same dict is updated in place."""
-        return self._accounts[venue].totals
+    def total_balances(self, venue: int, tag: str = "") -> dict[str, Decimal]:
+        """Return free plus locked amounts by asset, live: the same dict is updated in place.
 
-    def free_balances(self, venue: int) -> dict[str, Decimal]:
-        """Return free amounts by asset, live: the same dict is updated in place."""
-        return self._accounts[venue].free
+        Args:
+            tag: of the strategy with capital whose they are; "": the account's.
+        """
+        return self._account(venue, tag).totals
+
+    def free_balances(self, venue: int, tag: str = "") -> dict[str, Decimal]:
+        """Return free amounts by asset; see `total_balances`."""
+        return self._account(venue, tag).free
 
     def open_orders(self, context: StrategyContext | None = None) -> list[Order]:
         """Return the orders that are not over, oldest first, of one strategy or of all."""
@@ -133,6 +156,7 @@ class OrderRouter:
             raise OrderRefused(str(error)) from error
         future = self._loop.create_future()
         self._orders[intent.client_order_id] = Order(intent, context, future)
+        context.orders_placing += 1
         context.counters.orders_submitted.inc()
         self._send(payload)
         return future
@@ -234,6 +258,9 @@ class OrderRouter:
             log.warning("cancelling %d orders: the book of %s is stale", cancelled, pairs)
         return cancelled
 
+    def _account(self, venue: int, tag: str) -> Account:
+        return self._accounts.capital(tag, venue) if tag else self._accounts[venue]
+
     def _owner(self, client_order_id: str) -> StrategyContext:
         parsed = parse_order_id(client_order_id)
         context = None if parsed is None else self._contexts.get(parsed[1])
@@ -251,6 +278,9 @@ class OrderRouter:
             raise OrderRefused(f"order id {intent.client_order_id} was used before")
         if self._link is None:
             raise OrderRefused("gate is restarting")
+        if self._placing_max is not None and context.orders_placing >= self._placing_max:
+            context.orders_over += 1
+            raise OrderRefused(f"{context.orders_placing} orders of {context.id} wait for their fate, no more may")
         closed = self._accounts[intent.venue].closed
         if closed:
             raise OrderRefused(f"venue {intent.venue} is not ready: {closed}")
@@ -336,6 +366,7 @@ class OrderRouter:
     def _answer(self, order: Order, reply: Reply) -> None:
         """Resolve place(); the caller's task runs before anything else of this order is delivered."""
         future, order.placing = order.placing, None
+        order.context.orders_placing -= 1
         order.unknown = reply.kind is ReplyKind.UNKNOWN
         order.count(reply)
         order.context.resolve(future, reply, lambda late: self._deliver(order.context, late))

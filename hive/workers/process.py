@@ -3,9 +3,9 @@
     python -m hive.workers.process --channel-fd N
 
 Workers are forked twice, so that they become children of the supervisor (its subreaper), and a dying server takes none
-of them along. The server has no loop and no thread: a fork copies neither. Its own heap is frozen before the first
-fork, so that the collector of a worker does not write to the shared pages. When it has forked all and nothing more is
-asked of it, it sleeps (`dormant.py`).
+of them along. The server has no loop and no thread: a fork copies neither. Its own heap is frozen and made immortal
+before the first fork, so that neither a worker's collector nor its reference counts write to the shared pages. When it
+has forked all and nothing more is asked of it, it sleeps (`dormant.py`).
 """
 
 import argparse
@@ -20,9 +20,12 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from hive.shm.channel import Channel, connect_fd
+from hive.shm.tracing import allow_tracing
+from hive.workers import dormant
 from hive.workers.boot import ServerBoot
 from hive.workers.errors import BootError
 from hive.workers.host import Host
+from hive.workers.immortal import immortalize
 from hive.workers.log import flush_logs, set_up_logging
 from hive.workers.worker import BOOT_WITHIN_S, EXIT_CANNOT_BOOT, EXIT_DIED, EXIT_STOPPED, worker_main
 
@@ -96,14 +99,14 @@ def be_worker(fd: int, host_class: type[Host], host_config: Mapping[str, Any]) -
 
 
 def fall_asleep(channel_fd: int, boot: Mapping[str, Any]) -> NoReturn:
-    """Give all memory back and wait for the next message as `hive.workers.dormant`."""
+    """Give all memory back and wait for the next message as dormant.py, run as a file: it needs no package."""
     log.info("asleep until a worker is to be forked")
     flush_logs()
     boot_fd = os.memfd_create("hive-boot", 0)
     os.write(boot_fd, json.dumps(boot).encode())
     os.set_inheritable(boot_fd, True)
     os.set_inheritable(channel_fd, True)
-    command = [sys.executable, "-P", "-m", "hive.workers.dormant"]
+    command = [sys.executable, "-P", dormant.__file__]
     os.execv(sys.executable, [*command, "--channel-fd", str(channel_fd), "--boot-fd", str(boot_fd)])
 
 
@@ -126,12 +129,15 @@ def main(arguments: list[str]) -> int:
     try:
         boot = ServerBoot.from_dict(message)
         set_up_logging(boot.log_file, boot.log_level)
+        if message.get("profiling"):
+            allow_tracing()
         host_class = load_host(boot.host)
         host_class.preload(boot.host_config)
     except Exception as error:
         log.exception("cannot boot")
         channel.send({"type": "fatal", "message": f"{type(error).__name__}: {error}"})
         return EXIT_CANNOT_BOOT
+    log.info("%d objects are never counted again, and so shared with every worker", immortalize())
     gc.freeze()  # without a collection before: the holes that it leaves would be filled, and so copied, by each worker
     if options.boot_fd is None:
         channel.send({"type": "ready"})

@@ -4,6 +4,7 @@ Each beat is a timer of the loop itself, so a loop that hangs does not beat.
 """
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic_ns
 
 from hive.shm.counters import Counters
@@ -12,13 +13,13 @@ from hive.workers.orders import OrderRouter
 from hive.workers.watchdog import Watchdog
 
 BEAT_NS = 10_000_000
-LOOK_AT_ORDERS = 10  # beats
+SELDOM = 10  # beats
 
 
 class Pulse:
     """Beats every 10 ms: heartbeat, loop lag, watchdog, a look at the queues and at the books.
 
-    Every 100 ms it cancels what rests on books that are not live for too long.
+    Every 100 ms it cancels what rests on books that are not live for too long, and calls `look` (conduct.py).
     """
 
     def __init__(
@@ -29,13 +30,16 @@ class Pulse:
         watchdog: Watchdog,
         orders: OrderRouter,
         market: MarketData,
+        look: Callable[[], None],
+        worker: int,
     ) -> None:
         self._counters = counters
         self._loop = loop
         self._watchdog = watchdog
         self._orders = orders
         self._market = market
-        self._lag = counters.histogram("loop_lag_ns")
+        self._look_at_strategies = look
+        self._lag = counters.histogram("loop_lag_ns", worker=str(worker))
         self._stale_cancels = counters.counter("stale_cancels")
         self._due_ns = 0
         self._beats = 0
@@ -65,5 +69,6 @@ class Pulse:
         self._orders.pump()
         self._market.look()
         self._beats += 1
-        if self._beats % LOOK_AT_ORDERS == 0:
+        if self._beats % SELDOM == 0:
             self._stale_cancels.inc(self._orders.check_books())
+            self._look_at_strategies()

@@ -29,20 +29,29 @@ from hive.shm.link import Link
 from hive.shm.order_queue import OrderQueue
 from hive.shm.segment import Segment, segment_name
 from hive.shm.stale_figures import StaleFigures
+from hive.shm.tracing import allow_tracing
 from hive.shm.wake import Waker, WakeReceiver
 from hive.workers.affinity import pin
 from hive.workers.boot import WorkerBoot
+from hive.workers.busy import BusyLog
+from hive.workers.changes import StrategyChanges
 from hive.workers.clock import CallbackCounter, MultiStrategyClock
+from hive.workers.conduct import Conduct
 from hive.workers.context import StrategyContext, StrategyCounters, count_unresolved
 from hive.workers.errors import BootError
-from hive.workers.host import Host, WorkerServices
-from hive.workers.log import flush_logs, set_up_logging
-from hive.workers.loop import new_loop, run_until_done
+from hive.workers.host import Host, StrategySpec, WorkerServices
+from hive.workers.log import flush_logs, set_up_worker_logging
+from hive.workers.log_quota import LineQuota
+from hive.workers.loop import new_loop, note_callbacks, run_until_done
 from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
 from hive.workers.pulse import Pulse
+from hive.workers.refusals import Refusals
+from hive.workers.running import Running
+from hive.workers.schedstat import RunDelay
 from hive.workers.scheduler import State, StrategyScheduler
 from hive.workers.strategies import Strategies
+from hive.workers.strategy_logs import StrategyLogs
 from hive.workers.wants import Wish
 from hive.workers.watchdog import Watchdog
 
@@ -56,6 +65,7 @@ OOM_SCORE_ADJ = 500  # workers are the first to go when memory ends
 GIVES_WAY = 5  # niceness: a strategy that computes must not keep feed and gate from the CPU
 COUNTERS_OF_ITS_OWN = 32  # beside those of its strategies; the host may add some
 COUNTERS_PER_VENUE = 2
+ADDED_LATER = 16  # strategies that may come to a running worker, each with counters of its own; more need another one
 COUNTERS_PER_STRATEGY = len(StrategyCounters.__annotations__) + 8
 
 log = logging.getLogger(__name__)
@@ -65,7 +75,12 @@ class Worker:
     """One worker process."""
 
     def __init__(
-        self, boot: WorkerBoot, channel: Channel, loop: asyncio.AbstractEventLoop, callbacks: CallbackCounter
+        self,
+        boot: WorkerBoot,
+        channel: Channel,
+        loop: asyncio.SelectorEventLoop,
+        callbacks: CallbackCounter,
+        lines: LineQuota,
     ) -> None:
         self._boot = boot
         self._channel = channel
@@ -78,6 +93,8 @@ class Worker:
         count_unresolved(counters.counter("context_unresolved").inc)
         self._wake = WakeReceiver(Path(boot.run_dir) / f"wake.worker{boot.index}.{boot.epoch}")
         running = counters.counter("running_strategy")
+        busy = BusyLog()
+        note_callbacks(loop, Running(running, busy=busy))
         self._market = MarketData(
             want=self._want, stale_after_ms=boot.stale_after_ms, figures=self._stale_figures, loop=loop
         )
@@ -86,23 +103,54 @@ class Worker:
             now_ns=monotonic_ns,
             market=self._market,
             cancel_after_ms=boot.cancel_after_ms,
+            placing_max=boot.orders_waiting,
             on_wedged=lambda: channel.send({"type": "wedged", "index": boot.index, "epoch": boot.epoch}),
         )
         self._scheduler = StrategyScheduler(
-            MultiStrategyClock(callbacks, order=boot.scheduler, running=running),
+            MultiStrategyClock(callbacks, order=boot.scheduler, running=running, busy=busy),
             loop=loop,
             interval_ns=boot.tick_interval_ns,
             report=self._report,
             on_failing=self._cancel_orders_of,
+            books=self._market,
         )
-        watchdog = Watchdog(running, limit_s=boot.slow_callback_ms / 1e3)
-        self._pulse = Pulse(counters, loop=loop, watchdog=watchdog, orders=self._orders, market=self._market)
+        self._refusals = Refusals()
+        delay = RunDelay()
+        self._conduct = Conduct(
+            scheduler=self._scheduler,
+            orders=self._orders,
+            send=channel.send,
+            loop=loop,
+            delay=delay,
+            loop_share=boot.loop_share,
+            memory_mb=boot.memory_mb,
+            lines=lines,
+            refusals=self._refusals,
+        )
+        watchdog = Watchdog(
+            delay=delay,
+            limit_s=boot.slow_callback_ms / 1e3,
+            interrupt_after_s=None if boot.interrupt_after_ms is None else boot.interrupt_after_ms / 1e3,
+            may_interrupt=self._conduct.may_interrupt,
+            on_interrupted=self._conduct.interrupted,
+        )
+        self._pulse = Pulse(
+            counters,
+            loop=loop,
+            watchdog=watchdog,
+            orders=self._orders,
+            market=self._market,
+            look=self._conduct.look,
+            worker=boot.index,
+        )
 
     async def run(self, host_class: type[Host], host_config: Mapping[str, Any]) -> int:
         """Live until told to stop; returns the exit code. Raises BootError when the host cannot be made."""
         strategies = self._strategies(host_class, host_config)
+        self._changes = StrategyChanges(strategies, self._context, self._orders, self._channel.send, self._loop)
         self._loop.add_reader(self._wake.fileno(), self._on_wake)
         self._loop.add_signal_handler(signal.SIGTERM, self._ask_to_stop, STOP_WITHIN_S)
+        self._refusals.install()
         self._pulse.start()
         self._scheduler.start()
         listening = self._loop.create_task(self._listen(), name="channel")
@@ -117,6 +165,7 @@ class Worker:
         self._channel.send({"type": "stopped", "open_orders": len(self._orders.open_orders()), "late": late})
         self._scheduler.stop()
         self._pulse.stop()
+        self._refusals.uninstall()
         await self._last_words()
         self._market.close()
         listening.cancel()
@@ -165,24 +214,28 @@ class Worker:
         except Exception as error:
             log.exception("the host cannot be made")
             raise BootError(f"the host cannot be made: {type(error).__name__}: {error}") from error
-        contexts = [
-            StrategyContext(
-                spec.id,
-                spec.tag,
-                spec.index,
-                loop=self._loop,
-                callbacks=self._callbacks,
-                counters=StrategyCounters.of(self._counters, spec.id),
-                priority=spec.priority,
-            )
-            for spec in boot.strategies
-        ]
-        members = list(zip(boot.strategies, contexts, strict=True))
-        self._orders.expect(context.tag for context in contexts)
+        members = [(spec, self._context(spec)) for spec in boot.strategies]
+        self._orders.expect(spec.tag for spec in boot.strategies)
         return Strategies(host, members, scheduler=self._scheduler, orders=self._orders, on_end=self._market.release)
+
+    def _context(self, spec: StrategySpec) -> StrategyContext:
+        """Return the context of a strategy's new life here; TableFull when there is no room for its counters."""
+        context = StrategyContext(
+            spec.id,
+            spec.tag,
+            spec.index,
+            loop=self._loop,
+            callbacks=self._callbacks,
+            counters=StrategyCounters.of(self._counters, spec.id),
+            priority=spec.priority,
+            config=spec.config,
+        )
+        self._conduct.take_in(context)
+        return context
 
     async def _start(self, strategies: Strategies) -> None:
         await strategies.start()
+        self._conduct.begin()
         self._market.tell_wants(one["index"] for one in self._boot.venues)
 
     async def _listen(self) -> None:
@@ -211,6 +264,8 @@ class Worker:
                 venue = self._boot.venue_index(message["venue"])
                 where = (message["pair"], message["interval"], message["segment"])
                 self._market.mark_series(venue, *where, message.get("reason", ""))
+            case "add" | "go" | "remove" | "pause" | "resume":
+                self._changes.take(message)
             case "stop":
                 self._ask_to_stop(message.get("deadline_s", STOP_WITHIN_S))
             case other:
@@ -272,11 +327,17 @@ def worker_main(fd: int, host_class: type[Host], host_config: Mapping[str, Any])
         if message is None:
             return EXIT_DIED
         boot = WorkerBoot.from_dict(message)
-        set_up_process(boot)
+        logs = strategy_logs(boot)
+        lines = LineQuota(boot.log_lines_per_s)
+        set_up_process(boot, lines, logs)
+        if message.get("profiling"):
+            allow_tracing()
         callbacks = CallbackCounter()
         loop = new_loop(callbacks)
         asyncio.set_event_loop(loop)
-        worker = Worker(boot, channel, loop, callbacks)
+        if logs is not None:
+            tell_of_logs(logs, boot.index, channel, loop)
+        worker = Worker(boot, channel, loop, callbacks, lines)
         task = loop.create_task(worker.run(host_class, host_config), name="worker")
         try:
             return run_until_done(loop, task, worker.on_escape)
@@ -289,9 +350,9 @@ def worker_main(fd: int, host_class: type[Host], host_config: Mapping[str, Any])
         return EXIT_CANNOT_BOOT
 
 
-def set_up_process(boot: WorkerBoot) -> None:
+def set_up_process(boot: WorkerBoot, lines: LineQuota, logs: StrategyLogs | None = None) -> None:
     """Give a forked copy of the server its own log, CPU, name, random numbers and place for the OOM killer."""
-    log_stream = set_up_logging(boot.log_file, boot.log_level)
+    log_stream = set_up_worker_logging(boot.log_file, boot.log_level, lines, logs)
     faulthandler.enable(log_stream)
     gc.enable()
     numpy.random.seed()  # Python's own generator does that by itself after a fork
@@ -306,14 +367,33 @@ def set_up_process(boot: WorkerBoot) -> None:
     log.info("worker %d, epoch %d, pid %d: %d strategies", boot.index, boot.epoch, os.getpid(), len(boot.strategies))
 
 
+def strategy_logs(boot: WorkerBoot) -> StrategyLogs | None:
+    """Return the log files that strategies have of their own, None when the boot message names no place for them."""
+    kept = boot.strategy_logs
+    if kept is None:
+        return None
+    return StrategyLogs(Path(kept["folder"]), max_bytes=int(kept["max_bytes"]), keep=int(kept["keep"]))
+
+
+def tell_of_logs(logs: StrategyLogs, index: int, channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
+    """Have the supervisor told when strategies' log files cannot be written."""
+
+    def tell(text: str) -> None:  # on the thread that writes
+        message = {"type": "event", "level": "error", "text": f"worker {index}: {text}"}
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            loop.call_soon_threadsafe(channel.send, message)
+
+    logs.alarm = tell
+
+
 def counters_capacity(boot: WorkerBoot) -> int:
     """Return how many counters and histograms a worker has room for."""
     per_venue = COUNTERS_PER_VENUE * len(boot.venues)
-    return COUNTERS_OF_ITS_OWN + per_venue + COUNTERS_PER_STRATEGY * len(boot.strategies)
+    return COUNTERS_OF_ITS_OWN + per_venue + COUNTERS_PER_STRATEGY * (len(boot.strategies) + ADDED_LATER)
 
 
 def create_counters(boot: WorkerBoot) -> Segment:
     """Create a worker's counters segment."""
     name = segment_name(boot.run, f"counters.worker{boot.index}", boot.epoch)
-    size = counters_size(counters_capacity(boot), 8 + 4 * len(boot.strategies))
+    size = counters_size(counters_capacity(boot), 8 + 4 * (len(boot.strategies) + ADDED_LATER))
     return Segment.create(name, size, kind="counters", epoch=boot.epoch)

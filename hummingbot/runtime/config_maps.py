@@ -82,7 +82,7 @@ class ConfigLoader:
 async def _assign(variable: ConfigVar, value: Any, place: str) -> None:
     if value is None or value == "":
         if variable.default is not None:
-            variable.value = variable.default
+            variable.value = variable.default() if callable(variable.default) else variable.default
         return
     variable.value = parse_cvar_value(variable, value)
     problem = await variable.validate(str(variable.value))

@@ -11,14 +11,13 @@ neither loses nor forgets it.
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from bidict import bidict
 from hummingbot.connector.exchange_py_base import ExchangePyBase
 from hummingbot.connector.trading_rule import TradingRule
-from hummingbot.core.data_type.common import OrderType, TradeType
+from hummingbot.core.data_type.common import OrderType, PositionAction, TradeType
 from hummingbot.core.data_type.in_flight_order import InFlightOrder, OrderState, OrderUpdate, TradeUpdate
 from hummingbot.core.data_type.order_book import OrderBook
 from hummingbot.core.data_type.trade_fee import DeductedFromReturnsTradeFee, TokenAmount, TradeFeeBase
@@ -33,8 +32,9 @@ from hive.workers.context import StrategyContext, current
 from hive.workers.errors import BookMissing
 from hive.workers.host import WorkerServices
 from hummingbot.runtime.books import BookSource, SharedBooks
+from hummingbot.runtime.exits import WaitingExits
 from hummingbot.runtime.order_book import SharedOrderBook
-from hummingbot.runtime.rules import FollowedRules
+from hummingbot.runtime.rules import FollowedRules, VenueRules
 from hummingbot.runtime.tracker import SharedOrderTracker
 from hummingbot.runtime.trades import FollowedTrades
 
@@ -79,7 +79,8 @@ class SharedExchange(ExchangePyBase):
         trading_required: bool,
         context: StrategyContext,
         services: WorkerServices,
-        rules: Callable[[InstrumentRules], TradingRule],
+        rules: VenueRules,
+        capital: bool = False,
     ):
         """Make a connector.
 
@@ -90,7 +91,8 @@ class SharedExchange(ExchangePyBase):
             trading_required: whether the strategy trades here.
             context: the strategy's context in the worker.
             services: what the worker offers.
-            rules: gives the trading rule of an instrument; one object per instrument and worker.
+            rules: of the venue; one object for all connectors of the worker.
+            capital: whether the strategy has capital of its own, which is all that it sees of the account.
         """
         self._connector_name = name
         self.venue = venue
@@ -102,15 +104,15 @@ class SharedExchange(ExchangePyBase):
         self._prefix = order_prefix(services.fleet_id, context.tag)
         super().__init__()
         self._set_order_book_tracker(SharedBooks(self.use_pairs, self._drop_pair))
+        self._exits = WaitingExits(self._obstacle)
         self._trades = FollowedTrades(services.books, venue, self.order_book_tracker.order_books)
-        self._account_balances = services.orders.total_balances(venue)  # one dict for all of the worker's strategies
-        self._account_available_balances = services.orders.free_balances(venue)
-        self._symbols = bidict()
-        self._set_trading_pair_symbol_map(self._symbols)
+        owner = context.tag if capital else ""  # without capital: one dict for all of the worker's strategies
+        self._account_balances = services.orders.total_balances(venue, owner)
+        self._account_available_balances = services.orders.free_balances(venue, owner)
+        self._trading_rules = rules.rules
+        self._set_trading_pair_symbol_map(rules.symbols)
         halts = context.counters.halts
-        self._rules = FollowedRules(
-            services.books, venue, name, rules, self._trading_rules, self._symbols, halts, self.logger
-        )
+        self._rules = FollowedRules(services.books, venue, name, rules, halts, self.logger)
         for pair in self._pairs:
             self._use(services.books.rules(venue, pair))
 
@@ -281,8 +283,12 @@ class SharedExchange(ExchangePyBase):
         trade_type: TradeType,
         order_type: OrderType,
         price: Decimal,
+        position_action: PositionAction = PositionAction.NIL,
         **ignored: Any,
     ) -> tuple[str, float]:
+        if position_action is PositionAction.CLOSE and not await self._exits.wait(order_id, trading_pair):
+            unsent = Reply(ReplyKind.REJECTED, self.venue, order_id, text="cancelled before it was sent")
+            raise OrderRejected(f"{trade_type.name} order {order_id} was not placed", unsent)
         book = self.order_book_tracker.order_books[trading_pair]
         reply = await self._orders.place(
             Intent(
@@ -305,7 +311,18 @@ class SharedExchange(ExchangePyBase):
         moment = reply.wall_ns * 1e-9 or self.current_timestamp
         return reply.exchange_order_id or UNKNOWN_EXCHANGE_ID, moment
 
+    def _obstacle(self, pair: str) -> str:
+        """Return why no order on a pair can be sent now, "" when it can; see `OrderRouter.place`."""
+        if not self._orders.is_open(self.venue):
+            return f"{self._connector_name} takes no orders"
+        for venue, used in ((self.venue, pair), *self._context.books):
+            if not self._services.books.is_live(venue, used):
+                return f"the book of {used} is not live"
+        return ""
+
     async def _place_cancel(self, order_id: str, tracked_order: InFlightOrder) -> bool:
+        if self._exits.cancel(order_id):
+            return False  # its placement says how it ended
         reply = await self._orders.cancel(self.venue, tracked_order.trading_pair, order_id)
         if reply.kind is ReplyKind.CANCEL_FAILED:
             raise OrderRejected(f"cancel of order {order_id} was refused", reply)
@@ -377,7 +394,9 @@ class SharedExchange(ExchangePyBase):
     def _use(self, rules: InstrumentRules) -> SharedOrderBook:
         pair = rules.pair
         self._rules.take(rules)
-        book = SharedOrderBook(BookSource(self._services, self.venue, pair), self._services.callbacks)
+        counters = self._context.counters
+        source = BookSource(self._services, self.venue, pair)
+        book = SharedOrderBook(source, self._services.callbacks, counters.books_read, counters.mixed_books)
         self.order_book_tracker.order_books[pair] = book
         self._context.books.add((self.venue, pair))
         return book

@@ -5,30 +5,35 @@ clock to the worker, and leaves the rest of the start to Hummingbot's own code, 
 controllers run as they stand.
 """
 
-import importlib
+import asyncio
 import inspect
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from hummingbot.client.config.config_data_types import BaseClientModel
 from hummingbot.client.config.config_helpers import ClientConfigAdapter
-from hummingbot.client.settings import SCRIPT_STRATEGIES_MODULE, SCRIPT_STRATEGIES_PATH
+from hummingbot.client.settings import SCRIPT_STRATEGIES_MODULE
 from hummingbot.core.connector_manager import ConnectorManager
 from hummingbot.core.trading_core import TradingCore
-from hummingbot.model.sql_connection_manager import SQLConnectionManager, SQLConnectionType
+from hummingbot.model.trade_fill import TradeFill
 from hummingbot.strategy.strategy_v2_base import StrategyV2Base, StrategyV2ConfigBase
 from pydantic import ValidationError
 
 from hive.workers.context import StrategyContext
 from hive.workers.host import StrategySpec
+from hive.workers.recording import StrategyLine
 from hummingbot.runtime.candles import SharedCandles
 from hummingbot.runtime.clock import ContextClock
 from hummingbot.runtime.config_maps import ConfigLoader, private_starter
 from hummingbot.runtime.connector import SharedExchange
 from hummingbot.runtime.errors import StrategyConfigError, StrategyStartError
-from hummingbot.runtime.recorder import StrategyRecorder
+from hummingbot.runtime.price_sources import price_markets
+from hummingbot.runtime.private_modules import PrivateModules
+from hummingbot.runtime.recorder import History, StrategyDatabase, StrategyRecorder, fee_types, read_rows
 from hummingbot.runtime.singletons import BookRateOracle
 
 log = logging.getLogger(__name__)
@@ -99,6 +104,9 @@ class HummingbotContext(TradingCore):
         prepare_markets: Callable[[str, list[str]], Any],
         tick_interval_s: float,
         stop_requested: Callable[[], None],
+        root: Path,
+        line: StrategyLine,
+        venues: Iterable[str],
     ):
         """Make a context.
 
@@ -112,9 +120,13 @@ class HummingbotContext(TradingCore):
             prepare_markets: coroutine function (venue name, pairs) that returns when the feed has all pairs.
             tick_interval_s: seconds between two ticks.
             stop_requested: called when the strategy asks its application to stop.
+            root: the folder with the strategy's scripts/ and controllers/, and conf/controllers/.
+            line: to the recorder.
+            venues: the fleet's, by their connectors' names.
         """
         self.rate_oracle = BookRateOracle()
-        super().__init__(client_config, scripts_path=SCRIPT_STRATEGIES_PATH)
+        self.modules = PrivateModules(context.tag, root)
+        super().__init__(client_config, scripts_path=root / SCRIPT_STRATEGIES_MODULE)
         self.spec = spec
         self.context = context
         self.connector_manager = SharedConnectorManager(client_config, self)
@@ -127,6 +139,10 @@ class HummingbotContext(TradingCore):
         self._prepare_markets = prepare_markets
         self._tick_interval_s = tick_interval_s
         self._start_error: BaseException | None = None
+        self._end: asyncio.Task[bool] | None = None
+        self._line = line
+        self._venues = list(venues)
+        self._history: History = {}
 
     def make_connector(self, name: str, trading_pairs: list[str], trading_required: bool = True) -> SharedExchange:
         """Return a new connector of this strategy."""
@@ -155,17 +171,22 @@ class HummingbotContext(TradingCore):
         place = self.spec.config_file or self.spec.id
         if self.spec.kind == "v1":
             self.strategy_config_map = await self._loader.load(self.spec.name, self.spec.config, place)
-        started = await self.start_strategy(self.spec.name, dict(self.spec.config), f"{self.spec.id}.yml")
+        file_name = f"{self.spec.id}.yml"
+        fees = fee_types(self._venues)
+        self._history = await self._line.open(self.spec.tag, self.spec.name, file_name, fees)
+        started = await self.start_strategy(self.spec.name, dict(self.spec.config), file_name)
         if self._start_error is not None:
             raise self._start_error
         if not started or self.strategy is None:
             reason = self._last_notice or "its starter made no strategy"
             raise StrategyStartError(f"strategy {self.spec.id} ({self.spec.name}) did not start: {reason}")
+        self._history = {}
+        self.markets_recorder.started()
 
     async def initialize_markets(self, market_names: list[tuple[str, list[str]]]) -> None:
         """Wait until the feed has every market, then make the connectors."""
         try:
-            for name, pairs in market_names:
+            for name, pairs in [*market_names, *price_markets(self.strategy_config_map)]:
                 await self._prepare_markets(name, list(pairs))
         except Exception as error:  # starters swallow what is raised here: keep it for launch()
             self._start_error = error
@@ -189,6 +210,28 @@ class HummingbotContext(TradingCore):
         self._is_running = False
         return True
 
+    def keep_time(self, wall_timestamp: float) -> None:
+        """Do all of a tick but what the strategy itself does in it; for one that is paused."""
+        if self.clock is None:
+            return
+        for connector in self.connector_manager.connectors.values():
+            connector.follow_rules()
+            connector.deliver_trades()
+            connector._set_current_timestamp(wall_timestamp)
+        if self.strategy is not None:
+            self.strategy._set_current_timestamp(wall_timestamp)
+
+    async def shutdown(self, skip_order_cancellation: bool = False) -> bool:
+        """Stop this strategy alone: its kill switch, or code of its own, asks for the end of its bot."""
+        self.stop_requested()
+        return True
+
+    async def end(self, keep_orders: bool = False) -> None:
+        """Stop for good, as the `stop` command of a stock instance does; once, however often it is asked for."""
+        if self._end is None:
+            self._end = self.context.create_task(super().shutdown(skip_order_cancellation=keep_orders), name="shutdown")
+        await self._end
+
     def tick(self, wall_timestamp: float) -> None:
         """Tick connectors, then the strategy; changed rules and the trades since the last tick come first."""
         clock = self.clock
@@ -198,32 +241,43 @@ class HummingbotContext(TradingCore):
             connector.follow_rules()
             connector.deliver_trades()
         clock.tick(wall_timestamp)
-        mixed = sum(connector.mixed_books for connector in self.connector_manager.connectors.values())
-        if mixed != self.context.counters.mixed_books.value:
-            self.context.counters.mixed_books.set(mixed)
 
     def initialize_markets_recorder(self, db_name: str | None = None) -> None:
-        """Open this strategy's own database, named by its id, and record into it."""
-        self.trade_fill_db = SQLConnectionManager(
-            self.client_config_map, SQLConnectionType.TRADE_FILLS, db_name=self.spec.id
-        )
+        """Record into this strategy's own database, named by its id, through the recorder."""
+        self.trade_fill_db = StrategyDatabase(self.client_config_map, self.spec.id)
         self.markets_recorder = StrategyRecorder(
             self.trade_fill_db,
             list(self.connector_manager.connectors.values()),
             self._strategy_file_name,
             self.strategy_name,
             self.client_config_map.market_data_collection,
+            self._line,
+            self._history,
         )
         self.markets_recorder.start()
+
+    async def calculate_profitability(self) -> Decimal:
+        """Return the average return of the markets that were traded since the start, for the kill switch."""
+        connectors = self.connector_manager.connectors.values()
+        if self.markets_recorder is None or not all(connector.ready for connector in connectors):
+            return Decimal(0)
+        rows = await self._line.trades(int(self.init_time * 1e3))
+        trades = [TradeFill(**row) for row in read_rows(TradeFill, {TradeFill.__tablename__: rows})]
+        returns = [one.return_pct for one in await self.calculate_performance_metrics_by_connector_pair(trades)]
+        return sum(returns) / len(returns) if returns else Decimal(0)
 
     def _initialize_metrics_for_connector(self, connector, connector_name: str) -> None:
         """No metrics leave a fleet: there is nothing to collect them."""
 
     async def _initialize_regular_strategy(self) -> None:
         start = private_starter(self.strategy_name, self.strategy_config_map)
-        result = start(self)
-        if inspect.isawaitable(result):
-            await result
+        try:
+            result = start(self)
+            if inspect.isawaitable(result):
+                await result
+        except Exception as error:  # start_strategy() swallows it: keep it for launch()
+            self._start_error = self._start_error or error
+            raise
 
     async def _initialize_v2_strategy(self) -> None:
         try:
@@ -233,14 +287,14 @@ class HummingbotContext(TradingCore):
             raise
 
     def load_v2_class(self, strategy_name: str) -> tuple[type[StrategyV2Base], BaseClientModel]:
-        """Return a class of this strategy's own, so that its class attribute `markets` is its own, and its config.
+        """Return the strategy's class and its config, both from modules of its own.
 
         Raises:
             StrategyConfigError: there is no such script, it holds no strategy, or its configuration is not valid.
         """
         place = self.spec.config_file or self.spec.id
         try:
-            module = importlib.import_module(f"{SCRIPT_STRATEGIES_MODULE}.{strategy_name}")
+            module = self.modules.load(f"{SCRIPT_STRATEGIES_MODULE}.{strategy_name}")
         except ModuleNotFoundError as error:
             raise StrategyConfigError(f"{place}: script {strategy_name}: {error}") from error
         strategy = _class_in(module, StrategyV2Base, (StrategyV2Base,), place)
@@ -252,9 +306,10 @@ class HummingbotContext(TradingCore):
                 f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
             )
             raise StrategyConfigError(f"{place}: {problems}") from error
-        own = type(strategy.__name__, (strategy,), {"__module__": strategy.__module__, "markets": {}})
-        own.init_markets(config)
-        return own, config
+        if not self.modules.holds(strategy):  # its class attribute `markets` would be that of all strategies
+            strategy = type(strategy.__name__, (strategy,), {"__module__": strategy.__module__, "markets": {}})
+        strategy.init_markets(config)
+        return strategy, config
 
 
 def _class_in(module: Any, base: type, excluded: tuple[type, ...], place: str) -> type:

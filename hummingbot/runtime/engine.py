@@ -4,34 +4,38 @@ Imported by `host.py` after `environment.prepare()` has set the paths that Hummi
 server process, before any worker is forked.
 """
 
-import asyncio
-import importlib
 import logging
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hummingbot.client import settings
 from hummingbot.client.config.client_config_map import AnonymizedMetricsDisabledMode, ClientConfigMap
 from hummingbot.client.config.config_helpers import ClientConfigAdapter, get_strategy_starter_file, read_yml_file
-from hummingbot.connector.trading_rule import TradingRule
 from hummingbot.strategy_v2.executors import executor_orchestrator  # noqa: F401  imported lazily upstream
 from pydantic import ValidationError
+from yaml import YAMLError
 
-from hive.shm.instruments import InstrumentRules
 from hive.shm.messages import Reply
+from hive.workers import process_wide
 from hive.workers.candles import CandleBoard
 from hive.workers.context import CURRENT, StrategyContext, current
 from hive.workers.host import StrategySpec, WorkerServices
-from hummingbot.runtime import recorder, selftest, singletons
+from hive.workers.recording import RecorderLine, StrategyLine
+from hive.workers.scheduler import State
+from hummingbot.runtime import price_sources, private_modules, recorder, selftest, singletons
 from hummingbot.runtime.candles import SharedCandles
 from hummingbot.runtime.config_maps import ConfigLoader
 from hummingbot.runtime.connector import SharedExchange
 from hummingbot.runtime.context import HummingbotContext
 from hummingbot.runtime.errors import StrategyConfigError, UnknownVenue
+from hummingbot.runtime.rules import VenueRules
 
-CHECKPOINT_EVERY_S = 60.0
+WRITTEN_WITHIN_S = 5.0  # a strategy's last rows, when it stops
 CANCEL_AGAIN_S = 1.0
+KEEP_TIME_S = 1.0  # between two looks of executors
 IGNORED_CLIENT_KEYS = {"anonymized_metrics_mode", "send_error_logs", "mqtt_bridge", "instance_id"}
 
 log = logging.getLogger(__name__)
@@ -41,7 +45,8 @@ def load(strategies: Iterable[Mapping[str, Any]], fleet: str) -> ClientConfigAda
     """Check the installation, import what the strategies need and fill the singleton slots.
 
     Args:
-        strategies: mappings with `kind` ("v1" or "script") and `name`.
+        strategies: mappings with `kind` ("v1" or "script"), `name`, and for a script its `root`, when that is not the
+            fleet's, and its `controllers` (their configurations' file names).
         fleet: the fleet's name.
 
     Returns:
@@ -52,15 +57,45 @@ def load(strategies: Iterable[Mapping[str, Any]], fleet: str) -> ClientConfigAda
         StrategyConfigError: `conf_client.yml` does not load.
     """
     selftest.check()
+    process_wide.install()
+    private_modules.install()
     config = client_config(fleet)
-    recorder.warm_up(config)
+    recorder.warm_up()
     singletons.install()
-    for kind, name in {(strategy["kind"], strategy["name"]) for strategy in strategies}:
-        if kind == "v1":
-            get_strategy_starter_file(name)
-        elif (settings.SCRIPT_STRATEGIES_PATH / f"{name}.py").exists():
-            importlib.import_module(f"{settings.SCRIPT_STRATEGIES_MODULE}.{name}")
+    price_sources.install()
+    warm_up(strategies)
     return config
+
+
+def warm_up(strategies: Iterable[Mapping[str, Any]]) -> None:
+    """Import what strategies are made of, see `load`; what cannot be imported is logged, and fails them alone."""
+    modules: dict[Path, set[str]] = {}
+    for strategy in strategies:
+        if strategy["kind"] == "v1":
+            get_strategy_starter_file(strategy["name"])
+            continue
+        root = Path(strategy.get("root") or fleet_root())
+        names = modules.setdefault(root, set())
+        names.add(f"scripts.{strategy['name']}")
+        names.update(_controller_modules(root, strategy.get("controllers", ())))
+    for root, names in modules.items():
+        for name, error in private_modules.warm_up(root, sorted(names)):
+            log.warning("%s of %s: %s: %s", name, root, type(error).__name__, error)
+
+
+def _controller_modules(root: Path, files: Iterable[str]) -> Iterator[str]:
+    for file in files:
+        try:
+            values = read_yml_file(root / "conf" / "controllers" / file) or {}
+        except (OSError, YAMLError, TypeError, ValueError) as error:  # its strategies fail alone, when they start
+            log.warning("controller %s of %s: %s", file, root, error)
+            continue
+        yield f"controllers.{values.get('controller_type', 'generic')}.{values.get('controller_name')}"
+
+
+def fleet_root() -> Path:
+    """Return the folder with conf/, scripts/ and controllers/ of strategies that name none of their own."""
+    return Path(settings.SCRIPT_STRATEGIES_PATH).parent
 
 
 def client_config(fleet: str) -> ClientConfigAdapter:
@@ -108,14 +143,19 @@ class WorkerEngine:
         self._venues = {venue["name"]: int(venue["index"]) for venue in services.venues}
         self._loader = ConfigLoader()
         self._candles = CandleBoard(services.books)
-        self._rules: dict[InstrumentRules, TradingRule] = {}
-        self._journals: dict[str, asyncio.Task[None]] = {}
+        self._rules: defaultdict[int, VenueRules] = defaultdict(VenueRules)  # by venue
+        self._recorder = RecorderLine(Path(services.run_dir))
+        self._lines: dict[str, StrategyLine] = {}
+        process_wide.install_on(services.loop)
+        self._running: dict[str, HummingbotContext] = {}
+        self._keep_time()
         for handler in [one for one in logging.getLogger().handlers if isinstance(one, ErrorCounter)]:
             logging.getLogger().removeHandler(handler)  # each error counts once, however many engines a process has had
         logging.getLogger().addHandler(ErrorCounter())
 
     async def start(self, spec: StrategySpec, context: StrategyContext) -> HummingbotContext:
         """Start one strategy; runs inside its context."""
+        line = self._lines[spec.id] = StrategyLine(self._recorder, spec.id)
         core = HummingbotContext(
             spec=spec,
             context=context,
@@ -126,30 +166,44 @@ class WorkerEngine:
             prepare_markets=self._prepare_markets,
             tick_interval_s=(spec.tick_interval_ms or self._services.tick_interval_ns * 1e-6) / 1000,
             stop_requested=lambda: self._stop_requested(context),
+            root=Path(spec.extra.get("root") or fleet_root()),
+            line=line,
+            venues=self._venues,
         )
         context.host_data = core
         context.on_reply = _on_reply
         await core.launch()
-        keep_checkpointing = _keep_checkpointing(core.trade_fill_db.db_path)
-        self._journals[spec.id] = context.create_task(keep_checkpointing, name="checkpoint")
+        self._running[spec.id] = core
         return core
 
     async def stop(self, context: StrategyContext) -> None:
-        """Stop one strategy and close its database; runs inside its context."""
+        """Stop one strategy and see its last rows written; runs inside its context."""
         core = context.host_data
+        self._running.pop(context.id, None)
         if core is None:
             return
-        journal = self._journals.pop(context.id, None)
-        if journal is not None:
-            journal.cancel()
-        await core.shutdown()
+        try:
+            await core.end(context.keeps_orders)
+        finally:
+            core.modules.close()
         if core.trade_fill_db is not None:
-            core.trade_fill_db.engine.dispose()
+            core.trade_fill_db.close()
+        line = self._lines.pop(context.id, None)
+        if line is not None and not await line.written(WRITTEN_WITHIN_S):
+            log.warning("strategy %s: the recorder has not written all of its rows yet", context.id)
+
+    def _keep_time(self) -> None:
+        """Show the time to strategies that are not ticked: their executors run on, and end positions by the clock."""
+        self._services.loop.call_later(KEEP_TIME_S, self._keep_time)
+        for core in self._running.values():
+            if self._services.scheduler.state(core.context) is State.PAUSED:
+                core.context.post(core.keep_time, time.time())
 
     def _stop_requested(self, context: StrategyContext) -> None:
         services = self._services
         services.scheduler.pause(context, "the strategy asked to be stopped")
         services.orders.cancel_all(context)
+        context.create_task(context.host_data.end(), name="end")
         # Orders whose tasks have not had their first step yet come after this.
         services.loop.call_later(CANCEL_AGAIN_S, services.orders.cancel_all, context)
 
@@ -163,7 +217,8 @@ class WorkerEngine:
             trading_required=trading_required,
             context=core.context,
             services=self._services,
-            rules=self._trading_rule,
+            rules=self._rules[self._venue(name)],
+            capital=bool(core.spec.extra.get("capital")),
         )
 
     def _make_candles(
@@ -182,26 +237,6 @@ class WorkerEngine:
                 f"exchange {name}: the fleet has no such venue, it has {', '.join(sorted(self._venues))}"
             )
         return self._venues[name]
-
-    def _trading_rule(self, rules: InstrumentRules) -> TradingRule:
-        rule = self._rules.get(rules)
-        if rule is None:
-            bounds = {} if rules.max_qty is None else {"max_order_size": rules.max_qty}
-            rule = self._rules[rules] = TradingRule(
-                rules.pair,
-                min_order_size=rules.min_qty,
-                min_price_increment=rules.tick,
-                min_base_amount_increment=rules.step,
-                min_notional_size=rules.min_notional or Decimal(0),
-                **bounds,
-            )
-        return rule
-
-
-async def _keep_checkpointing(path: str) -> None:
-    while True:
-        await asyncio.sleep(CHECKPOINT_EVERY_S)
-        await asyncio.to_thread(recorder.checkpoint, path)
 
 
 def _on_reply(reply: Reply) -> None:

@@ -5,6 +5,7 @@ modules copy those values when they are imported. So `prepare()` runs first, and
 """
 
 import importlib
+import os
 import sys
 import types
 from decimal import Decimal
@@ -15,6 +16,7 @@ from hummingbot.client import settings
 from hummingbot.core.data_type.trade_fee import TradeFeeSchema
 
 import hummingbot
+from hive.workers.context import CURRENT
 from hummingbot.runtime.errors import UnknownVenue
 
 CONNECTOR_FACTORY = ("hummingbot.runtime.connector", "connector_for_current_context")
@@ -36,6 +38,24 @@ class VenueSetting(settings.ConnectorSetting):
     def conn_init_parameters(self, trading_pairs=None, trading_required=False, **ignored: Any) -> dict[str, Any]:
         """Return what the connector factory takes; keys never reach a worker."""
         return {"name": self.name, "trading_pairs": list(trading_pairs or ()), "trading_required": trading_required}
+
+
+class ControllerConfigs(os.PathLike[str]):
+    """The folder of controllers' configurations below the root of the strategy whose code asks, else the fleet's."""
+
+    def __init__(self, fallback: Path) -> None:
+        self._fallback = fallback
+
+    def __fspath__(self) -> str:
+        context = CURRENT.get(None)
+        modules = None if context is None else getattr(context.host_data, "modules", None)
+        return os.fspath(self._fallback if modules is None else modules.root / "conf" / "controllers")
+
+    def __truediv__(self, name: str) -> Path:
+        return Path(self) / name
+
+    def __str__(self) -> str:
+        return os.fspath(self)
 
 
 def prepare(root: Path, data: Path, venues: list[str]) -> None:
@@ -60,7 +80,7 @@ def prepare(root: Path, data: Path, venues: list[str]) -> None:
     settings.STRATEGIES_CONF_DIR_PATH = conf / "strategies"
     settings.CONNECTORS_CONF_DIR_PATH = conf / "connectors"
     settings.SCRIPT_STRATEGY_CONF_DIR_PATH = conf / "scripts"
-    settings.CONTROLLERS_CONF_DIR_PATH = conf / "controllers"
+    settings.CONTROLLERS_CONF_DIR_PATH = ControllerConfigs(conf / "controllers")
     settings.SCRIPT_STRATEGIES_PATH = root / settings.SCRIPT_STRATEGIES_MODULE
     settings.CONTROLLERS_PATH = root / settings.CONTROLLERS_MODULE
     settings.DEFAULT_LOG_FILE_PATH = data / "logs"

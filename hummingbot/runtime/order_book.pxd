@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from hive.shm.book cimport BookCopy, BookReader
+from hive.shm.counters cimport Counter
 from hive.workers.clock cimport CallbackCounter
 from hummingbot.core.data_type.order_book cimport OrderBook
 
@@ -18,6 +19,8 @@ cdef class SharedOrderBook(OrderBook):
         BookReader _reader
         BookCopy _copy              # this strategy's private version; replaced, not overwritten, while an iterator has it
         CallbackCounter _callbacks
+        Counter _books_read         # of the strategy, as _mixed_books; None: nobody counts
+        Counter _mixed_books
         uint64_t _pinned_in         # the callback whose reads _copy serves
         double _pinned_trade_price
         bint _has_version

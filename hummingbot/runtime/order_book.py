@@ -31,13 +31,14 @@ class SharedOrderBook(OrderBook):
     pins: int
     mixed: int
 
-    def __init__(self, source, callbacks: CallbackCounter) -> None:
+    def __init__(self, source, callbacks: CallbackCounter, books_read=None, mixed_books=None) -> None:
         """Make a book.
 
         Args:
             source: has `generation`, which changes whenever the feed starts a new epoch, and `reader()`, which returns
                 the `BookReader` of the current epoch, or None while there is none.
             callbacks: the worker's callback counter; a new value means a new callback.
+            books_read: counts `pins` too, with those of other books of the strategy; mixed_books: the same of `mixed`.
         """
         super().__init__(False)
         self.pins = 0
@@ -47,6 +48,8 @@ class SharedOrderBook(OrderBook):
         self._reader: BookReader | None = None
         self._copy: BookCopy | None = None
         self._callbacks = callbacks
+        self._books_read = books_read
+        self._mixed_books = mixed_books
         self._pinned_in = 0
         self._version = -1
         self._epoch = -1
@@ -83,10 +86,14 @@ class SharedOrderBook(OrderBook):
         self._state = copy.state
         self._pinned_trade_price = self._reader.last_trade or nan
         self.pins += 1
+        if self._books_read is not None:
+            self._books_read.inc()
         if (self._bids and self._bids[0][:2] != (copy.bid, copy.best_bid_qty)) or (
             self._asks and self._asks[0][:2] != (copy.ask, copy.best_ask_qty)
         ):
             self.mixed += 1
+            if self._mixed_books is not None:
+                self._mixed_books.inc()
         super().apply_snapshot(self._bids, self._asks, uid)
 
     @property

@@ -16,6 +16,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from hive.shm.book cimport BookCopy, BookReader
 from hive.shm.book_reader cimport GONE, OK
+from hive.shm.counters cimport Counter
 from hive.workers.clock cimport CallbackCounter
 from hummingbot.core.data_type.order_book cimport OrderBook
 from hummingbot.core.data_type.order_book_query_result cimport OrderBookQueryResult
@@ -56,18 +57,21 @@ cdef class Entries:
 cdef class SharedOrderBook(OrderBook):
     """An `OrderBook` over a `BookReader`; prices and amounts are float64, as in the stock book."""
 
-    def __init__(self, source, CallbackCounter callbacks):
+    def __init__(self, source, CallbackCounter callbacks, Counter books_read=None, Counter mixed_books=None):
         """Make a book.
 
         Args:
             source: has `generation`, which changes whenever the feed starts a new epoch, and `reader()`, which returns
                 the `BookReader` of the current epoch, or None while there is none.
             callbacks: the worker's callback counter; a new value means a new callback.
+            books_read: counts `pins` too, with those of other books of the strategy; mixed_books: the same of `mixed`.
         """
         super().__init__(False)
         self._source = source
         self._generation = None
         self._callbacks = callbacks
+        self._books_read = books_read
+        self._mixed_books = mixed_books
         self._pinned_in = 0
         self._pinned_trade_price = NAN
 
@@ -99,10 +103,14 @@ cdef class SharedOrderBook(OrderBook):
         self._pinned_in = self._callbacks.value
         self._pinned_trade_price = self._reader.c_last_trade()
         self.pins += 1
+        if self._books_read is not None:
+            self._books_read.c_inc(1)
         if (copy.n_bids and (copy.bid != copy.bid_px[0] or copy.best_bid_qty != copy.bid_qty[0])) or (
             copy.n_asks and (copy.ask != copy.ask_px[0] or copy.best_ask_qty != copy.ask_qty[0])
         ):
             self.mixed += 1
+            if self._mixed_books is not None:
+                self._mixed_books.c_inc(1)
         return 0
 
     def pin(self):

@@ -1,9 +1,16 @@
-"""The trading rules of one connector: as the feed published them, and as it publishes them now."""
+"""Trading rules: as the feed published them, and as it publishes them now.
 
-from collections.abc import Callable, MutableMapping
+A worker has one table of rules and symbols for each venue, whatever number of connectors use it (`VenueRules`); each
+connector keeps which pairs it uses and what its strategy was told of them (`FollowedRules`).
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from decimal import Decimal
 from logging import Logger
+from types import MappingProxyType
 
+from bidict import bidict
 from hummingbot.connector.trading_rule import TradingRule
 
 from hive.shm.counters import Counter
@@ -12,15 +19,44 @@ from hive.workers.errors import BookMissing
 from hive.workers.market import MarketData
 
 
+class VenueRules:
+    """The rules and symbols of one venue's pairs that strategies of this worker use or have used.
+
+    Attributes:
+        rules: by pair; read-only, for all connectors.
+        symbols: pair by the venue's symbol.
+    """
+
+    def __init__(self) -> None:
+        self._rules: dict[str, TradingRule] = {}
+        self._made_of: dict[str, InstrumentRules] = {}
+        self.rules: Mapping[str, TradingRule] = MappingProxyType(self._rules)
+        self.symbols: bidict[str, str] = bidict()
+
+    def take(self, rules: InstrumentRules) -> None:
+        """Have a pair's rules as the venue has them."""
+        if self._made_of.get(rules.pair) == rules:
+            return
+        self._made_of[rules.pair] = rules
+        bounds = {} if rules.max_qty is None else {"max_order_size": rules.max_qty}
+        self._rules[rules.pair] = TradingRule(
+            rules.pair,
+            min_order_size=rules.min_qty,
+            min_price_increment=rules.tick,
+            min_base_amount_increment=rules.step,
+            min_notional_size=rules.min_notional or Decimal(0),
+            **bounds,
+        )
+        self.symbols.forceput(rules.symbol, rules.pair)
+
+
 class FollowedRules:
-    """Keeps a connector's `trading_rules` and symbols as the venue has them.
+    """Keeps the rules of one connector's pairs as the venue has them, and tells its strategy of changes.
 
     Args:
         books: where rules come from.
         venue: index of the venue; name: Hummingbot's name of it.
-        convert: gives the trading rule of an instrument; one object per instrument and worker.
-        trading_rules: by pair; kept up to date.
-        symbols: pair by the venue's symbol; kept up to date.
+        shared: the worker's rules of the venue; kept up to date.
         halts: counts pairs that the venue stops trading.
         logger: of the connector.
     """
@@ -30,18 +66,14 @@ class FollowedRules:
         books: MarketData,
         venue: int,
         name: str,
-        convert: Callable[[InstrumentRules], TradingRule],
-        trading_rules: MutableMapping[str, TradingRule],
-        symbols: MutableMapping[str, str],
+        shared: VenueRules,
         halts: Counter,
         logger: Callable[[], Logger],
     ):
         self._books = books
         self._venue = venue
         self._name = name
-        self._convert = convert
-        self._trading_rules = trading_rules
-        self._symbols = symbols
+        self._shared = shared
         self._halts = halts
         self._logger = logger
         self._taken: dict[str, InstrumentRules] = {}
@@ -50,13 +82,11 @@ class FollowedRules:
     def take(self, rules: InstrumentRules) -> None:
         """Use these rules from now on."""
         self._taken[rules.pair] = rules
-        self._trading_rules[rules.pair] = self._convert(rules)
-        self._symbols[rules.symbol] = rules.pair
+        self._shared.take(rules)
 
     def drop(self, pair: str) -> None:
-        """Forget a pair."""
+        """Follow a pair no more; its rules stay, others may use them."""
         self._taken.pop(pair, None)
-        self._trading_rules.pop(pair, None)
 
     def follow(self) -> None:
         """Take over what the venue has changed, and tell the strategy inside whose context this is called."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -170,6 +170,7 @@ class AccountBench:
         limits: RiskLimits | None = None,
         same_run: bool = True,
         file_bytes: int = 16 << 20,
+        given: Mapping[str, Mapping[str, Decimal]] | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
         self.venue = venue or FakeVenue(self.clock)
@@ -195,9 +196,8 @@ class AccountBench:
         fleet = FleetRisk(limits or RiskLimits(self_trade="allow"), {})
         guards = AccountGuards(
             Risk(RiskLimits(), fleet, touch),
-            Capital({}, touch),
+            Capital(given or {}, touch),
             Profit("fake", touch, "run 1"),
-            frozenset(),
             self.journal,
             log,
         )

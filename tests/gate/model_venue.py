@@ -83,6 +83,8 @@ class Exchange:
         hold_reads, fail_reads: how many of the next questions stop like requests do, or have no answer
         lag_ns: how far behind answers to questions are
         mute: the user stream says nothing
+        fee: of each fill, amount and asset
+        balances: what the account has
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -96,6 +98,8 @@ class Exchange:
         self.down = self.connecting = self.closed = self.mute = False
         self.hold_reads = self.fail_reads = 0
         self.lag_ns = 0
+        self.fee = (Decimal("0.001"), "BTC")
+        self.balances = [Balance("USDT", Decimal(100), Decimal(0))]
         self._trade_id = 0
 
     # --- what happens to requests
@@ -216,8 +220,8 @@ class Exchange:
 
     def _trade(self, placed: Placed, amount: Decimal) -> None:
         self._trade_id += 1
-        fee = Decimal("0.001")
-        placed.trades.append(Trade(self._trade_id, Decimal(10), amount, fee, "BTC", True, self.clock.now))
+        price = placed.order.price
+        placed.trades.append(Trade(self._trade_id, price, amount, *self.fee, True, self.clock.now))
         if placed.left == ZERO:
             placed.status = OrderStatus.FILLED
 
@@ -302,7 +306,7 @@ class ModelVenue:
         return await self._read("open_orders", "")
 
     async def balances(self) -> list[Balance]:
-        return [Balance("USDT", Decimal(100), Decimal(0))]
+        return list(self.exchange.balances)
 
     async def _connected(self, kind: str, name: str) -> None:
         if self.exchange.down:

@@ -10,7 +10,7 @@ Gate and Intake, the supervisor) is done here step by step, so that a death can 
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from gate.model_venue import PAIR, Exchange, ModelVenue
 from gate.virtual_loop import VirtualLoop
 from hive.gate.journal import FILE_BYTES_MIN
 from hive.gate.listener import Listener
+from hive.gate.venue import Balance
 from hive.shm.book import LIVE
 from hive.shm.counters import Counters, counters_size
 from hive.shm.ids import order_prefix, parse_order_id
@@ -104,11 +105,11 @@ class Worker:
         self.router.register(self.context)
         self.router.started(self.context)
 
-    def place(self) -> None:
+    def place(self, side: Side = Side.BUY, price: Decimal = Decimal(10), amount: Decimal = Decimal(1)) -> None:
         world = self._world
         name = f"{order_prefix(FLEET_ID, self.tag)}{world.next_number()}"
         intent = Intent(
-            IntentKind.PLACE, 0, PAIR, name, Side.BUY, price=Decimal(10), amount=Decimal(1), created_ns=world.clock.now
+            IntentKind.PLACE, 0, PAIR, name, side, price=price, amount=amount, created_ns=world.clock.now
         )
 
         async def buy() -> None:
@@ -164,6 +165,7 @@ class Gate:
             ready=False,
             same_run=same_run,
             file_bytes=FILE_BYTES_MIN,
+            given=world.given,
         )
         self.bench.journal.commit()
         alive = {worker.tag: worker.epoch for worker in world.workers if worker is not None and same_run}
@@ -184,6 +186,8 @@ class Gate:
         there, back = Pipe(), Pipe()
         self._links[worker.index] = (worker, Link(there, back, None, worker.epoch), deque())
         account = self.bench.account
+        self.loop.enter(account.tell_capital, {worker.tag})
+        self._collect()
         self.loop.enter(self.listener.announce, lambda reply: self._send(worker.index, reply))
         self.loop.enter(account.tell_again, {worker.tag}, worker.epoch)
         self._collect()
@@ -265,12 +269,21 @@ class World:
         lives: every worker that lived, in order
     """
 
-    def __init__(self, folder: Path, counters: tuple[StrategyCounters, ...], cancel_lost: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        counters: tuple[StrategyCounters, ...],
+        cancel_lost: bool,
+        given: Mapping[str, Mapping[str, Decimal]] | None = None,
+    ) -> None:
         self.folder = folder
+        self.given = given or {}
         self.counters = counters
         self.cancel_lost = cancel_lost
         self.clock = FakeClock()
         self.exchange = Exchange(self.clock)
+        if self.given:  # the account has plenty of what is given out
+            self.exchange.balances = [Balance(asset, Decimal(10**9), Decimal(0)) for asset in ("USDT", "BTC", "BNB")]
         self.placed: dict[str, Worker] = {}
         self.lives: list[Worker] = []
         self.workers: list[Worker | None] = [None, None]

@@ -39,7 +39,8 @@ def test_a_fleet_for_so_many_seconds_trades_reports_and_leaves_nothing(command):
     assert report["venues"][0]["books"]["total"] == 2
     assert report["stop"] == {"open_orders": 0}
     assert report["first_order_s"] <= report["first_fill_s"] < report["duration_s"]
-    assert {one["role"] for one in report["processes"]} == {"supervisor", "sim", "feed", "gate", "server", "worker"}
+    roles = {"supervisor", "sim", "feed", "gate", "recorder", "server", "worker"}
+    assert {one["role"] for one in report["processes"]} == roles
     assert all((one["pss_mb"] or one["rss_mb"]) > 1 and one["cpu_seconds"] > 0 for one in report["processes"])
     assert segments(run) == []
     assert command.run("status", command.name).returncode == NOT_RUNNING

@@ -80,7 +80,8 @@ def test_the_gate_alone_has_the_keys_and_nobody_the_password(tmp_path, exchange,
         start(run, *options, text=text, **variables)
         status = run.wait_running()
         wait_until(lambda: run.exchange.orders(), "an order at the exchange")
-        assert {one["role"] for one in status["processes"]} == {"supervisor", "feed", "gate", "server", "worker"}
+        roles = {"supervisor", "feed", "gate", "recorder", "server", "worker"}
+        assert {one["role"] for one in status["processes"]} == roles
         for process in status["processes"]:
             place = f"/proc/{process['pid']}"
             for secret in (*pair, PASSWORD):

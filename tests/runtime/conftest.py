@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hive.gate.recorder import Recorder
+from hive.gate.recorder_settings import RecorderSettings
 from hive.shm.book import LIVE, BookTable, books_size
 from hive.shm.broadcast import BroadcastWriter, broadcast_size
 from hive.shm.counters import Counters, counters_size
@@ -119,7 +121,7 @@ class Venue:
 class Stage:
     """Starts strategies through the real host and moves time and venue by hand."""
 
-    def __init__(self, host_config, segments):
+    def __init__(self, host_config, segments, run_dir):
         self.loop = asyncio.get_running_loop()
         books, trades, counters, self.inbound, self.outbound = segments
         self.table = BookTable(books, len(PAIRS), 20)
@@ -148,7 +150,7 @@ class Stage:
             now_ns=time.monotonic_ns,
             log=logging.getLogger("stage"),
             fleet_id=fleet_id(FLEET),
-            run_dir="/nonexistent",
+            run_dir=str(run_dir),
             worker_index=0,
             worker_epoch=1,
             tick_interval_ns=int(TICK_S * 1e9),
@@ -198,7 +200,7 @@ class Stage:
             counters=StrategyCounters.of(self.counters, name),
         )
 
-    async def start(self, name, kind, strategy, config, config_file=None):
+    async def start(self, name, kind, strategy, config, config_file=None, **extra):
         spec = StrategySpec(
             id=name,
             tag=strategy_tag(name),
@@ -207,6 +209,7 @@ class Stage:
             name=strategy,
             config=config,
             config_file=config_file,
+            extra=extra,
         )
         context = self.context(name)
         self.router.register(context)
@@ -239,8 +242,24 @@ class Stage:
             await stopping
 
 
+def start_recorder(host_config, folder):
+    """Run the fleet's recorder on this loop; returns it and its task."""
+    settings = RecorderSettings(
+        run="stage",
+        epoch=1,
+        run_dir=folder,
+        log_file=None,
+        log_level="INFO",
+        journals={"binance": folder / "journal"},
+        data=Path(host_config["data"]),
+        owners=folder / "strategies.json",
+    )
+    recorder = Recorder(settings)
+    return recorder, asyncio.get_running_loop().create_task(recorder.run())
+
+
 @pytest.fixture
-async def stage(host_config):
+async def stage(host_config, tmp_path):
     run = secrets.token_hex(4)
     make = {
         "books": books_size(len(PAIRS), 20),
@@ -249,10 +268,13 @@ async def stage(host_config):
     }
     segments = [Segment.create(segment_name(run, kind, 1), size, kind=kind, epoch=1) for kind, size in make.items()]
     queues = [OrderQueue.create(segment_name(run, f"queue.{way}", 1), 1) for way in ("in", "out")]
-    made = Stage(host_config, [*segments, *queues])
+    recorder, recording = start_recorder(host_config, tmp_path)
+    made = Stage(host_config, [*segments, *queues], tmp_path)
     await made.settle()
     yield made
     await made.stop()
+    recording.cancel()
+    await recorder.finish(1)
     for queue in queues:
         queue.unlink()
     for segment in segments:

@@ -11,7 +11,7 @@ from hummingbot.core.data_type.in_flight_order import InFlightOrder
 from hummingbot.core.event.event_forwarder import SourceInfoEventForwarder
 from hummingbot.core.event.events import MarketEvent, OrderFilledEvent
 from hummingbot.core.rate_oracle.rate_oracle import RateOracle
-from hummingbot.model.trade_fill import TradeFill
+from hummingbot.model.market_data import MarketData
 
 from hive.shm.ids import parse_order_id, strategy_tag
 from hive.shm.messages import OrderType as IntentOrderType
@@ -29,6 +29,7 @@ PMM = {
     "order_refresh_time": 5.0,
     "filled_order_delay": 1.0,
 }
+MARKET_DATA = {"timestamp": 1, "exchange": "binance", "mid_price": 1, "best_bid": 1, "best_ask": 1, "order_book": {}}
 TOUCH = {"exchange": "binance", "trading_pair": "BTC-USDT", "order_amount_quote": 60, "spread": "0.01"}
 
 
@@ -94,15 +95,14 @@ async def test_a_fill_reaches_only_the_strategy_whose_order_it_was(stage):
 async def test_each_strategy_records_into_a_database_of_its_own(stage):
     await stage.start("rec-a", "v1", "pure_market_making", PMM)
     await stage.start("rec-b", "v1", "pure_market_making", PMM)
-    await stage.tick(3)
-    for order in list(stage.venue.placed):
-        stage.venue.fill(order)
-    await stage.settle()
+    for name in ("rec-a", "rec-b"):
+        recorder = stage.cores[name].host_data.markets_recorder
+        stage.cores[name].run(recorder._insert, MarketData, {**MARKET_DATA, "trading_pair": name}, "keep")
+        assert await recorder._line.written(30)
     for name in ("rec-a", "rec-b"):
         core = stage.cores[name].host_data
         with core.trade_fill_db.get_new_session() as session:
-            owners = {parse_order_id(fill.order_id)[1] for fill in session.query(TradeFill).all()}
-        assert owners == {strategy_tag(name)}
+            assert [row.trading_pair for row in session.query(MarketData).all()] == [name]
         assert core.trade_fill_db.db_path.endswith(f"{name}.sqlite")
 
 

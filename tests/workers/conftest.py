@@ -25,8 +25,8 @@ def run():
 
 @pytest.fixture
 def counters(run):
-    segment = Segment.create(segment_name(run, "counters.test", 0), counters_size(5000, 500), kind="counters", epoch=0)
-    yield Counters.create(segment, 5000)
+    segment = Segment.create(segment_name(run, "counters.test", 0), counters_size(8000, 800), kind="counters", epoch=0)
+    yield Counters.create(segment, 8000)
     segment.unlink()
 
 

@@ -40,7 +40,7 @@ def test_a_boot_message_becomes_values_and_the_host_gets_what_a_worker_does_not_
     ("changes", "rule"),
     [
         ({"tick_interval_ms": 0}, "boot: tick_interval_ms must be positive, was 0"),
-        ({"scheduler": "lottery"}, "boot: scheduler must be one of round_robin, priority_based, was lottery"),
+        ({"scheduler": "lottery"}, "boot: scheduler must be one of round_robin, priority_based, fair, was lottery"),
         ({"run": None}, "boot: run must be str, was None"),
         ({"strategies": [{"id": "a"}]}, "boot: strategies: a: tag is missing"),
         (

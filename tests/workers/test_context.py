@@ -6,14 +6,43 @@ import threading
 
 import pytest
 
+from hive import workers
+from hive.workers.clock import MultiStrategyClock
 from hive.workers.context import CURRENT, count_unresolved, current
 from hive.workers.errors import UnresolvedContext
 from hive.workers.loop import ContextExecutor
+from hive.workers.scheduler import State, StrategyScheduler
 
 
 async def passes(n=10):
     for _ in range(n):
         await asyncio.sleep(0)
+
+
+def test_the_names_that_operators_know_are_importable():
+    for name in ("MultiStrategyClock", "StrategyScheduler", "StrategyContext"):
+        assert getattr(workers, name).__name__ == name
+
+
+def test_a_context_says_whose_it_is_and_what_it_does(idle_strategies):
+    context = idle_strategies.new("a")
+    assert (context.strategy_id, context.config, context.state) == ("a", {}, None)
+    scheduler = StrategyScheduler(
+        MultiStrategyClock(idle_strategies.callbacks),
+        loop=idle_strategies.loop,
+        interval_ns=1_000_000,
+        report=lambda *_: None,
+    )
+    scheduler.set_state(context, State.RUNNING)
+    assert context.state is State.RUNNING
+
+
+async def test_each_event_that_is_delivered_is_counted_raising_ones_too(strategies):
+    context = strategies.new("a")
+    for value in (1, 0, 2):
+        context.post(lambda value=value: 1 / value)
+    await passes()
+    assert (context.counters.events_delivered.value, context.counters.errors.value) == (3, 1)
 
 
 async def test_posted_calls_run_in_order_inside_the_context_and_never_at_once(strategies):

@@ -1,6 +1,7 @@
 """MarketData over real segments that a small feed writes."""
 
 import asyncio
+from array import array
 
 import pytest
 
@@ -82,6 +83,24 @@ def test_a_book_is_live_while_its_state_says_so_and_the_feed_beats(market, feeds
     feed.live("BTC-USDT")
     assert market.is_live(0, "BTC-USDT")
     assert not market.is_live(0, "ETH-USDT")
+
+
+def test_a_books_version_is_another_after_every_change_and_with_another_feed(market, feeds, now):
+    with pytest.raises(BookMissing):
+        market.version(0, "BTC-USDT")
+    feed = feeds()
+    feed.add("BTC-USDT")
+    attach(market, feed)
+    seen = [market.version(0, "BTC-USDT")]
+    one = array("d", [1.0])
+    feed.table.writer(feed.slots["BTC-USDT"]).publish(1, 1, 1, 1, one, one, array("d", [2.0]), one)
+    seen.append(market.version(0, "BTC-USDT"))
+    assert market.version(0, "BTC-USDT") == seen[-1]
+    following = feeds(epoch=2)
+    following.add("BTC-USDT")
+    attach(market, following)
+    seen.append(market.version(0, "BTC-USDT"))
+    assert len(set(seen)) == 3
 
 
 def test_an_instrument_that_was_removed_and_is_back_has_a_new_reader(market, feeds, now):

@@ -1,0 +1,43 @@
+"""What `hive status` says in words: strategies that do not run, deaths of workers, and what the fleet file has beyond.
+
+Pure: the report in, lines out.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+DEATHS_SHOWN = 5
+
+
+def notices(total: Mapping[str, Any]) -> list[str]:
+    """Return a line for each strategy that something is the matter with, each late death, each difference."""
+    return [
+        *(_strategy(one) for one in total["strategies"] if one["reason"] or one["state"] != "running"),
+        *(_death(one) for one in total["blasts"][-DEATHS_SHOWN:]),
+        *(f"DIFFERS {total['config_path']}: `hive apply` would {step}" for step in total["differs"]),
+    ]
+
+
+def stake_text(stake: Mapping[str, Any]) -> str:
+    """Return what a strategy has at stake in words, "" for nothing: its open orders by pair, its positions."""
+    parts = [
+        f"{one['orders']} orders of {pair} (buy {one['buys']}, sell {one['sells']})"
+        for pair, one in stake.get("open_orders", {}).items()
+    ]
+    positions = [f"{amount} {asset}" for asset, amount in stake.get("positions", {}).items()]
+    return ", ".join([*parts, *([f"position {', '.join(positions)}"] if positions else [])])
+
+
+def _strategy(one: Mapping[str, Any]) -> str:
+    where = "" if one["worker"] is None else f" on worker {one['worker']}"
+    why = "; ".join(dict.fromkeys(text for text in (one["reason"], one["message"]) if text))
+    return f"STRATEGY {one['id']} {one['state']}{where}" + (f": {why}" if why else "")
+
+
+def _death(one: Mapping[str, Any]) -> str:
+    clock = time.strftime("%H:%M:%S", time.gmtime(one["wall_ns"] / 1e9))
+    by = f" by {one['culprit']}" if one["culprit"] else ""
+    lost = "; ".join(f"{key}: {stake_text(stake)}" for key, stake in one["at_stake"].items())
+    what = f"DIED {clock} UTC worker {one['worker']} {one['how']}{by}"
+    return f"{what}: {', '.join(one['strategies'])} started again; at stake: {lost or 'nothing'}"

@@ -1,0 +1,35 @@
+"""Executors live in loops of their own: what they promise holds while their strategy is not ticked."""
+
+import asyncio
+from decimal import ROUND_DOWN, Decimal
+
+from hive.shm.messages import OrderType, Side
+from hummingbot.runtime.selftest import KNOWN
+
+PATIENCE = 200  # rounds of a tenth of a second
+STEP = KNOWN.step
+
+
+async def rounds_until(stage, condition, ticks):
+    """Let the executors' own loops run, ticking or not, until the condition holds; returns what it gave."""
+    for _ in range(PATIENCE):
+        await (stage.tick() if ticks else stage.settle())
+        if found := condition():
+            return found
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"not in {PATIENCE} rounds; placed: {stage.venue.placed}")
+
+
+async def test_a_stop_loss_works_while_its_strategy_is_not_ticked(stage):
+    await stage.start("ladder", "script", "controllers_runner", {"controllers_config": ["ladder_btc.yml"]})
+    placed = stage.venue.placed
+    bids = await rounds_until(stage, lambda: [one for one in placed if one.side is Side.BUY], ticks=True)
+    stage.venue.fill(bids[0])
+    await stage.settle()
+    stage.quote("BTC-USDT", 95.0)  # the stop loss is one per cent
+    market = lambda: [one for one in placed if one.order_type is OrderType.MARKET]  # noqa: E731
+    (close,) = await rounds_until(stage, market, ticks=False)
+    assert close.side is Side.SELL
+    assert close.amount == (bids[0].amount * Decimal("0.999")).quantize(STEP, ROUND_DOWN)  # the fee was paid from it
+    stage.venue.fill(close._replace(price=Decimal(95)))
+    await stage.settle()

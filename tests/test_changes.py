@@ -1,0 +1,410 @@
+"""Changes to a running fleet over real channels, with workers' and gate's ends in the test's hands."""
+
+import asyncio
+import signal
+from dataclasses import replace
+
+import pytest
+import yaml
+
+from command_bench import told
+from hive.boots import Run
+from hive.changes import Operations
+from hive.child import Child
+from hive.cli_errors import CONFIG, ERROR, NOT_FOUND
+from hive.config import load_fleet
+from hive.plan import place
+from hive.quarantine import ENDS_MAX, Quarantine
+from hive.roster import Roster, versions
+from hive.shm.channel import Channel
+from hive.state import FleetDir
+from hive.steps import Changes, Refused
+
+EXITED = 7 << 8  # wait()'s status of exit code 7
+KILLED = signal.SIGKILL
+FAULTED = signal.SIGSEGV
+
+
+class Bench:
+    """Two workers with two strategies each, a gate, and the operator."""
+
+    def __init__(self, folder) -> None:
+        (folder / "scripts").mkdir()
+        (folder / "scripts/x.py").touch()
+        self.file = folder / "fleet.yml"
+        self.strategies = [{"id": name, "script": "x"} for name in ("a", "b", "c", "d")]
+        fleet = self.load()
+        placement = place(fleet.strategies, workers=2, cpus=(0, 1), limit=3)
+        self.roster = Roster(Run("r", fleet, folder, folder, 1), placement, FleetDir(folder), versions("0", "0"), 0)
+        self.members = self.roster.members
+        self.said: list[str] = []
+        self.oom_kills = 0
+        self.now_s = 100.0
+        self.changes = Changes(self.roster, self._say, 5.0, lambda: self.now_s)
+        self.operations = Operations(self.roster, self.changes, self._say)
+        self.quarantine = Quarantine(self.roster, self.changes, self._say, lambda: self.oom_kills)
+        self.ends: dict[tuple[str, int], Channel] = {}
+        self._all: list[Channel] = []
+        self.gate = self.join("gate", 0)
+        for worker in (0, 1):
+            self.members.begin_all(worker)
+            self.join("worker", worker)
+        for one in self.members:
+            one.state = "running"
+
+    def load(self):
+        sections = {"name": "trial", "venues": {"binance": {"mode": "sim"}}}
+        sections["runtime"] = {"max_strategies_per_container": 3}
+        self.file.write_text(yaml.safe_dump({**sections, "strategies": self.strategies}))
+        return load_fleet(self.file)
+
+    def _say(self, level: str, text: str, **data) -> None:
+        self.said.append(text)
+
+    def join(self, role: str, index: int, epoch: int = 1) -> Child:
+        ours, theirs = Channel.pair()
+        child = Child(role, index, epoch, ours, 0, pid=1, ready=True)
+        self.roster.children[child.member] = child
+        self.ends[child.member] = Channel(theirs)
+        self._all += [ours, self.ends[child.member]]
+        return child
+
+    def told(self, role: str, index: int = 0) -> list[dict]:
+        return told(self.ends[role, index])
+
+    def ask(self, command: str, **request) -> asyncio.Future:
+        answer = asyncio.get_running_loop().create_future()
+        if command in ("add", "apply"):
+            request.setdefault("fleet", self.load())
+        self.operations.ask({"command": command, **request}, answer)
+        self.changes.go_on()
+        return answer
+
+    def says(self, **message) -> None:
+        """Let a worker or the gate answer."""
+        self.changes.told(message)
+        self.changes.go_on()
+
+    def gate_answers(self) -> list[dict]:
+        """Let the gate answer what it was asked; return that."""
+        asked = [one for one in self.told("gate") if one["type"] in ("adopt", "retire", "exposure")]
+        for one in asked:
+            self.says(type=one["type"], change=one["change"], orders=2, strategies={})
+        return asked
+
+    def state(self, strategy: str, state: str, message: str = "") -> None:
+        self.roster.set_strategy(strategy, state, message)
+        self.changes.go_on()
+
+    def close(self) -> None:
+        for end in self._all:
+            end.close()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = Bench(tmp_path)
+    yield made
+    made.close()
+
+
+def kinds(messages: list[dict]) -> list[str]:
+    return [one["type"] for one in messages]
+
+
+async def test_a_strategy_is_added_in_the_order_in_which_nothing_can_be_lost(bench):
+    bench.strategies.append({"id": "e", "script": "x"})
+    answer = bench.ask("add", strategy="e")
+    one = bench.members.get("e")
+    (add,) = bench.told("worker", one.worker)
+    assert (add["type"], add["strategy"]["id"], add["strategy"]["index"]) == ("add", "e", 4)
+    assert bench.told("gate") == []  # there is no place yet for what the gate would tell
+    bench.says(type="expecting", id="e")
+    assert bench.told("worker", one.worker) == []  # nor may it run before the gate knows it
+    (adopt,) = bench.gate_answers()
+    assert (adopt["strategy"]["worker"], adopt["strategy"]["life"]) == (one.worker, one.life)
+    assert kinds(bench.told("worker", one.worker)) == ["go"]
+    assert not answer.done()
+    bench.state("e", "running")
+    assert answer.result() == {"ok": True, "state": "running", "worker": one.worker, "message": ""}
+    assert bench.told("worker", 1 - one.worker) == []
+    assert bench.roster.facts.get("differs", []) == []
+
+
+async def test_one_that_does_not_start_is_said_so_and_one_that_has_no_room_lives_nowhere(bench):
+    bench.strategies += [{"id": "e", "script": "x"}, {"id": "f", "script": "x"}]
+    failing = bench.ask("add", strategy="e")
+    bench.says(type="expecting", id="e")
+    bench.gate_answers()
+    bench.state("e", "failed", "no such pair")
+    assert failing.result() == {"ok": False, "error": "strategy e failed: no such pair", "code": ERROR}
+    full = bench.ask("add", strategy="f")
+    worker = bench.members.get("f").worker
+    bench.state("f", "failed", "no room for its counters")
+    assert full.result()["error"] == f"strategy f cannot live on worker {worker}: no room for its counters"
+    assert bench.members.get("f").worker is None
+
+
+async def test_a_halted_strategy_is_halted_at_the_gate_before_it_may_run_again(bench):
+    bench.roster.halts.add(None, "a", "loss")
+    answer = bench.ask("restart", strategy="a")
+    worker = bench.told("worker", 0)
+    assert kinds(worker) == ["remove"]
+    bench.says(type="removed", id="a")
+    bench.gate_answers()
+    bench.says(type="expecting", id="a")
+    (adopt,) = bench.told("gate")
+    bench.says(type="adopt", change=adopt["change"])
+    assert [(one["type"], one["strategy"]) for one in bench.told("gate")] == [("halt", "a")]
+    assert kinds(bench.told("worker", 0)) == ["add", "go"]
+    bench.state("a", "running")
+    assert answer.result()["ok"]
+
+
+async def test_a_move_keeps_orders_and_a_restart_cancels_them_unless_told_otherwise(bench):
+    for number, (command, request, orders) in enumerate(
+        [
+            ("move", {"worker": 1}, "keep"),
+            ("move", {"worker": 0, "orders": "cancel"}, "cancel"),
+            ("restart", {}, "cancel"),
+            ("restart", {"orders": "keep"}, "keep"),
+        ]
+    ):
+        here = bench.members.get("a").worker
+        answer = bench.ask(command, strategy="a", **request)
+        (remove,) = bench.told("worker", here)
+        assert (remove["type"], remove["orders"]) == ("remove", orders), number
+        bench.says(type="removed", id="a")
+        (retire,) = bench.gate_answers()
+        assert retire["cancel"] is (orders == "cancel")
+        there = request.get("worker", here)
+        assert kinds(bench.told("worker", there)) == ["add"]
+        bench.says(type="expecting", id="a")
+        bench.gate_answers()
+        bench.state("a", "running")
+        assert answer.result()["worker"] == there
+        bench.told("worker", there)
+
+
+async def test_a_removed_strategy_is_forgotten_only_when_the_gate_has_ended_its_life(bench):
+    answer = bench.ask("remove", strategy="b")
+    bench.says(type="removed", id="b", late=True)
+    assert bench.members.get("b") is not None
+    (retire,) = bench.gate_answers()
+    assert (retire["type"], retire["id"], retire["cancel"]) == ("retire", "b", True)
+    assert bench.members.get("b") is None
+    assert answer.result() == {"ok": True, "state": "removed", "orders": 2}
+    assert bench.roster.facts["differs"] == ["add b"]  # the file has it still
+    assert "strategy b did not stop in time" in bench.said
+
+
+async def test_a_gate_that_dies_is_asked_again_when_the_next_one_is_there(bench):
+    answer = bench.ask("remove", strategy="b")
+    bench.says(type="removed", id="b")
+    assert kinds(bench.told("gate")) == ["retire"]
+    bench.roster.bury(bench.gate, 0.0)
+    bench.changes.go_on()
+    assert not answer.done()
+    bench.join("gate", 0, epoch=2)
+    bench.changes.go_on()
+    bench.gate_answers()
+    assert answer.result()["ok"]
+
+
+async def test_a_worker_that_dies_while_a_strategy_leaves_it_starts_again_without_it(bench):
+    answer = bench.ask("move", strategy="a", worker=1)
+    dead = bench.roster.children["worker", 0]
+    bench.roster.bury(dead, 0.0)
+    bench.changes.go_on()
+    assert "a" not in [one.id for one in bench.members.plan(0).strategies]
+    bench.gate_answers()
+    bench.says(type="expecting", id="a")
+    bench.gate_answers()
+    bench.state("a", "running")
+    assert answer.result()["worker"] == 1
+
+
+async def test_a_worker_of_its_own_is_started_for_a_strategy_and_ended_after_it(bench):
+    bench.ask("move", strategy="a", worker="new")
+    bench.says(type="removed", id="a")
+    bench.gate_answers()
+    assert bench.members.workers() == [0, 1, 2]  # the supervisor starts it: it boots with the strategy
+    assert [one.config.id for one in bench.members.on(2)] == ["a"]
+    bench.gate_answers()
+    bench.join("worker", 2)
+    bench.state("a", "running")
+    bench.ask("move", strategy="a", worker=0)
+    assert kinds(bench.told("worker", 2)) == ["remove"]
+    bench.says(type="removed", id="a")
+    assert kinds(bench.told("worker", 2)) == ["stop"]
+    assert bench.members.workers() == [0, 1]
+
+
+async def test_a_paused_strategy_stays_paused_over_its_workers_death(bench):
+    answer = bench.ask("pause", strategy="a", reason="look at it")
+    assert bench.told("worker", 0) == [{"type": "pause", "id": "a", "reason": "look at it"}]
+    bench.state("a", "paused", "look at it")
+    assert answer.result()["state"] == "paused"
+    assert bench.members.get("a").held == "look at it"
+    again = bench.ask("unpause", strategy="a")
+    assert bench.told("worker", 0) == [{"type": "resume", "id": "a"}]
+    bench.state("a", "running")
+    assert again.result()["state"] == "running"
+    with pytest.raises(Refused, match="is not paused, it is running"):
+        bench.ask("unpause", strategy="a")
+
+
+async def test_apply_touches_only_what_differs_and_goes_on_when_a_step_fails(bench):
+    bench.strategies[0]["priority"] = 5  # a
+    bench.strategies[1]["quota"] = {"weight": 3.0}  # b
+    del bench.strategies[2]  # c
+    bench.strategies.append({"id": "e", "script": "x"})
+    fleet = bench.load()
+    steps = ["remove c", "restart a: priority", "adjust b: quota", "add e"]
+    assert bench.ask("apply", fleet=fleet, dry_run=True).result()["steps"] == steps
+    assert bench.told("worker", 0) == bench.told("worker", 1) == bench.told("gate") == []
+    answer = bench.ask("apply", fleet=fleet)
+    life = bench.members.get("b").life
+    (adjust,) = bench.gate_answers()
+    told = adjust["strategy"]
+    assert (told["id"], told["life"], told["quota"]["weight"]) == ("b", life, 3.0)
+    bench.says(type="removed", id="c")
+    bench.gate_answers()
+    bench.says(type="removed", id="a")
+    bench.gate_answers()
+    bench.says(type="expecting", id="a")
+    bench.gate_answers()
+    bench.state("a", "failed", "bad spread")
+    bench.says(type="expecting", id="e")
+    bench.gate_answers()
+    bench.state("e", "running")
+    assert answer.result() == {"ok": True, "steps": steps, "failed": ["strategy a failed: bad spread"]}
+    touched = {one.get("id") or one["strategy"]["id"] for index in (0, 1) for one in bench.told("worker", index)}
+    assert touched == {"a", "c", "e"}
+    assert bench.roster.facts.get("differs", []) == []
+
+
+async def test_what_cannot_be_done_is_refused_before_anything_is(bench):
+    fleet = bench.load()
+    other = replace(fleet, runtime=replace(fleet.runtime, tick_interval_ms=50))
+    for command, request, code, text in [
+        ("apply", {"fleet": other}, CONFIG, "runtime.tick_interval_ms: cannot change while the fleet runs"),
+        ("remove", {"strategy": "z"}, NOT_FOUND, "there is no strategy z; there are a, b, c, d"),
+        ("add", {"strategy": "z"}, NOT_FOUND, "has no strategy z"),
+        ("add", {"strategy": "a"}, ERROR, "strategy a is there already"),
+        ("move", {"strategy": "a", "worker": 0}, ERROR, "is on worker 0 already"),
+        ("move", {"strategy": "a", "worker": 9}, NOT_FOUND, "worker must be one of 0, 1, or new"),
+        ("move", {"strategy": "a", "worker": "x"}, ERROR, "worker must be a number or new, was 'x'"),
+        ("move", {"strategy": "a", "worker": 1, "orders": "sell"}, ERROR, "orders must be keep or cancel, was 'sell'"),
+    ]:
+        with pytest.raises(Refused, match=text) as refused:
+            bench.ask(command, **request)
+        assert refused.value.code == code
+    bench.ask("restart", strategy="a")
+    with pytest.raises(Refused, match="strategy a is being changed already"):
+        bench.ask("move", strategy="a", worker=1)
+    bench.told("worker", 0)
+    assert bench.told("worker", 1) == bench.told("gate") == []
+
+
+class Running:
+    """The counters of a worker that died while a strategy of this number was running."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def read(self):
+        return self
+
+    def value(self, name: str) -> int:
+        return {"running_strategy": self._number + 1}[name]
+
+
+def die(bench, worker: int, status: int, running: int) -> bool:
+    """Let a worker die as the supervisor sees it; return whether it is to be started again."""
+    child = bench.roster.children["worker", worker]
+    child._reader = Running(running)
+    culprit = bench.quarantine.dying(child, "died", status)
+    child._reader = None
+    bench.roster.bury(child, 0.0)
+    again = bench.quarantine.after(child, "died", culprit)
+    bench.changes.go_on()
+    return again
+
+
+def test_only_a_death_that_code_can_cause_has_a_culprit(bench):
+    child = bench.roster.children["worker", 0]
+    number = bench.members.on(0)[0].number
+    child._reader = Running(number)
+    named = bench.members.by_number(number)
+    assert bench.quarantine.culprit(child, KILLED) is None  # from outside: whoever ran had no part in it
+    assert bench.quarantine.culprit(child, EXITED) is named
+    assert bench.quarantine.culprit(child, FAULTED) is named
+    bench.oom_kills = 1
+    assert bench.quarantine.culprit(child, KILLED) is named
+    assert bench.quarantine.culprit(child, KILLED) is None  # that kill was an earlier one
+    child.hung = True
+    assert bench.quarantine.culprit(child, KILLED) is named
+    child._reader = Running(bench.members.on(1)[0].number)
+    assert bench.quarantine.culprit(child, EXITED) is None  # it does not live there
+    child._reader = None
+
+
+async def test_a_culprit_goes_to_quarantine_and_its_neighbour_comes_back_without_it(bench):
+    culprit, neighbour = bench.members.on(0)
+    assert die(bench, 0, EXITED, culprit.number)
+    assert bench.members.on(0) == [neighbour]
+    asked = bench.told("gate")
+    assert kinds(asked) == ["exposure", "retire"]  # before it hears of the death, so with what is open still
+    assert set(asked[0]["ids"]) == {culprit.config.id, neighbour.config.id}
+    stake = {"open_orders": {"BTC-USDT": {"orders": 2, "buys": "3", "sells": "0"}}, "positions": {"BTC": "1.5"}}
+    told_of = {culprit.config.id: stake, neighbour.config.id: {"open_orders": {}, "positions": {}}}
+    bench.says(type="exposure", change=asked[0]["change"], strategies=told_of)
+    bench.says(type="retire", change=asked[1]["change"], orders=0)
+    assert bench.members.is_quarantine(culprit.worker)
+    assert culprit.reason == "worker 0 died while it was running"
+    (blast,) = bench.roster.blasts
+    assert (blast["culprit"], blast["worker"], blast["at_stake"]) == (culprit.config.id, 0, {culprit.config.id: stake})
+    stands = f"at stake: {culprit.config.id}: 2 orders of BTC-USDT (buy 3, sell 0), position 1.5 BTC"
+    assert any(text.endswith(stands) for text in bench.said)
+
+
+async def test_one_that_brings_its_quarantine_worker_down_again_and_again_is_stopped(bench):
+    culprit = bench.members.on(0)[0]
+    die(bench, 0, EXITED, culprit.number)
+    bench.gate_answers()
+    bench.gate_answers()
+    worker = culprit.worker
+    for _ in range(ENDS_MAX - 1):
+        bench.join("worker", worker)
+        assert die(bench, worker, KILLED, -1)
+        assert culprit.worker == worker
+    bench.join("worker", worker)
+    assert not die(bench, worker, KILLED, -1)
+    bench.gate_answers()
+    assert (culprit.worker, culprit.state) == (None, "stopped")
+    assert culprit.reason == f"its worker died, in quarantine, {ENDS_MAX} times"
+    assert worker not in bench.members.workers()
+    answer = bench.ask("restart", strategy=culprit.config.id)
+    bench.gate_answers()
+    assert (culprit.reason, culprit.ends) == ("", 0)
+    assert not answer.done()
+
+
+async def test_complaints_of_a_worker_are_carried_out_and_those_of_one_that_it_has_left_are_not(bench):
+    one, other = bench.members.on(0)
+    child = bench.roster.children["worker", 0]
+    complaint = {"type": "misbehaved", "what": "blocked", "reason": "it blocked the loop for 3 s"}
+    bench.quarantine.misbehaved(child, {**complaint, "id": one.config.id, "verdict": "quarantine"})
+    bench.changes.go_on()
+    assert [message["id"] for message in bench.told("worker", 0)] == [one.config.id]
+    bench.says(type="removed", id=one.config.id)
+    bench.gate_answers()
+    assert bench.members.is_quarantine(one.worker)
+    bench.quarantine.misbehaved(child, {**complaint, "id": one.config.id, "verdict": "stop"})
+    assert one.state == "starting"  # it is not on that worker any more
+    bench.quarantine.misbehaved(child, {**complaint, "id": other.config.id, "verdict": "stop"})
+    bench.changes.go_on()
+    bench.says(type="removed", id=other.config.id)
+    bench.gate_answers()
+    assert (other.worker, other.state, other.reason) == (None, "stopped", "it blocked the loop for 3 s")

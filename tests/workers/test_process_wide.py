@@ -1,0 +1,177 @@
+"""What belongs to the whole process, taken by one strategy for its own: neighbours, and the worker, notice nothing."""
+
+import asyncio
+import decimal
+import gc
+import logging
+import random
+import signal
+import warnings
+from decimal import Decimal
+
+import numpy
+import pytest
+
+from hive.workers import process_wide
+from hive.workers.loop import handle_exception
+
+
+@pytest.fixture(autouse=True)
+def installed():
+    process_wide.install()
+    process_wide.install()  # twice does no harm
+
+
+@pytest.fixture
+def pair(idle_strategies):
+    return idle_strategies.new("a"), idle_strategies.new("b")
+
+
+def five():
+    return [random.random() for _ in range(3)] + [random.gauss(0, 1), random.randint(0, 10**9)]
+
+
+def five_of_numpy():
+    return [*numpy.random.rand(3), numpy.random.normal(), numpy.random.randint(0, 10**9)]
+
+
+@pytest.mark.parametrize(("module", "draw"), [(random, five), (numpy.random, five_of_numpy)])
+def test_each_strategy_has_random_numbers_of_its_own(pair, module, draw):
+    a, b = pair
+    alone = a.run(lambda: (module.seed(42), draw(), draw()))[1:]
+    a.run(module.seed, 42)
+    first = a.run(draw)
+    b.run(module.seed, 7)
+    b.run(draw)
+    draw()  # the process's own
+    assert (first, a.run(draw)) == alone
+    a.run(module.seed, 1)
+    b.run(module.seed, 1)
+    assert a.run(draw) == b.run(draw)
+
+
+def test_a_seed_in_a_strategy_leaves_the_process_unpredictable(pair):
+    a, _ = pair
+    random.seed(5)
+    expected = five()
+    random.seed(5)
+    a.run(random.seed, 99)
+    assert five() == expected
+
+
+def test_a_decimal_precision_stays_with_its_strategy(pair):
+    a, b = pair
+
+    def short():
+        decimal.getcontext().prec = 5
+        decimal.getcontext().rounding = decimal.ROUND_UP
+
+    a.run(short)
+    third = a.run(lambda: Decimal(1) / 3)
+    assert third == Decimal("0.33334")
+    assert b.run(lambda: Decimal(1) / 3) == Decimal(1) / 3 == Decimal("0.3333333333333333333333333333")
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("gc.disable", lambda: gc.disable()),
+        ("gc.set_threshold", lambda: gc.set_threshold(1)),
+        ("signal.signal", lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN)),
+        ("signal.alarm", lambda: signal.alarm(1)),
+    ],
+)
+def test_a_switch_of_the_whole_process_is_not_turned_by_a_strategy(pair, caplog, name, call):
+    a, _ = pair
+    before = (gc.isenabled(), gc.get_threshold(), signal.getsignal(signal.SIGUSR1))
+    for _ in range(2):
+        assert a.run(call) is None
+    assert (gc.isenabled(), gc.get_threshold(), signal.getsignal(signal.SIGUSR1)) == before
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"{name}() has no effect in a strategy: it would change all strategies of the worker"]
+
+
+def test_outside_of_strategies_everything_is_as_in_any_process():
+    gc.disable()
+    assert not gc.isenabled()
+    gc.enable()
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    assert signal.signal(signal.SIGUSR1, before) is signal.SIG_IGN
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.warn("seen", UserWarning, stacklevel=1)
+    assert [str(one.message) for one in caught] == ["seen"]
+
+
+def warn(text, category=UserWarning):
+    warnings.warn(text, category, stacklevel=1)
+
+
+def test_a_lasting_filter_hides_the_warnings_of_its_strategy_alone(pair):
+    a, b = pair
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        a.run(warnings.filterwarnings, "ignore", "", UserWarning)
+        a.run(warn, "of a")
+        a.run(warn, "otherwise", RuntimeWarning)
+        b.run(warn, "of b")
+        warn("of nobody")
+    assert [str(one.message) for one in caught] == ["otherwise", "of b", "of nobody"]
+
+
+def test_warnings_made_errors_by_one_strategy_are_none_in_another(pair):
+    a, b = pair
+    before = list(warnings.filters)
+    a.run(warnings.simplefilter, "error")
+    assert list(warnings.filters) == before
+    b.run(warn, "harmless")
+
+
+def test_libraries_still_catch_warnings_inside_a_strategy(pair):
+    a, _ = pair
+
+    def library():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            warn("mine")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                warn("raised")
+            except UserWarning as error:
+                return [str(one.message) for one in caught], str(error)
+
+    assert a.run(library) == (["mine"], "raised")
+
+
+async def test_an_exception_handler_hears_of_its_own_strategys_tasks_alone(strategies, caplog):
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(handle_exception)
+    process_wide.install_on(loop)
+    a, b = strategies.new("a"), strategies.new("b")
+    heard = []
+    a.run(lambda: asyncio.get_event_loop().set_exception_handler(lambda _, details: heard.append(details["message"])))
+    for context in (a, b):
+        context.run(loop.call_soon, lambda: 1 / 0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(heard) == 1
+    assert [context.counters.errors.value for context in (a, b)] == [1, 1]
+    a.run(loop.set_exception_handler, None)
+    a.run(loop.call_soon, lambda: 1 / 0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(heard) == 1
+
+
+async def test_a_strategy_cannot_stop_the_loop_of_its_worker(strategies, caplog):
+    loop = asyncio.get_running_loop()
+    process_wide.install_on(loop)
+    a = strategies.new("a")
+    a.run(loop.stop)
+    a.run(loop.add_signal_handler, signal.SIGTERM, print)
+    a.run(loop.set_debug, True)
+    await asyncio.sleep(0)
+    assert signal.SIGTERM not in loop._signal_handlers
+    assert not loop.get_debug()
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
