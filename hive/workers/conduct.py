@@ -6,7 +6,8 @@
     took most of the loop for two seconds (shares.py)           goes, if others are there
     the worker's memory, and it made it grow (memory.py)        goes
     more lines of log than it may have (log_quota.py)           told; goes when it is a flood, if others are there
-    more orders than may wait, refused changes of the process   told
+    more orders than may wait (orders.py)                       the same
+    refused changes of the process (refusals.py)                told
 
 To go is to be paused at once, with its orders and its tasks cancelled; then the supervisor is told `misbehaved`. It
 moves the strategy alone into a quarantine worker, where the strategy starts anew; one that misbehaves even there is
@@ -35,6 +36,7 @@ WITHIN_NS = 60_000_000_000
 TELL_AGAIN_NS = 10_000_000_000  # between two messages of one kind about one strategy
 SECOND_NS = 1_000_000_000
 LOG_FLOOD = 10_000  # lines that were dropped in a second
+ORDER_FLOOD = 1_000  # orders that were refused in a second: each costs the loop as much as some ticks
 
 log = logging.getLogger(__name__)
 
@@ -166,8 +168,11 @@ class Conduct:
         for strategy in list(self._members):
             before = self._waiting.get(strategy, 0)
             count = self._waiting[strategy] = strategy.orders_over
-            if count > before:
-                self._tell(strategy, "orders", f"{count - before} orders were refused: too many of it wait", now_ns)
+            text = f"{count - before} orders were refused: too many of it wait"
+            if count - before >= ORDER_FLOOD and self._has_others(strategy):
+                self.accuse(strategy, "flooded its orders", text)
+            elif count > before:
+                self._tell(strategy, "orders", text, now_ns)
 
     def _has_others(self, strategy: StrategyContext) -> bool:
         states = (State.RUNNING, State.STARTING)

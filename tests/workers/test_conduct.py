@@ -6,7 +6,7 @@ import os
 import pytest
 
 from hive.workers.clock import MultiStrategyClock
-from hive.workers.conduct import INTERRUPTIONS, LOG_FLOOD, SECOND_NS, WITHIN_NS, Conduct
+from hive.workers.conduct import INTERRUPTIONS, LOG_FLOOD, ORDER_FLOOD, SECOND_NS, WITHIN_NS, Conduct
 from hive.workers.log_quota import LineQuota
 from hive.workers.refusals import Refusals
 from hive.workers.schedstat import RunDelay
@@ -162,6 +162,15 @@ async def test_refused_orders_and_refused_changes_of_the_process_are_told_now_an
         world.refusals.uninstall()
     world.seconds()
     assert world.states[1:] == [("guilty", State.RUNNING, "it asked its process to end, with status 3")]
+
+
+async def test_a_flood_of_orders_goes(world):
+    world.guilty.orders_over = ORDER_FLOOD - 1
+    world.seconds()
+    assert world.sent == []
+    world.guilty.orders_over += ORDER_FLOOD
+    world.seconds()
+    assert "1000 orders were refused" in world.went("flooded its orders")
 
 
 async def test_who_is_being_made_or_has_stopped_is_neither_interrupted_nor_judged(world, strategies):
