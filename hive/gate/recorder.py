@@ -218,6 +218,8 @@ def main(arguments: list[str] | None = None) -> int:
         if boot.get("profiling"):
             allow_tracing()
         os.nice(GIVES_WAY)
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # waking up it takes the CPU from nobody
         name = segment_name(settings.run, "counters.recorder", settings.epoch)
         segment = Segment.create(name, counters_size(len(COUNTERS), 0), kind="counters", epoch=settings.epoch)
         counters = Counters.create(segment, len(COUNTERS))
