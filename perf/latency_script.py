@@ -1,11 +1,7 @@
-"""A Hummingbot V2 script that buys, far below the market, whenever a pacer says so. Used by `order_latency.py`.
-
-Unless `recorder` is set it stops Hummingbot's recorder, which writes every order event to SQLite on the event loop.
-"""
+"""A Hummingbot V2 script that buys, far below the market, whenever a pacer says so. Used by `order_latency.py`."""
 
 from decimal import Decimal
 
-from hummingbot.connector.markets_recorder import MarketsRecorder
 from hummingbot.core.data_type.common import MarketDict, OrderType, PriceType
 from hummingbot.strategy.strategy_v2_base import StrategyV2Base, StrategyV2ConfigBase
 from scripts.paced_buyer import PacedBuyer
@@ -20,7 +16,6 @@ class LatencyScriptConfig(StrategyV2ConfigBase):
     amount: Decimal = Decimal("0.001")
     fifo: str = ""
     log: str = ""
-    recorder: bool = False
 
     def update_markets(self, markets: MarketDict) -> MarketDict:
         """Add the script's only market."""
@@ -38,8 +33,6 @@ class LatencyScript(StrategyV2Base):
     def on_tick(self):
         """Begin to listen."""
         if self.buyer is None:
-            if not self.config.recorder:
-                MarketsRecorder.get_instance().stop()
             connector = self.connectors[self.config.exchange]
             mid = connector.get_price_by_type(self.config.trading_pair, PriceType.MidPrice)
             self.price = connector.quantize_order_price(self.config.trading_pair, mid / 2)

@@ -7,15 +7,13 @@ At 1, 50 and 500 orders a second, one order at a time, with limits that nobody m
 which the exchange ends after 0.2 s. Both trade on the same exchange; at each rate they take turns. A latency counts
 from the intended time, at which the pacer writes to the FIFO that wakes the strategy's loop, to when the exchange read
 the order off its socket. Hive is charged with the strategy's `buy()`, the stock connector only with the connector's.
-Neither runs Hummingbot's recorder, which writes each order event to SQLite on the strategy's event loop, about a
-millisecond each: a connector alone has none. `--recorder` leaves Hive's on, as it is in a fleet.
+Hive's recorder, a process of its own, runs as in every fleet; the stock connector alone has none, which favours it.
 
 Of the three rates the worst counts: the largest of Hive's p50 and p99, the smallest ratio to the stock connector's p50.
 An order of the stock connector's that had not arrived when waiting ended counts with the time that it had waited.
 `own` is the gate's figure for the way from the intent's creation in the worker to the client's send call.
 """
 
-import argparse
 import sys
 import tempfile
 import time
@@ -122,7 +120,7 @@ def measure(args: Args) -> Outcome:
         stack.callback(exchange.close)
         exchange.fault("expire", age=RESTS_S)
         arrivals = Arrivals(exchange)
-        fleet = HiveFleet(Path(scratch), exchange, args.options.recorder)
+        fleet = HiveFleet(Path(scratch), exchange)
         stock = StockConnector(Path(scratch), exchange)
         rivals: dict[str, Rival] = {"hive": fleet, "stock": stock}
         for rival in (fleet, stock):
@@ -170,7 +168,6 @@ def measure(args: Args) -> Outcome:
         "rounds_p50_ns": {name: {str(rate): [percentiles(one).p(50) for one in rounds]
                                  for rate, rounds in found.items()} for name, found in spans.items()},
         "simulator_cpu_s": cpu_s,
-        "recorder": args.options.recorder,
     }  # fmt: skip
     return Outcome(values, details, lines)
 
@@ -180,10 +177,5 @@ def summary(one: Percentiles) -> dict[str, float]:
     return {"n": one.n, "p50": one.p(50), "p90": one.p(90), "p99": one.p(99), "max": one.max}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the script's own option."""
-    parser.add_argument("--recorder", action="store_true", help="leave Hummingbot's recorder on in Hive's strategy")
-
-
 if __name__ == "__main__":
-    sys.exit(run(__doc__, GOALS, measure, add_options=add_options))
+    sys.exit(run(__doc__, GOALS, measure))

@@ -87,10 +87,9 @@ class HiveFleet:
     Args:
         folder: for all files
         exchange: where it trades
-        recorder: whether the strategy's orders go into its database, as they do in a fleet
     """
 
-    def __init__(self, folder: Path, exchange: SimExchange, recorder: bool) -> None:
+    def __init__(self, folder: Path, exchange: SimExchange) -> None:
         self.pacer = Pacer(folder / "hive")
         self._folder = folder
         root = folder / "root"
@@ -99,7 +98,6 @@ class HiveFleet:
         for name in ("latency_script.py", "paced_buyer.py"):
             (root / "scripts" / name).write_text((HERE / name).read_text())
         script = {"script_file_name": "latency_script.py", "fifo": str(self.pacer.fifo), "log": str(self.pacer.log)}
-        script["recorder"] = recorder
         (root / "conf" / "scripts" / "latency.yml").write_text(yaml.safe_dump(script))
         urls = {key: exchange.told[key] for key in ("rest_url", "ws_url", "ws_api_url")}
         keys = {"PERF_KEY": exchange.told["api_key"], "PERF_SECRET": exchange.told["api_secret"]}

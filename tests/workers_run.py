@@ -228,3 +228,17 @@ def subreaper():
         yield
     finally:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+@contextmanager
+def running_fleet(tmp_path):
+    """A Fleet whose processes this one adopts; when it has ended, nothing of it may be left."""
+    with subreaper():
+        made = Fleet(tmp_path)
+        try:
+            yield made
+        finally:
+            made.end()
+    assert [name for name in os.listdir("/dev/shm") if f".{made.run}." in name] == []
+    if not any(worker.exit_code is not None and worker.exit_code < 0 for worker in made.workers):
+        assert list(tmp_path.glob("wake.worker*")) == []

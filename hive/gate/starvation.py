@@ -1,39 +1,11 @@
-"""Starvation, as a figure: who waited longer for the venue than a fair split of its limit explains.
-
-    monitor = StarvationMonitor(limit, window_ns)       # new orders that the venue takes per window
-    pushed(flow) -> served(flow) | removed(flow) | dropped(flow)         for each order
-    held(flow, until_ns); close() / open(); set_limit(); set_weight()    when it changes
-    tick(now_ns)                                                         4 times a second
-    figures(flow)                                                        -> seconds, events, deficit, wait
-
-It watches any order of sending, not only a fair one, and costs O(log flows) per order, O(waiting flows) per tick.
-
-What is measured. A strategy's wait w is the time for which it has had new orders that may go, without one of them
-leaving. It is starved while w > B, with B = ceil(PHI / (phi * L)) * W: L orders per window W are split over the weights
-PHI of those who compete, of which its own is phi. An order is not waiting
-  - while its strategy is held, by its own quota or backoff (w begins anew: that was so since its last order left) or
-    by a limit that it shares with others, like a pair's (w stands still and goes on afterwards);
-  - while the venue is closed (all waits stand still; counted apart);
-  - while its strategy is ahead: the order before it left early, before its turn in the fair split was over.
-PHI changes while a strategy waits. So a clock X runs with L / (PHI * W): the turn of a strategy is due when X has
-grown by 1 / phi since it began to wait, and B is that time in whole windows: the formula, while PHI is constant.
-
-Who competes, and who is ahead, is told by the fluid that a fair split is (generalized processor sharing): V grows by
-cost / PHI for each order that leaves; a strategy whose turn begins at S is owed phi * (V - S), the deficit. One whose
-orders left early competes until V has passed what it took, though nothing of it waits.
-
-A drop counts as an event of its own, if the strategy was within its fair share: an order that grew too old counts when
-the fluid would have sent it, one that found its queue full when the fluid would have emptied that queue. What a
-strategy asks beyond its share may be dropped without one.
-
-Time is monotonic and a parameter, and must not go back.
-"""
+"""Starvation, as a figure, in pure Python: the twin of starvation.pyx, which says what is measured and how."""
 
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import ceil, inf
 
 ROUNDING = 1e-9
+LONGEST_NS = 1 << 62  # 146 years
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +211,8 @@ class StarvationMonitor:
         wait = (one.since_ns if held else self._open_ns - one.since_ns) if one.depth else 0
         deficit = min(max(0.0, lag * one.weight), one.waiting) if one.depth else 0.0
         others = self._weights - (one.weight if one.counted else 0.0)
-        windows = ceil((others + one.weight) / (one.weight * self._limit) - ROUNDING)
-        return Starvation(one.starved_ns, one.events, deficit, wait, windows * self._window_ns)
+        bound_ns = _whole_windows((others + one.weight) / (one.weight * self._limit) - ROUNDING, self._window_ns)
+        return Starvation(one.starved_ns, one.events, deficit, wait, bound_ns)
 
     def flows(self) -> list[str]:
         """Return every strategy that was seen."""
@@ -272,8 +244,7 @@ class StarvationMonitor:
         waited = self._open_ns - one.since_ns
         if one.bound_ns is None:
             since_due = (turns - 1) * self._weights * self._window_ns / (one.weight * self._limit)
-            windows = ceil((waited - since_due) / self._window_ns - 1e-6)
-            one.bound_ns = max(1, windows) * self._window_ns
+            one.bound_ns = _whole_windows(max(1.0, (waited - since_due) / self._window_ns - 1e-6), self._window_ns)
         over = waited - one.bound_ns
         if over > one.over_ns:
             if not one.over_ns:
@@ -372,6 +343,11 @@ class StarvationMonitor:
             self._weights += one.weight if counted else -one.weight
             if not self._competing:
                 self._weights = 0.0
+
+
+def _whole_windows(windows: float, window_ns: int) -> int:
+    """Return so many windows, rounded up, in ns: at most LONGEST_NS."""
+    return min(ceil(windows) * window_ns, LONGEST_NS)
 
 
 def _check(limit: float, window_ns: int) -> None:

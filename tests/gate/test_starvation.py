@@ -358,3 +358,9 @@ def test_a_strategy_that_was_never_seen_has_the_bound_that_it_would_have():
 def test_a_monitor_names_the_rule_that_was_broken(call, rule):
     with pytest.raises(ValueError, match=rule):
         call()
+
+
+def test_a_bound_beyond_all_time_is_a_number_all_the_same():
+    monitor = StarvationMonitor(1e-9, 86_400 * SECOND)
+    monitor.pushed("a", 0)
+    assert monitor.figures("a").bound_ns == 1 << 62

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import time
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from gate.bench import ENDS, FIRST_WORD, Exchange, GateBench, until
 from hive.shm.messages import MAYBE_SENT, ReplyKind
 from hive.shm.refusals import Refusal
+from small_disk import small_file_system
 
 OTHER_PAIR = "ETH-USDT"
 CENT = Decimal("0.01")
@@ -51,13 +51,8 @@ def placed(gate: GateBench, **order) -> tuple[ReplyKind, int]:
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of one megabyte."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a small file system is not allowed here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_file_system(tmp_path / "small", 1) as folder:
+        yield folder
 
 
 def fill_up(file: Path) -> None:

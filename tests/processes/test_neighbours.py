@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.workers.bad_host import ORDERS_A_TICK
-from workers_run import Fleet, subreaper
+from workers_run import running_fleet
 
 HOST = "tests.workers.bad_host:BadHost"
 GOOD = ("good-1", "good-2", "good-3")
@@ -44,12 +44,8 @@ HARMLESS = ("exit_in_thread", "return_garbage", "sleep_now_and_then")
 
 @pytest.fixture
 def fleet(tmp_path):
-    with subreaper():
-        made = Fleet(tmp_path)
-        try:
-            yield made
-        finally:
-            made.end()
+    with running_fleet(tmp_path) as made:
+        yield made
 
 
 def strategies(*harms):

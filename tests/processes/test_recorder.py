@@ -18,6 +18,7 @@ from gate.recorder_rig import STRATEGY
 from hive.shm.channel import Channel
 from hive.shm.segment import sweep
 from hive.workers.recording import SOCKET
+from small_disk import small_file_system
 
 TOUCHES = {"left": "BTC-USDT", "right": "ETH-USDT", "third": "SOL-USDT"}
 LADDER = {"id": "ladder", "script": "controllers_runner", "set": {"controllers_config": ["ladder_btc.yml"]}}
@@ -107,13 +108,8 @@ def test_after_kills_of_recorder_gate_and_worker_the_rows_are_the_exchanges_reco
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of four megabytes."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("mounting a small file system is not allowed here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_file_system(tmp_path / "small", 4) as folder:
+        yield folder
 
 
 class RecorderProcess:

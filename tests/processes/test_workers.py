@@ -9,19 +9,13 @@ import pytest
 
 from hive.shm.ids import strategy_tag
 from hive.shm.messages import ReplyKind
-from workers_run import DEADLINE_S, PAIR, Fleet, subreaper
+from workers_run import DEADLINE_S, PAIR, running_fleet
 
 
 @pytest.fixture
 def fleet(tmp_path):
-    with subreaper():
-        made = Fleet(tmp_path)
-        try:
-            yield made
-        finally:
-            made.end()
-    assert [name for name in os.listdir("/dev/shm") if f".{made.run}." in name] == []
-    assert list(tmp_path.glob("wake.worker*")) == [] or any(w.exit_code == -signal.SIGKILL for w in made.workers)
+    with running_fleet(tmp_path) as made:
+        yield made
 
 
 def memory_mb(pid):
@@ -195,7 +189,7 @@ def test_a_callback_that_blocks_the_loop_is_named_while_it_blocks(fleet):
     assert "time.sleep(" in log
     assert worker.value("slow_callbacks", "good") == 0
     assert worker.value("missed_ticks", "good") > 10
-    assert worker.value("running_strategy") == 0
+    fleet.wait_for(lambda: worker.value("running_strategy") == 0, "a moment between two callbacks")
 
 
 def test_a_strategy_that_does_not_stop_is_left_behind_at_the_deadline(fleet):
