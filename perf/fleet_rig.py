@@ -10,10 +10,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from harness import check
+from harness import check, wait_until
 from hive.processes import process_facts
 from hive.shm.snapshots import CountersSnapshot
 from hive.state import FleetDir
@@ -27,15 +26,6 @@ START_S = 180.0
 STOP_S = 90.0
 MB = 1e6
 KEYS = ("PERF_KEY", "PERF_SECRET")
-
-
-def wait_until[T](condition: Callable[[], T], what: Callable[[], str], seconds: float) -> T:
-    """Return the condition's first true value; WrongAnswer with `what()` at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        check(time.monotonic() < deadline, f"not in {seconds:g} s: {what()}")
-        time.sleep(0.1)
-    return value
 
 
 class FleetUnderTest:

@@ -107,6 +107,15 @@ def check(right: bool, message: str) -> None:
         raise WrongAnswer(message)
 
 
+def wait_until[T](condition: Callable[[], T], what: Callable[[], str], seconds: float) -> T:
+    """Return the condition's first true value; WrongAnswer with `what()` at the deadline."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        check(time.monotonic() < deadline, f"not in {seconds:g} s: {what()}")
+        time.sleep(0.02)
+    return value
+
+
 # ---- Sampling ----------------------------------------------------------------------------------------------------
 
 

@@ -10,14 +10,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
 
-from harness import check, paced
+from harness import check, paced, wait_until
 from hive.shm.snapshots import HistogramSnapshot
 from hive.state import FleetDir
 from hive.top_sample import Sampler
@@ -33,15 +31,6 @@ ROUND_S = 120.0  # for a round's list to appear after its last order
 
 type Row = tuple[str, int, int]
 """Client order id, intended time, time of the call; monotonic ns."""
-
-
-def wait_until[T](condition: Callable[[], T], what: str, seconds: float) -> T:
-    """Return the condition's first true value; WrongAnswer with `what` at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        check(time.monotonic() < deadline, f"not in {seconds:g} s: {what}")
-        time.sleep(0.02)
-    return value
 
 
 class Pacer:
@@ -62,7 +51,7 @@ class Pacer:
         self._round += 1
         os.write(self._fd, INTENDED.pack(-self._round))
         path = Path(f"{self.log}.{self._round}")
-        wait_until(path.exists, f"{path.name}, the list of {count} orders", ROUND_S)
+        wait_until(path.exists, lambda: f"{path.name}, the list of {count} orders", ROUND_S)
         rows = [(order, intended_ns, called_ns) for order, intended_ns, called_ns in json.loads(path.read_text())]
         check(len(rows) == count, f"{count} orders were to be placed, buy() was called {len(rows)} times")
         return rows
@@ -118,7 +107,7 @@ class HiveFleet:
 
     def wait_ready(self) -> None:
         """Wait until the strategy runs."""
-        wait_until(self._runs, "the fleet's strategy runs", START_S)
+        wait_until(self._runs, lambda: "the fleet's strategy runs", START_S)
 
     def gate_histogram(self, name: str) -> HistogramSnapshot | None:
         """Return a histogram of the gate as it is now, None when it has none of that name."""

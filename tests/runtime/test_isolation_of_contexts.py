@@ -22,16 +22,8 @@ from hummingbot.runtime import engine
 from hummingbot.runtime.rules import VenueRules
 from hummingbot.runtime.selftest import KNOWN
 from runtime.conftest import EXAMPLES
+from runtime.pmm import PMM
 
-PMM = {
-    "strategy": "pure_market_making",
-    "exchange": "binance",
-    "market": "BTC-USDT",
-    "bid_spread": 1,
-    "ask_spread": 1,
-    "order_amount": 0.1,
-    "order_refresh_time": 5.0,
-}
 TOUCH = {"exchange": "binance", "trading_pair": "BTC-USDT", "order_amount_quote": 60, "spread": "0.01"}
 SCRIPT = """
 import logging

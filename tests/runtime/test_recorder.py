@@ -20,17 +20,9 @@ from hive.gate.venue import Trade
 from hive.shm.ids import strategy_tag
 from hive.shm.messages import ReplyKind, Side
 from hummingbot.runtime.singletons import claim_recorder_slot
+from runtime import pmm
 
-PMM = {
-    "strategy": "pure_market_making",
-    "exchange": "binance",
-    "market": "BTC-USDT",
-    "bid_spread": 1,
-    "ask_spread": 1,
-    "order_amount": 0.1,
-    "order_refresh_time": 5.0,
-    "filled_order_delay": 60.0,
-}
+PMM = {**pmm.PMM, "filled_order_delay": 60.0}
 CLOCK_MS = 10_000  # the strategy's clock is set by hand, the venue's is the machine's
 
 

@@ -18,17 +18,8 @@ from hive.shm.messages import OrderType as IntentOrderType
 from hive.shm.messages import ReplyKind, Side
 from hummingbot.runtime.errors import StrategyConfigError, UnknownVenue
 from hummingbot.runtime.trades import TRADE_EVENT
+from runtime.pmm import PMM
 
-PMM = {
-    "strategy": "pure_market_making",
-    "exchange": "binance",
-    "market": "BTC-USDT",
-    "bid_spread": 1,
-    "ask_spread": 1,
-    "order_amount": 0.1,
-    "order_refresh_time": 5.0,
-    "filled_order_delay": 1.0,
-}
 MARKET_DATA = {"timestamp": 1, "exchange": "binance", "mid_price": 1, "best_bid": 1, "best_ask": 1, "order_book": {}}
 TOUCH = {"exchange": "binance", "trading_pair": "BTC-USDT", "order_amount_quote": 60, "spread": "0.01"}
 

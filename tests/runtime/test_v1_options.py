@@ -7,17 +7,8 @@ import pytest
 from hive.shm.messages import Side
 from hummingbot.runtime.errors import StrategyConfigError
 from hummingbot.runtime.price_sources import price_markets
+from runtime.pmm import PMM
 
-PMM = {
-    "strategy": "pure_market_making",
-    "exchange": "binance",
-    "market": "BTC-USDT",
-    "bid_spread": 1,
-    "ask_spread": 1,
-    "order_amount": 0.1,
-    "order_refresh_time": 5.0,
-    "filled_order_delay": 1.0,
-}
 AMM_ARB = {
     "strategy": "amm_arb",
     "connector_1": "binance",
