@@ -236,7 +236,7 @@ def measure(args: Args) -> Outcome:
     }
     details = {
         "fleet": NAME,
-        "strategies": len(STRATEGIES),
+        "strategies": STRATEGIES,
         "kills": dict(tally.kills),
         "bursts": tally.bursts,
         "recovery_s": [round(one, 3) for one in tally.recovery_s],

@@ -28,7 +28,7 @@ PERF = Path(__file__).parent
 NAME = "chaos"
 WORKERS = 2
 PAIRS = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "BNB-USDT")
-STRATEGIES = tuple(f"{letter}-{pair[:3].lower()}" for letter in "ab" for pair in PAIRS)
+STRATEGIES = 8
 TICK_MS = 50
 # Raised: a gate's start costs 300 of weight, and a new fleet's feed is charged all that the dead one spent.
 STATED = {"orders-10s": 1500, "weight-limit": 60_000}
@@ -72,6 +72,11 @@ class Exchange:
         self._process.stdout.close()
 
 
+def pair_of(number: int) -> str:
+    """Return what a strategy trades."""
+    return PAIRS[number % len(PAIRS)]
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A process of the fleet as fleet.json names it."""
@@ -109,20 +114,24 @@ class Fleet:
     Args:
         folder: private and empty; short, because sockets lie below it.
         exchange: where it trades.
+        strategies: how many.
+        place_every: so many ticks lie between two orders of a strategy.
     """
 
     host = "chaos_host:ChaosHost"
 
-    def __init__(self, folder: Path, exchange: Exchange) -> None:
+    def __init__(self, folder: Path, exchange: Exchange, strategies: int = STRATEGIES, place_every: int = 1) -> None:
+        self.names = [f"s{number:02}-{pair_of(number)[:3].lower()}" for number in range(strategies)]
         self.folder = folder
         self.fleet_id = fleet_id(NAME)
-        self.tags = {name: strategy_tag(name) for name in STRATEGIES}
+        self.tags = {name: strategy_tag(name) for name in self.names}
         self._diaries = folder / "diaries"
-        self.readers = {name: DiaryReader(self._diaries / name) for name in STRATEGIES}
+        self.readers = {name: DiaryReader(self._diaries / name) for name in self.names}
         self.runs: list[str] = []  # of every supervisor that was seen
         self.process: subprocess.Popen | None = None
         self.folder_of_run = FleetDir(folder / "hive" / NAME)
         self._root = folder / "root"
+        self._place_every = place_every
         self._write(exchange)
         self._env = {**os.environ, "XDG_RUNTIME_DIR": str(folder), "XDG_STATE_HOME": str(folder / "state")}
         self._env |= {"CHAOS_KEY": exchange.told["api_key"], "CHAOS_SECRET": exchange.told["api_secret"]}
@@ -145,9 +154,13 @@ class Fleet:
                 {
                     "id": name,
                     "script": "chaos",
-                    "set": {"trading_pair": PAIRS[number % len(PAIRS)], "diaries": str(self._diaries)},
+                    "set": {
+                        "trading_pair": pair_of(number),
+                        "diaries": str(self._diaries),
+                        "place_every": self._place_every,
+                    },
                 }
-                for number, name in enumerate(STRATEGIES)
+                for number, name in enumerate(self.names)
             ],
         }
         (self._root / "fleet.yml").write_text(yaml.safe_dump(fleet))

@@ -57,6 +57,8 @@ class ChaosStrategy:
         born_ns = services.now_ns()
         self._diary = Diary(folder / spec.id, born_ns)
         self._prefix = f"{order_prefix(services.fleet_id, context.tag)}{born_ns:x}-"
+        self._place_every = spec.config["place_every"]
+        self._ticks = 0
         self._serial = 0
         self._random = random.Random(born_ns)
         self._open: dict[str, Open] = {}
@@ -77,8 +79,10 @@ class ChaosStrategy:
         for order, state in list(self._open.items()):
             if now_ns >= state.due_ns:
                 self._cancel(order, state, now_ns)
+        self._ticks += 1
         if (
-            len(self._open) < MOST_OPEN
+            self._ticks % self._place_every == 0
+            and len(self._open) < MOST_OPEN
             and self._services.orders.is_open(VENUE)
             and self._services.books.is_live(VENUE, self._pair)
         ):

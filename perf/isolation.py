@@ -1,6 +1,6 @@
 """What do the neighbours of a strategy that misbehaves notice of it, and does the operator read why it had to go?
 
-    exchange (apart) <-> gate <-> 2 workers: 8 strategies that trade and write diaries, and 18 bad neighbours
+    exchange (apart) <-> gate <-> 2 workers: 99 strategies that trade and write diaries, and 18 bad neighbours
                                      |          let go one by one
                every 0.1 s: counters, `hive status`            in the end: diaries <- judge -> the exchange's ledger
 
@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from chaos import SEED, SETTLE_S, START_S, STOP_S, verdict_of
-from chaos_fleet import NAME, PAIRS, STRATEGIES, Exchange, Fleet
+from chaos_fleet import NAME, PAIRS, TICK_MS, Exchange, Fleet
 from harness import Args, Goal, Outcome, check, run
 from hive import totals
 from hive.shm.counters import CountersReader
@@ -63,6 +63,9 @@ RUNTIME = {
     "worker_memory_mb": 600,
     "restart_wait_max_s": 0.2,
 }
+OTHERS = 99
+OTHERS_QUICK = 8
+ORDERS_PER_S = 100  # of all others
 LATE_MS = 50
 LOOK_S = 0.1
 WINDOW = 5  # looks
@@ -146,7 +149,7 @@ class Lateness:
         self._looks = [*self._looks, self._fleet.counters()][-WINDOW - 1 :]
         now, then = self._looks[-1], self._looks[0]
         late = []
-        for name in STRATEGIES:
+        for name in self._fleet.names:
             label = (("strategy", name),)
             ticks = now.values.get(("ticks", label), 0) - then.values.get(("ticks", label), 0)
             if len(self._looks) > WINDOW and ticks <= 0:  # fewer: its worker has begun anew
@@ -185,7 +188,7 @@ def harm_once(fleet: NeighboursFleet, harm: str, calm_s: float) -> Effect:
         if late_ms != float("inf"):
             effect.late_p99_ms = max(effect.late_p99_ms, late_ms)
         told = fleet.strategies()
-        effect.blamed |= {one for one in STRATEGIES if told.get(one, {}).get("state") == "paused"}
+        effect.blamed |= {one for one in fleet.names if told.get(one, {}).get("state") == "paused"}
         own = told.get(name, {"state": "", "message": ""})
         wanted = HARMS[harm]
         if wanted is None:
@@ -207,10 +210,11 @@ def errors_of(fleet: NeighboursFleet, name: str) -> int:
 def measure(args: Args) -> Outcome:
     """Let all go, one by one, and judge."""
     calm_s = args.size("calm_ms", 5_000, 1_000) / 1e3
+    others = args.size("other strategies", OTHERS, OTHERS_QUICK)
     folder = Path(tempfile.mkdtemp(prefix="hvi"))
     exchange = Exchange(SEED)
     try:
-        fleet = NeighboursFleet(folder, exchange)
+        fleet = NeighboursFleet(folder, exchange, others, max(1, others * 1000 // TICK_MS // ORDERS_PER_S))
         try:
             fleet.up()
             check(fleet.wait(lambda: not fleet.idle_since(0), START_S), f"the fleet does not trade:\n{fleet.output()}")

@@ -126,6 +126,7 @@ async def test_an_unknown_fate_leaves_the_order_open_until_the_venue_ends_it(sta
     await stage.settle()
     assert [event.order_id for event in events(stage.cores["a"], OrderFilledEvent)] == [late.client_order_id]
     assert set(connector.in_flight_orders) == {stage.venue.placed[1].client_order_id}
+    stage.venue.hold = False  # it answers the cancel with which the strategy ends
 
 
 @pytest.mark.parametrize("known", [True, False])
