@@ -10,6 +10,7 @@ greater than that of any life before, by which the gate tells the orders of one 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from hive.fleet import FleetConfig, StrategyConfig
 from hive.plan import DEDICATED, Placement, WorkerPlan
@@ -29,6 +30,7 @@ class Resident:
         held: why an operator has paused it, "" when nobody has
         reason: why it is in quarantine or was stopped, "" when neither
         ends: how often it has brought its quarantine worker down, or had to be told off there
+        executors: of its present life, as its worker told them last
     """
 
     config: StrategyConfig
@@ -40,6 +42,7 @@ class Resident:
     held: str = ""
     reason: str = ""
     ends: int = 0
+    executors: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -126,13 +129,19 @@ class Members:
     def begin(self, one: Resident, worker: int) -> None:
         """Let a strategy begin a life on a worker."""
         self._lives += 1
-        one.worker, one.life, one.state, one.message = worker, self._lives, "starting", ""
+        one.worker, one.life, one.state, one.message, one.executors = worker, self._lives, "starting", "", []
 
     def begin_all(self, worker: int) -> None:
         """Let all strategies of a worker that is about to start begin a life; they share its number."""
         self._lives += 1
         for one in self.on(worker):
-            one.life = self._lives
+            one.life, one.executors = self._lives, []
+
+    def hold(self, strategy: str, worker: int, executors: list[dict[str, Any]]) -> None:
+        """Note which executors a worker says that a strategy has; nothing, when it does not live there any more."""
+        one = self._residents.get(strategy)
+        if one is not None and one.worker == worker:
+            one.executors = executors
 
     def add(self, config: StrategyConfig) -> Resident:
         """Take in one more strategy, which lives nowhere yet; one that was here before has its number again."""

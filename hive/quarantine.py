@@ -8,7 +8,8 @@
 Who was running is what the worker's counter says. It counts only for a death that code can cause: a hang, an exit, a
 fault of memory, the kernel's killing for want of memory; a SIGKILL from outside finds just anybody running.
 
-A death's blast radius is told: which strategies start again, and what they had at stake, as the gate knows it.
+A death's blast radius is told: which strategies start again, what they had at stake, as the gate knows it, and which
+executors died with them, as the worker had told.
 """
 
 import logging
@@ -80,9 +81,9 @@ class Quarantine:
             status: as wait() gave it.
         """
         culprit = self.culprit(child, status)
-        strategies = [one.config.id for one in self._members.on(child.index)]
-        if strategies and child.ready:
-            self._changes.begin((), self._tell_blast(child, how, culprit, strategies))
+        lost = {one.config.id: one.executors for one in self._members.on(child.index)}
+        if lost and child.ready:
+            self._changes.begin((), self._tell_blast(child, how, culprit, lost))
             self._changes.go_on()  # the question leaves now
         return culprit
 
@@ -147,9 +148,14 @@ class Quarantine:
         except Refused as refused:
             log.warning("%s", refused)  # whoever changes it puts it on a worker, or takes it off
 
-    def _tell_blast(self, child: Child, how: str, culprit: Resident | None, strategies: list[str]) -> Steps[Answer]:
+    def _tell_blast(
+        self, child: Child, how: str, culprit: Resident | None, executors: Mapping[str, list[dict[str, Any]]]
+    ) -> Steps[Answer]:
+        """Tell what a death has done; `executors` are those of each strategy that stood still, all lost."""
+        strategies = list(executors)
         answer = yield from self._changes.ask_gate({"type": "exposure", "ids": strategies})
-        at_stake = answer.get("strategies", {})
+        known = answer.get("strategies", {})
+        at_stake = {key: {**known.get(key, {}), "executors": lost} for key, lost in executors.items()}
         whose = None if culprit is None else culprit.config.id
         self._roster.blast(
             {
@@ -158,10 +164,10 @@ class Quarantine:
                 "how": how,
                 "culprit": whose,
                 "strategies": strategies,
-                "at_stake": {key: one for key, one in at_stake.items() if one["open_orders"] or one["positions"]},
+                "at_stake": {key: one for key, one in at_stake.items() if any(one.values())},
             }
         )
-        lost = [f"{key}: {text}" for key in strategies if (text := stake_text(at_stake.get(key, {})))]
+        lost = [f"{key}: {text}" for key, stake in at_stake.items() if (text := stake_text(stake))]
         text = f"{child.title} {how}: {len(strategies)} strategies stood still"
         text += f", by {whose}" if whose else ""
         self._say("error", f"{text}; at stake: {'; '.join(lost) or 'nothing'}", worker=child.index, culprit=whose)

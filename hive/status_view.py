@@ -20,13 +20,21 @@ def notices(total: Mapping[str, Any]) -> list[str]:
 
 
 def stake_text(stake: Mapping[str, Any]) -> str:
-    """Return what a strategy has at stake in words, "" for nothing: its open orders by pair, its positions."""
+    """Return what a strategy has at stake in words, "" for nothing: open orders by pair, positions, lost executors."""
     parts = [
         f"{one['orders']} orders of {pair} (buy {one['buys']}, sell {one['sells']})"
         for pair, one in stake.get("open_orders", {}).items()
     ]
     positions = [f"{amount} {asset}" for asset, amount in stake.get("positions", {}).items()]
-    return ", ".join([*parts, *([f"position {', '.join(positions)}"] if positions else [])])
+    if positions:
+        parts.append(f"position {', '.join(positions)}")
+    if executors := stake.get("executors"):
+        parts.append(f"lost executors: {', '.join(map(_executor, executors))}")
+    return ", ".join(parts)
+
+
+def _executor(one: Mapping[str, Any]) -> str:
+    return " ".join([one["kind"], *(f"{market['venue']} {market['pair']} {market['net']}" for market in one["markets"])])
 
 
 def _strategy(one: Mapping[str, Any]) -> str:

@@ -248,6 +248,8 @@ class Supervisor:
                 self._on_strategy(child, message)
             case "removed" | "expecting" | "retire" | "adopt" | "exposure":
                 self._changes.told(message)
+            case "executors":
+                self._members.hold(message["id"], child.index, message["executors"])
             case "misbehaved":
                 self._quarantine.misbehaved(child, message)
             case "wedged":

@@ -57,7 +57,8 @@ HARMS = {  # what the operator must read of it; None: nothing was done to it, it
     "recurse": "RecursionError",
 }
 RUNTIME = {
-    "tick_interval_ms": 50,
+    "tick_interval_ms": TICK_MS,
+    "max_strategies_per_container": 60,
     "hang_after_ms": 1000,
     "interrupt_after_ms": 300,
     "worker_memory_mb": 600,

@@ -77,7 +77,8 @@ class StrategyContext:
     `config` is its configuration as the fleet names it, `state` what it is doing (hive.workers.scheduler.State, None
     before its start), `counters` are its metrics.
 
-    The host may keep its own objects in `host_data`, and sets `on_reply` to be told of what happens to its orders.
+    The host may keep its own objects in `host_data`, and sets `on_reply` to be told of what happens to its orders, and
+    `executors` to say what of the strategy lives in memory alone (executor_watch.py).
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class StrategyContext:
         self.books: set[tuple[int, str]] = set()  # (venue, pair) whose books this strategy uses
         self.on_reply: Callable[[Reply], None] | None = None
         self.host_data: Any = None
+        self.executors: Callable[[], list[dict[str, Any]]] | None = None
         self.callback_cpu = CpuMeter(counters.strategy_cpu_ns)  # of all but its ticks
         self.orders_placing = 0  # whose fate nobody knows yet
         self.orders_over = 0  # refused because so many were

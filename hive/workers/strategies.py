@@ -121,7 +121,7 @@ class Strategies:
         self._starting.pop(context, None)
         self._admitted.pop(strategy, None)
         self._members.pop(strategy, None)
-        context.on_reply = context.host_data = None
+        context.on_reply = context.host_data = context.executors = None
         return left, late
 
     def pause(self, strategy: str, reason: str) -> None:

@@ -39,6 +39,7 @@ from hive.workers.clock import CallbackCounter, MultiStrategyClock
 from hive.workers.conduct import Conduct
 from hive.workers.context import StrategyContext, StrategyCounters, count_unresolved
 from hive.workers.errors import BootError
+from hive.workers.executor_watch import ExecutorWatch
 from hive.workers.host import Host, StrategySpec, WorkerServices
 from hive.workers.log import flush_logs, set_up_worker_logging
 from hive.workers.log_quota import LineQuota
@@ -114,6 +115,7 @@ class Worker:
             on_failing=self._cancel_orders_of,
             books=self._market,
         )
+        self._executors = ExecutorWatch(channel.send)
         self._refusals = Refusals()
         delay = RunDelay()
         self._conduct = Conduct(
@@ -140,7 +142,7 @@ class Worker:
             watchdog=watchdog,
             orders=self._orders,
             market=self._market,
-            look=self._conduct.look,
+            look=self._look,
             worker=boot.index,
         )
 
@@ -231,6 +233,7 @@ class Worker:
             config=spec.config,
         )
         self._conduct.take_in(context)
+        self._executors.take_in(context)
         return context
 
     async def _start(self, strategies: Strategies) -> None:
@@ -283,6 +286,10 @@ class Worker:
     def _ask_to_stop(self, within_s: float) -> None:
         self._stop_within_s = within_s
         self._stopping.set()
+
+    def _look(self) -> None:
+        self._conduct.look()
+        self._executors.look()
 
     def _on_wake(self) -> None:
         self._wake.drain()

@@ -31,6 +31,7 @@ from hummingbot.runtime.config_maps import ConfigLoader
 from hummingbot.runtime.connector import SharedExchange
 from hummingbot.runtime.context import HummingbotContext
 from hummingbot.runtime.errors import StrategyConfigError, UnknownVenue
+from hummingbot.runtime.executors import live_executors
 from hummingbot.runtime.rules import VenueRules
 
 WRITTEN_WITHIN_S = 5.0  # a strategy's last rows, when it stops
@@ -173,6 +174,7 @@ class WorkerEngine:
         context.host_data = core
         context.on_reply = _on_reply
         await core.launch()
+        context.executors = lambda: live_executors(core.strategy)
         self._running[spec.id] = core
         return core
 

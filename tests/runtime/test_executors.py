@@ -5,6 +5,7 @@ from decimal import ROUND_DOWN, Decimal
 
 from hive.shm.messages import OrderType, Side
 from hummingbot.runtime.selftest import KNOWN
+from runtime.pmm import PMM
 
 PATIENCE = 200  # rounds of a tenth of a second
 STEP = KNOWN.step
@@ -33,3 +34,30 @@ async def test_a_stop_loss_works_while_its_strategy_is_not_ticked(stage):
     assert close.amount == (bids[0].amount * Decimal("0.999")).quantize(STEP, ROUND_DOWN)  # the fee was paid from it
     stage.venue.fill(close._replace(price=Decimal(95)))
     await stage.settle()
+
+
+async def test_what_executors_trade_and_hold_is_known_from_outside_until_they_end(stage):
+    await stage.start("ladder", "script", "controllers_runner", {"controllers_config": ["ladder_btc.yml"]})
+    placed = stage.venue.placed
+    shown = stage.cores["ladder"].executors
+
+    def nets() -> list[str]:
+        ((where, pair),) = {(one["venue"], one["pair"]) for lived in shown() for one in lived["markets"]}
+        assert (where, pair) == ("binance", "BTC-USDT")
+        return sorted((one["net"] for lived in shown() for one in lived["markets"]), key=Decimal)
+
+    assert shown() == []
+    await rounds_until(stage, lambda: len(placed) >= 4, ticks=True)
+    assert {one["kind"] for one in shown()} == {"position_executor"}
+    assert nets() == ["0", "0", "0", "0"]
+    bid = next(one for one in placed if one.side is Side.BUY)
+    ask = next(one for one in placed if one.side is Side.SELL)
+    stage.venue.fill(bid, bid.amount / 2, final=False)
+    stage.venue.fill(ask)
+    await stage.settle()
+    assert list(map(Decimal, nets())) == [-ask.amount, 0, 0, bid.amount / 2]
+
+
+async def test_a_strategy_of_another_kind_has_no_executors(stage):
+    await stage.start("pmm", "v1", "pure_market_making", PMM)
+    assert stage.cores["pmm"].executors() == []
