@@ -219,12 +219,15 @@ def worker_boot(
     endpoints: list[Endpoint],
     numbers: Mapping[str, int] | None = None,
     held: Mapping[str, str] | None = None,
+    *,
+    quarantine: bool = False,
 ) -> dict[str, Any]:
     """Return a worker's boot message.
 
     Args:
         numbers: of the strategies, by id; None: their places in the fleet.
         held: why strategies are paused, by id.
+        quarantine: whether the worker is one strategy's that misbehaved.
     """
     fleet = run.fleet
     if numbers is None:
@@ -233,6 +236,7 @@ def worker_boot(
         **run.common("worker", epoch, worker.index),
         "index": worker.index,
         "cpu": worker.cpu,
+        "quarantine": quarantine,
         "tick_interval_ms": fleet.runtime.tick_interval_ms,
         "scheduler": fleet.runtime.scheduler_algorithm,
         "stale_after_ms": fleet.on_stale.stale_after_ms,

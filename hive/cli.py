@@ -1,23 +1,37 @@
 """The `hive` command. Exit codes: 0 ok, 1 error, 2 not found, 3 not running, 4 config, 5 timeout."""
 
+import math
 import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from hive import __version__, cli_ask, cli_change, cli_gate, completion
 from hive.cli_books import BooksOptions, books
-from hive.cli_errors import ERROR, OK
+from hive.cli_errors import ERROR, OK, Failure, of_file
 from hive.cli_logs import LogsOptions, logs
 from hive.cli_plan import PlanOptions, plan
 from hive.cli_record import PUBLIC, RecordOptions, info, record
-from hive.cli_up import UpOptions, up
+from hive.cli_up import up
+from hive.handover import UpOptions
 from hive.screens import Showing
 from hive.top import Top
 from hive.top_sample import Sampler
 from hive.top_view import SORT_KEYS, Look, draw_all
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds within bounds. `nan` passes every bound, so it is refused by itself, and `inf` with it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if not math.isfinite(seconds):
+            self.fail(f"must be a finite number of seconds, was {seconds}", param, ctx)
+        return seconds
+
 
 FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -50,16 +64,14 @@ def cli() -> None:
 @WORKERS
 @click.option("--strategies", type=FILE, required=True, help="The fleet file.")
 @CONFIG
-@click.option("--duration", type=click.FloatRange(min=0), help="Stop after so many seconds.")
+@click.option("--duration", type=Seconds(min=0), help="Stop after so many seconds.")
 @click.option("--report", type=FILE, help="Write a report there at the end.")
 @click.option("--no-pin", is_flag=True, help="Do not bind workers to CPUs.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.option("--password-stdin", is_flag=True, help="Read the password of Hummingbot's keystore from stdin.")
 @ROOT
 @click.option("--name", help="The fleet's name.  [default: the file's `name`, or its file name]")
-@click.pass_context
 def up_command(
-    context: click.Context,
     workers: int | None,
     strategies: Path,
     config: Path | None,
@@ -84,7 +96,7 @@ def up_command(
         as_json=as_json,
         password_stdin=password_stdin,
     )
-    context.exit(up(options))
+    up(options)
 
 
 @cli.command("check")
@@ -133,9 +145,7 @@ def status_command(name: str | None, as_json: bool) -> None:
 
 @cli.command("down")
 @click.argument("name", required=False, shell_complete=completion.fleets)
-@click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True, help="Seconds."
-)
+@click.option("--timeout", type=Seconds(min=0, min_open=True), default=60.0, show_default=True, help="Seconds.")
 def down_command(name: str | None, timeout: float) -> None:
     """Stop a fleet: its strategies cancel their orders first."""
     cli_ask.down(name, timeout)
@@ -228,7 +238,7 @@ def apply_command(file: Path, fleet: str | None, dry_run: bool) -> None:
 @click.argument("name", required=False, shell_complete=completion.fleets)
 @click.option("--cancel-all", is_flag=True, help="Cancel every open order of the fleet.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True, max=3600), default=30.0, show_default=True, help="Seconds."
+    "--timeout", type=Seconds(min=0, min_open=True, max=3600), default=30.0, show_default=True, help="Seconds."
 )
 def flat_command(name: str | None, cancel_all: bool, timeout: float) -> None:
     """Halt a fleet, cancel all its orders, and say 0 only when the venue confirms that none is open."""
@@ -240,7 +250,7 @@ def flat_command(name: str | None, cancel_all: bool, timeout: float) -> None:
 @cli.command("gate")
 @click.argument("name", required=False, shell_complete=completion.fleets)
 @click.option("--watch", is_flag=True, help="Show it again and again; q leaves.")
-@click.option("--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds.")
+@click.option("--interval", type=Seconds(0.2, 60), default=1.0, show_default=True, help="Seconds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per screen.")
 def gate_command(name: str | None, watch: bool, interval: float, as_json: bool) -> None:
     """Show a fleet's gate: limits, queues, journal, and which strategies wait and spend."""
@@ -250,7 +260,7 @@ def gate_command(name: str | None, watch: bool, interval: float, as_json: bool) 
 @cli.command("top")
 @click.argument("name", required=False, shell_complete=completion.fleets)
 @click.option("--sort", type=click.Choice(list(SORT_KEYS)), default="id", show_default=True)
-@click.option("--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds.")
+@click.option("--interval", type=Seconds(0.2, 60), default=1.0, show_default=True, help="Seconds.")
 @click.option("--once", is_flag=True, help="Print one screen, measured over one interval, and leave.")
 @click.option("--width", type=click.IntRange(20, 1000), default=150, show_default=True, help="Of --once.")
 def top_command(name: str | None, sort: str, interval: float, once: bool, width: int) -> None:
@@ -281,7 +291,7 @@ def top_command(name: str | None, sort: str, interval: float, once: bool, width:
 @click.option("--venue", help="Only this venue's.", shell_complete=completion.venues)
 @click.option("--depth", type=click.IntRange(1, 1000), default=10, show_default=True, help="Levels of PAIR's ladder.")
 @click.option("--watch", is_flag=True, help="Show it again and again; q leaves.")
-@click.option("--interval", type=click.FloatRange(0.05, 60), default=1.0, show_default=True, help="Seconds.")
+@click.option("--interval", type=Seconds(0.05, 60), default=1.0, show_default=True, help="Seconds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per screen.")
 def books_command(
     pair: str | None, name: str | None, venue: str | None, depth: int, watch: bool, interval: float, as_json: bool
@@ -295,7 +305,7 @@ def books_command(
 @click.option("--pairs", default="BTC-USDT", show_default=True, help="Which, separated by commas.")
 @click.option("--kinds", default="book,trades", show_default=True, help="Of book, trades and candles:INTERVAL.")
 @click.option("--depth", type=click.IntRange(5, 1000), default=50, show_default=True, help="Levels to be replayed.")
-@click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="Stop after so many seconds.")
+@click.option("--duration", type=Seconds(min=0, min_open=True), help="Stop after so many seconds.")
 @click.option("--out", type=FILE, help="A new file.  [default: VENUE-TIME.rec]")
 @click.option("--rest-url", help="Where the venue is.  [default: its addresses for public data]")
 @click.option("--ws-url", help="As --rest-url.")
@@ -361,9 +371,15 @@ def main() -> None:
     except click.UsageError as error:
         error.show()
         sys.exit(ERROR)  # click's own 2 means "not found" here
+    except Failure as failure:
+        failure.show()
+        sys.exit(failure.exit_code)
     except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}" if "\n" not in error.message else error.message, err=True)
-        sys.exit(error.exit_code)
+        error.show()
+        sys.exit(ERROR)
+    except OSError as error:
+        of_file(error).show()
+        sys.exit(ERROR)
     except click.Abort:
         sys.exit(ERROR)
     sys.exit(result if isinstance(result, int) else OK)

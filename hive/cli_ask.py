@@ -8,9 +8,10 @@ import click
 
 from hive import cli_keys, report, status_view
 from hive.cli_errors import ERROR, NOT_FOUND, NOT_RUNNING, TIMEOUT, Failure
-from hive.cli_up import UpOptions, prepared
+from hive.cli_up import prepared
 from hive.control import ControlError, ask
 from hive.gate_view import notices, venue_table
+from hive.handover import UpOptions
 from hive.shm.segment import sweep
 from hive.state import FleetDir, StateError, fleet_names, is_alive
 from hive.top_sample import Sampler

@@ -1,6 +1,6 @@
 """The exit codes of `hive`, and the exception that carries one."""
 
-import click
+import sys
 
 OK = 0
 ERROR = 1
@@ -10,7 +10,7 @@ CONFIG = 4
 TIMEOUT = 5
 
 
-class Failure(click.ClickException):
+class Failure(Exception):
     """Ends a command with a message on stderr and an exit code.
 
     Args:
@@ -20,4 +20,16 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = ERROR) -> None:
         super().__init__(message)
+        self.message = message
         self.exit_code = exit_code
+
+    def show(self) -> None:
+        """Print the message to stderr."""
+        print(self.message if "\n" in self.message else f"error: {self.message}", file=sys.stderr)
+
+
+def of_file(error: OSError) -> Failure:
+    """Return what to say of a file or folder that cannot be used; an error that names none is raised as it is."""
+    if error.filename is None:
+        raise error
+    return Failure(f"{error.filename}: {error.strerror}")

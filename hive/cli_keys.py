@@ -1,6 +1,6 @@
 """`hive up`: the keys of the fleet's live venues, from where its file says into sealed descriptors.
 
-    variables | key file | keystore and password  ->  keys.seal()  ->  keys.start_anew(), without the variables
+    variables | key file | keystore and password  ->  keys.seal()  ->  handover.become(), without the variables
 
 All of it happens before anything else of the fleet starts, and in a process that is replaced at its end.
 """
@@ -22,10 +22,7 @@ LINE_MAX = 4096
 
 
 def keys_of(fleet: FleetConfig, password_stdin: bool) -> dict[str, int]:
-    """Return the descriptor of each live venue's keys.
-
-    The first life of this process reads them and starts the process anew, unless the fleet has none and no variable
-    holds one; the second finds the descriptors.
+    """Return the descriptor of each live venue's keys; nobody of this user can read this process's memory from then on.
 
     Args:
         password_stdin: read the keystore's password from standard input instead of HBOT_PASSWORD.
@@ -34,14 +31,8 @@ def keys_of(fleet: FleetConfig, password_stdin: bool) -> dict[str, int]:
         Failure: with code 4 and every key that cannot be had.
     """
     keys.forbid_reads()
-    fds = keys.take_over(os.environ)
-    if fds is None:
-        pairs = read_keys(fleet, os.environ, read_password if password_stdin else None)
-        fds = {venue: keys.seal(*pair) for venue, pair in pairs.items()}
-        secret = secret_variables(fleet)
-        if fds or secret & os.environ.keys():
-            keys.start_anew(fds, secret)
-    return fds
+    pairs = read_keys(fleet, os.environ, read_password if password_stdin else None)
+    return {venue: keys.seal(*pair) for venue, pair in pairs.items()}
 
 
 def read_keys(

@@ -11,11 +11,13 @@ import click
 
 from hive import memory
 from hive.cli_errors import ERROR, OK, Failure
-from hive.cli_up import UpOptions, costs_file, loaded, placed
+from hive.cli_up import loaded
 from hive.costs import FILE as COSTS_FILE
 from hive.costs import Costs, costs_of, measured, read_costs, write_costs
 from hive.fleet import FleetConfig, SimVenue
+from hive.handover import UpOptions
 from hive.needs import Machine, Needs, as_json, needs_of
+from hive.placing import costs_file, placed
 from hive.plan import Placement, shm_parts
 from hive.plan_view import draw_plan
 from hive.shm.segment import free_bytes

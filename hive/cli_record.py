@@ -4,6 +4,7 @@ The public addresses of a venue serve market data without a key. Nothing is left
 """
 
 import asyncio
+import os
 import secrets
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -32,7 +33,7 @@ READY_WITHIN_S = 30.0
 STOP_WITHIN_S = 30.0
 TERMINAL_EVERY_S, PIPE_EVERY_S = 1.0, 10.0
 TRADES_CAPACITY = 64  # nobody reads the segments: they are as small as may be
-LOG_LINES = 20
+LOG_LINES, TAIL_BYTES = 20, 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def record(options: RecordOptions) -> None:
         raise Failure(f"{out} exists: a recording is never written over")
     if not out.parent.is_dir():
         raise Failure(f"there is no folder {out.parent}")
-    with tempfile.TemporaryDirectory(prefix="hive-record-") as folder:
-        session = _Session(options, out, Path(folder) / "feed.log")
+    with tempfile.TemporaryFile() as log:  # it has no name, so that not even kill -9 leaves it
+        session = _Session(options, out, log)
         try:
             asyncio.run(session.run())
         finally:
@@ -116,7 +117,7 @@ def completeness(found: Summary) -> str:
 class _Session:
     """A feed process that records, and what it says."""
 
-    def __init__(self, options: RecordOptions, out: Path, log: Path) -> None:
+    def __init__(self, options: RecordOptions, out: Path, log: BinaryIO) -> None:
         self._options = options
         self._out = out
         self._log = log
@@ -124,13 +125,13 @@ class _Session:
         self._stop = asyncio.Event()
         self._counters: Segment | None = None
         self._channel, theirs = Channel.pair()
-        with theirs, log.open("ab") as output:
+        with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "hive.feed.process", "--channel-fd", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=log,
+                stderr=log,
                 process_group=0,  # ctrl-C reaches this process alone, which tells the feed to stop
             )
 
@@ -256,8 +257,9 @@ class _Session:
             await asyncio.sleep(0.01)
 
     def _tail(self) -> str:
-        lines = self._log.read_text(errors="replace").splitlines() if self._log.exists() else []
-        return "\n".join(lines[-LOG_LINES:])
+        file = self._log.fileno()
+        last = os.pread(file, TAIL_BYTES, max(0, os.fstat(file).st_size - TAIL_BYTES))  # moves not where it is written
+        return "\n".join(last.decode(errors="replace").splitlines()[-LOG_LINES:])
 
 
 def _messages(out: Path) -> int:

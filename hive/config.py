@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hive import fleet as values
 from hive.config_models import NAME, STRATEGIES_MAX, Entry, File, Limits, Live, Replay, Risk, Sim, TickOnBook
+from hive.config_reader import ConfigError
 from hive.config_yaml import YamlError, read_yaml
 from hive.entries import ID_MAX, Variant, merged, pairs_in, readable, variants
 from hive.fleet import FleetConfig, StrategyConfig
@@ -26,19 +27,12 @@ from hive.shm import ids
 from hive.sim.faults import Faults, parse_fault
 
 VENUE_KINDS = ("binance",)
+PAPER_TRADE = "_paper_trade"  # ends the names under which Hummingbot simulates an exchange
 ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX - 1}}}")
 VENUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 CONTROLLERS_TICK_MS = 1000  # of scripts with controllers, where neither they nor the fleet name an interval
 BOOK_TICKS_MS = 10  # the least time before a tick because of a book, where an entry does not say it
 LABELS_MAX = 80  # what a counter's labels leave for the names of a strategy and a venue together
-
-
-class ConfigError(Exception):
-    """A fleet that cannot be used; `problems` has one line for each error."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 def load_fleet(
@@ -152,9 +146,11 @@ class _Loader:
         place = f"{self._path.name}: venues.{name}"
         if not VENUE.fullmatch(name):
             self._problem(place, f"must be 1 to 32 of A-Z, a-z, 0-9, '_', '.', '-', was {name!r}")
-        kind = venue.kind or name
+        kind = venue.kind or name.removesuffix(PAPER_TRADE)
         if kind not in VENUE_KINDS:
             self._problem(place, f"must be one of {', '.join(VENUE_KINDS)}: Hive speaks no other venue's protocol yet")
+        if isinstance(venue, Live) and name.endswith(PAPER_TRADE):
+            self._problem(f"{place}.mode", "must be sim or replay where the name says paper trade, was live")
         if not isinstance(venue, Replay):
             self._check_window(venue.risk, place)
         if isinstance(venue, Sim):

@@ -33,7 +33,7 @@ Level = Annotated[int, Field(ge=5, le=1000)]
 class Model(BaseModel):
     """What all have in common: no key too many, and no value of another type."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Runtime(Model):
@@ -47,6 +47,8 @@ class Runtime(Model):
     loop_share: float | None = Field(0.5, gt=0, le=1)
     worker_memory_mb: int | None = Field(1500, ge=100)
     log_lines_per_s: float | None = Field(200.0, gt=0)
+    rebalance: Literal["off", "on"] = "off"
+    rebalance_after_s: float = Field(30.0, ge=6, le=3600)
     stop_timeout_s: float = Field(30.0, gt=0, le=600)
     restart_wait_max_s: float = Field(30.0, ge=0.1, le=600)
 

@@ -44,6 +44,8 @@ def parse_yaml(text: str, place: str) -> Mapping[str, Any]:
         raise YamlError(place, f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}") from error
     except yaml.YAMLError as error:
         raise YamlError(place, " ".join(str(error).split())) from error
+    except RecursionError as error:
+        raise YamlError(place, "must not be nested so deeply") from error
     if loaded is None:
         return {}
     if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded):

@@ -13,7 +13,8 @@ class RuntimeConfig:
 
     interrupt_after_ms: how long a strategy may hold its worker before it is interrupted. loop_share: the part of its
     worker's time that one strategy may take for long. worker_memory_mb: of a worker's own memory. log_lines_per_s: of
-    one strategy. None: no limit.
+    one strategy. None: no limit. rebalance: "on" or "off"; rebalance_after_s: how long a worker must be overloaded
+    before a strategy leaves it by itself.
     """
 
     max_strategies_per_container: int = 50
@@ -24,6 +25,8 @@ class RuntimeConfig:
     loop_share: float | None = 0.5
     worker_memory_mb: int | None = 1500
     log_lines_per_s: float | None = 200.0
+    rebalance: str = "off"
+    rebalance_after_s: float = 30.0
     stop_timeout_s: float = 30.0
     restart_wait_max_s: float = 30.0
 

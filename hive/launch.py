@@ -159,7 +159,8 @@ class Launcher:
 
     def _worker_boot(self, epoch: int, plan: WorkerPlan) -> dict[str, Any]:
         held = {one.config.id: one.held for one in self._members.on(plan.index)}
-        return worker_boot(self._now(), epoch, plan, self.endpoints, self._members.numbers(), held)
+        numbers, quarantine = self._members.numbers(), self._members.is_quarantine(plan.index)
+        return worker_boot(self._now(), epoch, plan, self.endpoints, numbers, held, quarantine=quarantine)
 
     def _now(self) -> Run:
         """Return the run with the strategies of now."""

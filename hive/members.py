@@ -155,11 +155,14 @@ class Members:
 
     def place(self, config: StrategyConfig) -> int:
         """Return where a strategy that lives nowhere is to live: the placed worker with least to do, or a new one."""
-        shared = [index for index, plan in self._workers.placed.items() if not plan.dedicated]
-        room = [index for index in shared if len(self.on(index)) < self._limit]
+        room = [index for index in self.shared() if len(self.on(index)) < self._limit]
         if config.worker == DEDICATED or not room:
             return self.new_worker()
         return min(room, key=lambda index: (sum(one.config.weight for one in self.on(index)), index))
+
+    def shared(self) -> list[int]:
+        """Return the placed workers that are for any strategy."""
+        return [index for index, plan in self._workers.placed.items() if not plan.dedicated]
 
     def why_not(self, worker: int) -> str:
         """Return why no further strategy may come to a worker, "" when one may."""

@@ -37,6 +37,14 @@ def process_facts(pid: int, *, pss: bool = False) -> ProcessFacts | None:
     return ProcessFacts(cpu_ns, int(fields[21]) * _PAGE, _pss(pid) if pss else None)
 
 
+def run_delay_ns(pid: int) -> int:
+    """Return for how long a process's main thread was ready and had no CPU; 0 where the kernel does not count."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_bytes().split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
 def is_same(pid: int, start_ticks: int) -> bool:
     """Return whether `pid` is still the process that started then."""
     return process_start_ticks(pid) == start_ticks

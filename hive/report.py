@@ -93,6 +93,7 @@ def build(sample: Sample) -> dict[str, Any]:
         "halts": fleet.get("halts", []),
         "alarms": fleet.get("alarms", []),
         "blasts": fleet.get("blasts", []),
+        "moves": fleet.get("moves", []),
         "differs": fleet.get("differs", []),
         "stop": fleet.get("stop"),
     }

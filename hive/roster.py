@@ -22,6 +22,7 @@ from hive.top_sample import Member, Sample, take
 
 ALARMS_MAX = 20
 BLASTS_MAX = 20
+MOVES_MAX = 20
 
 
 class Roster:
@@ -54,6 +55,7 @@ class Roster:
         self._base: dict[str, CountersSnapshot] = {}
         self.members = Members(run.fleet, placement)
         self.blasts: list[dict[str, Any]] = []  # what deaths of workers have brought to a standstill, the latest last
+        self.moves: list[dict[str, Any]] = []  # of strategies by themselves, the latest last
 
     def set_strategy(self, strategy: str, state: str, message: str) -> None:
         """Note the state of a strategy."""
@@ -110,6 +112,12 @@ class Roster:
         """Remember what a worker's death has brought to a standstill."""
         self.blasts.append(found)
         del self.blasts[:-BLASTS_MAX]
+        self.save()
+
+    def move(self, made: dict[str, Any]) -> None:
+        """Remember that a strategy has moved by itself."""
+        self.moves.append(made)
+        del self.moves[:-MOVES_MAX]
         self.save()
 
     def living_workers(self) -> dict[int, int]:
@@ -216,6 +224,7 @@ class Roster:
                 for one in self.members
             ],
             "blasts": list(self.blasts),
+            "moves": list(self.moves),
             "venues": self.venues,
             "halts": self.halts.to_json(),
             "alarms": list(self.alarms),

@@ -23,6 +23,8 @@ from typing import Any
 from hive.shm.segment import process_start_ticks
 
 SCHEMA = 1
+SOCKET_PATH_MAX = 107  # of a unix socket, its final zero not counted
+SOCKET_PATH_MAX = 107  # sizeof(sun_path) without its last zero byte: unix(7)
 
 
 class StateError(Exception):
@@ -102,7 +104,12 @@ class FleetDir:
 
         Raises:
             FleetLocked: the fleet runs, or is still ending.
+            StateError: the folder's path is too long for a socket in it.
         """
+        if len(os.fsencode(self.control)) > SOCKET_PATH_MAX:
+            raise StateError(
+                f"{self.control}: must have at most {SOCKET_PATH_MAX} bytes: set XDG_RUNTIME_DIR to a shorter folder"
+            )
         self.path.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + patience_s

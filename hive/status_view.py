@@ -1,4 +1,4 @@
-"""What `hive status` says in words: strategies that do not run, deaths of workers, and what the fleet file has beyond.
+"""What `hive status` says in words: strategies that do not run or moved, deaths of workers, differences to the file.
 
 Pure: the report in, lines out.
 """
@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 DEATHS_SHOWN = 5
+MOVES_SHOWN = 5
 
 
 def notices(total: Mapping[str, Any]) -> list[str]:
-    """Return a line for each strategy that something is the matter with, each late death, each difference."""
+    """Return a line for each strategy that something is the matter with, each late death and move, each difference."""
     return [
         *(_strategy(one) for one in total["strategies"] if one["reason"] or one["state"] != "running"),
         *(_death(one) for one in total["blasts"][-DEATHS_SHOWN:]),
+        *(_move(one) for one in total["moves"][-MOVES_SHOWN:]),
         *(f"DIFFERS {total['config_path']}: `hive apply` would {step}" for step in total["differs"]),
     ]
 
@@ -34,7 +36,8 @@ def stake_text(stake: Mapping[str, Any]) -> str:
 
 
 def _executor(one: Mapping[str, Any]) -> str:
-    return " ".join([one["kind"], *(f"{market['venue']} {market['pair']} {market['net']}" for market in one["markets"])])
+    markets = (f"{market['venue']} {market['pair']} {market['net']}" for market in one["markets"])
+    return " ".join([one["kind"], *markets])
 
 
 def _strategy(one: Mapping[str, Any]) -> str:
@@ -44,8 +47,15 @@ def _strategy(one: Mapping[str, Any]) -> str:
 
 
 def _death(one: Mapping[str, Any]) -> str:
-    clock = time.strftime("%H:%M:%S", time.gmtime(one["wall_ns"] / 1e9))
     by = f" by {one['culprit']}" if one["culprit"] else ""
     lost = "; ".join(f"{key}: {stake_text(stake)}" for key, stake in one["at_stake"].items())
-    what = f"DIED {clock} UTC worker {one['worker']} {one['how']}{by}"
+    what = f"DIED {_clock(one)} UTC worker {one['worker']} {one['how']}{by}"
     return f"{what}: {', '.join(one['strategies'])} started again; at stake: {lost or 'nothing'}"
+
+
+def _move(one: Mapping[str, Any]) -> str:
+    return f"MOVED {_clock(one)} UTC strategy {one['strategy']} from worker {one['from']} to {one['to']}: {one['why']}"
+
+
+def _clock(one: Mapping[str, Any]) -> str:
+    return time.strftime("%H:%M:%S", time.gmtime(one["wall_ns"] / 1e9))

@@ -114,12 +114,14 @@ class Changes:
             self._end(job, {"ok": False, "error": why, "code": ERROR})
 
     def told(self, message: dict[str, Any]) -> None:
-        """Take what a worker ("removed", "expecting") or the gate ("retire", "adopt", "exposure") answers."""
+        """Take what a worker ("removed", "expecting", "idle") or the gate ("retire", "adopt", "exposure") answers."""
         match message["type"]:
             case "removed":
                 self._removed.add(message["id"])
                 if message.get("late"):
                     self._say("warning", f"strategy {message['id']} did not stop in time", strategy=message["id"])
+                if "change" in message:
+                    self._answers[message["change"]] = message
             case "expecting":
                 self._expecting.add(message["id"])
             case _:
@@ -201,6 +203,14 @@ class Changes:
             answer = self._answers.pop(number, None)
             if answer is not None:
                 return answer
+
+    def ask_worker(self, child: Child, message: dict[str, Any]) -> Steps[Answer | None]:
+        """Ask a worker about one of its strategies; None when it died before it answered."""
+        self._asked += 1
+        number = self._asked
+        child.send({**message, "change": number})
+        yield lambda: number in self._answers or self._is_gone(child)
+        return self._answers.pop(number, None)
 
     def end_if_empty(self, index: int | None) -> None:
         """End a worker that was there for one strategy, when that has left."""

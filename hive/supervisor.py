@@ -20,20 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from hive.changes import Operations, with_fleet
-from hive.child import Child, how_it_ended, map_quietly, reap
+from hive.child import Child, map_quietly
 from hive.cli_errors import CONFIG
 from hive.commands import Commands
-from hive.config import ConfigError
+from hive.config_reader import ConfigError
 from hive.console import Console
+from hive.deaths import Deaths
 from hive.events import Asked, Beat, Ended, Restart, Said, Signalled, StopAsked
 from hive.fleet import FleetConfig
 from hive.launch import Launcher
-from hive.members import Resident
+from hive.moves import Moves
 from hive.quarantine import Quarantine
 from hive.restarts import Restarts
 from hive.roster import Roster
 from hive.shm.errors import ShmError
-from hive.shm.segment import sweep
 from hive.shutdown import QUICK_S, Shutdown, end_everything
 from hive.steps import Changes
 from hive.top_sample import Member, Sample, Sampler
@@ -41,6 +41,7 @@ from hive.watch import Watch
 from hive.wiring import Wiring
 
 BEAT_S = 0.25
+LOOK_AGAIN_S = 0.1  # while a heartbeat is too old
 
 log = logging.getLogger("hive.supervisor")
 
@@ -91,17 +92,28 @@ class Supervisor:
         self._watch = Watch(roster, console, hang_after_ms)
         self._changes = Changes(roster, self._say, stop_timeout_s)
         self._quarantine = Quarantine(roster, self._changes, self._say)
+        self._moves = Moves(roster, self._changes, self._say)
         self._commands = Commands(roster, self._say, operations=Operations(roster, self._changes, self._say))
         self._events: asyncio.Queue[Any] = asyncio.Queue()
         self._epochs: dict[Member, int] = {}
         self._restarts = Restarts(restart_wait_max_s)
         self._tasks: set[asyncio.Task] = set()
-        self._early_exits: dict[int, tuple[int, float]] = {}
         self._shutdown = Shutdown(roster, launcher, console, stop_timeout_s, lambda: self._start(("gate", 0)))
+        self._deaths = Deaths(
+            roster,
+            wiring,
+            self._quarantine,
+            self._restarts,
+            run,
+            say=self._say,
+            hear=self._on_message,
+            start_later=self._later,
+            fail=self._fail,
+            stopping=lambda: self._stopping,
+        )
         self._stop_signals = 0
         self._some_ran = False
         self._over = False
-        self._cannot_boot = False  # the gate: then there is nobody to cancel orders
         self._until = float("inf")
         self.before_stop: Sample | None = None
         self.exit_code = 0
@@ -121,7 +133,7 @@ class Supervisor:
         finally:
             for task in self._tasks:
                 task.cancel()
-            end_everything(self._roster, self._launcher, self._run, self._on_exits)
+            end_everything(self._roster, self._launcher, self._run, self._deaths.reap)
         return self.exit_code if self._shutdown.clean else 1
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +156,7 @@ class Supervisor:
             case Said(child, message):
                 self._on_message(child, message)
             case Ended():
-                self._on_exits()
+                self._deaths.reap()
             case Beat():
                 self._on_beat()
             case Restart(member) if not self._stopping:
@@ -246,7 +258,7 @@ class Supervisor:
                 self._say("warning", f"{message['venue']} lists no {message['pair']}: {message.get('reason') or ''}")
             case "strategy":
                 self._on_strategy(child, message)
-            case "removed" | "expecting" | "retire" | "adopt" | "exposure":
+            case "removed" | "expecting" | "idle" | "retire" | "adopt" | "exposure":
                 self._changes.told(message)
             case "executors":
                 self._members.hold(message["id"], child.index, message["executors"])
@@ -306,9 +318,7 @@ class Supervisor:
             return
         child.adopt(pid)
         self._roster.save()
-        early = self._early_exits.pop(pid, None)
-        if early is not None:
-            self._on_exit(child, *early)
+        self._deaths.named(child)
 
     def _on_strategy(self, child: Child, message: dict[str, Any]) -> None:
         state, text = message["state"], message.get("message") or ""
@@ -327,57 +337,13 @@ class Supervisor:
             self._fail("no strategy could be started")
         self._roster.save()
 
-    # deaths
-
-    def _on_exits(self) -> None:
-        for pid, status, cpu_seconds in reap():
-            child = self._roster.by_pid(pid)
-            if child is None:
-                self._early_exits[pid] = (status, cpu_seconds)  # a worker that died before the server named it
-            else:
-                self._on_exit(child, status, cpu_seconds)
-
-    def _on_exit(self, child: Child, status: int, cpu_seconds: float) -> None:
-        for message in child.unread():
-            self._on_message(child, message)
-        how = "hung and was killed" if child.hung else how_it_ended(status)
-        log.info("%s (pid %s) %s", child.title, child.pid, how)
-        died = not self._stopping and (child.role != "worker" or child.index in self._members.workers())
-        culprit = self._quarantine.dying(child, how, status) if died and child.role == "worker" else None
-        self._roster.bury(child, cpu_seconds)
-        child.close(status)
-        sweep(self._run, keep=("budget",))  # the next gate goes on with the minute of the dead one
-        self._wiring.gone(child)
-        if died:
-            self._on_death(child, how, os.waitstatus_to_exitcode(status), culprit)
-        self._roster.save()
-
-    def _on_death(self, child: Child, how: str, code: int, culprit: Resident | None) -> None:
-        verdict = self._restarts.judge(child, how, code)
-        if verdict.fatal:
-            self._cannot_boot = child.role == "gate" and verdict.cannot_boot
-            self._fail(verdict.fatal)
-            return
-        if child.role == "worker" and not self._quarantine.after(child, how, culprit):
-            return
-        for strategy in self._roster.strategies_of(child.index) if child.role == "worker" else ():
-            self._roster.set_strategy(strategy, "starting", f"{child.title} {how}")
-        if child.role == "server":
-            self._ask_again_for_workers()
-        self._roster.restarts[child.member] = self._roster.restarts.get(child.member, 0) + 1
-        self._say("error", f"{child.title} {how}; it is started again in {verdict.wait_s:.1f} s", role=child.role)
-        self._later(child.member, verdict.wait_s)
-
-    def _ask_again_for_workers(self) -> None:
-        """Forget the workers that the dead server was asked for and had not named; the next one is asked."""
-        for worker in self._roster.unnamed_workers():
-            self._roster.bury(worker, 0.0)
-            worker.close()
-            self._later(worker.member, BEAT_S)
+    # time
 
     def _on_beat(self) -> None:
         self._watch.beat(stopping=self._stopping)
         self._commands.beat()
+        if self._roster.state == "running":
+            self._moves.beat()
         if time.monotonic() >= self._until and not self._stopping:
             self._stop(f"{self._duration_s:g} s are over", 0)
 
@@ -411,7 +377,7 @@ class Supervisor:
         self._roster.save()
         self.before_stop = self._sampler.sample(pss=True)
         self._sampler.close()
-        self._shutdown.begin(timeout_s, traded=("worker", 0) in self._epochs and not self._cannot_boot)
+        self._shutdown.begin(timeout_s, traded=("worker", 0) in self._epochs and not self._deaths.gate_cannot_boot)
 
     # plumbing
 
@@ -433,7 +399,7 @@ class Supervisor:
 
     async def _keep_time(self) -> None:
         while True:
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(LOOK_AGAIN_S if self._watch.in_doubt else BEAT_S)
             self._events.put_nowait(Beat())
 
     def _spawn(self, coroutine: Any) -> asyncio.Task:

@@ -112,7 +112,8 @@ HELP = (
     "took   how long ticks ran       percentile, longest; last interval",
     "over   ticks that ran longer than the interval",
     "unkn   orders that were of unknown fate for a while (venue: now)",
-    "refused  orders that were never sent; starved: time that strategies waited beyond their share's bound",
+    "refused  orders that were never sent",
+    "starved  time that strategies waited beyond their share's bound",
     "beat   age of a process's heartbeat",
     "old    how long ago the quietest of a venue's books changed",
     "order99, ack99   strategy's call to request sent, sent to answered",
@@ -127,7 +128,7 @@ def draw(frame: Frame, look: Look, width: int, height: int) -> Screen:
         look: sort key, filter, pause, help, scroll offset.
         width, height: of the terminal; any positive numbers.
     """
-    lines = _title(frame, look)
+    lines = _title(frame, look, width)
     if look.help:
         body = [Line(""), *(Line(text) for text in HELP)]
         return Screen(fitted(lines + body, foot(frame, look), width, height))
@@ -147,7 +148,7 @@ def draw_all(frame: Frame, look: Look, width: int) -> list[str]:
     return [line.text.rstrip() for line in screen.lines[:-1] if line.text.strip()]
 
 
-def _title(frame: Frame, look: Look) -> list[Line]:
+def _title(frame: Frame, look: Look, width: int) -> list[Line]:
     total, recent, seconds = frame.total, frame.recent, max(frame.seconds, 1e-9)
     gone = total["state"] == "gone"
     states: dict[str, int] = {}
@@ -161,12 +162,20 @@ def _title(frame: Frame, look: Look) -> list[Line]:
     head += f": {what}" if what else ""
     head += "  PAUSED" if look.paused else ""
     sums, now = total["totals"], recent["totals"]
-    summary = (
-        f"ticks/s {rate(now['ticks'], seconds)}  late p99 {ms(recent['tick_lateness_us']['p99'])} ms"
-        f"  orders {si(sums['orders']['submitted'])}  fills {si(sums['fills'])}  unknown {sums['unknown_now']}"
-        f"  refused {si(sum(sums['refusals'].values()) + sums['orders']['refused'])}"
-        f"  starved {'-' if sums['starved_s'] is None else format(sums['starved_s'], '.1f') + ' s'}"
-        f"  errors {sums['errors']}  updates/s {rate(now['updates'], seconds)}  memory {sums['pss_mb']:.0f} MB"
+    summary = _joined(
+        (
+            f"ticks/s {rate(now['ticks'], seconds)}",
+            f"late p99 {ms(recent['tick_lateness_us']['p99'])} ms",
+            f"orders {si(sums['orders']['submitted'])}",
+            f"fills {si(sums['fills'])}",
+            f"unknown {sums['unknown_now']}",
+            f"errors {sums['errors']}",
+            f"refused {si(sum(sums['refusals'].values()) + sums['orders']['refused'])}",
+            f"starved {'-' if sums['starved_s'] is None else format(sums['starved_s'], '.1f') + ' s'}",
+            f"updates/s {rate(now['updates'], seconds)}",
+            f"memory {sums['pss_mb']:.0f} MB",
+        ),
+        width,
     )
     lines = [
         Line(head, Style.TITLE),
@@ -180,11 +189,21 @@ def _title(frame: Frame, look: Look) -> list[Line]:
     return lines
 
 
+def _joined(parts: tuple[str, ...], width: int) -> str:
+    """Return the first of the parts, as many as fit in whole."""
+    text = parts[0]
+    for part in parts[1:]:
+        if len(text) + 2 + len(part) > width:
+            break
+        text += f"  {part}"
+    return text
+
+
 def foot(frame: Frame, look: Look) -> Line:
     """Return the last line: keys, order, filter, and what the tool itself costs."""
     if look.typing:
         return Line(f"filter: {look.filter}_", Style.HEAD)
-    cost = f"sampled in {frame.took_ns / 1e6:.1f} ms, {frame.late_ns / 1e6:.1f} ms late"
+    cost = f"took {frame.took_ns / 1e6:.1f} ms, {frame.late_ns / 1e6:.1f} ms late"
     order = f"by {look.sort}{' reversed' if look.reverse else ''}"
     only = f", only {look.filter!r}" if look.filter else ""
     return Line(f"q leave  h help  g gate  p pause  / filter  {order}{only}  [{cost}]", Style.DIM)

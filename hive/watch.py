@@ -1,4 +1,4 @@
-"""What the supervisor looks at four times a second: heartbeats, first orders, and the figures of the summary."""
+"""What the supervisor looks at four times a second, more often in doubt: heartbeats, first orders, the summary."""
 
 import logging
 import time
@@ -49,6 +49,11 @@ class Watch:
     def hung_up(self, child: Child) -> None:
         """Note that a process closed its channel: it is about to end."""
         self._hung_up[child] = time.monotonic()
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a process may hang: the next looks will tell."""
+        return any(child.late_beats and not child.hung for child in self._roster.children.values())
 
     def beat(self, *, stopping: bool) -> None:
         """Look at everything."""

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from hive.cli_errors import Failure
-from hive.cli_up import UpOptions, up
+from hive.cli_up import up
+from hive.handover import UpOptions
 
 HOST = "chaos_host:ChaosHost"
 
@@ -16,7 +17,7 @@ def main(fleet: str, root: str, workers: str, host: str = HOST) -> int:
     """Run the fleet until it is stopped; return the exit code."""
     options = UpOptions(Path(fleet), workers=int(workers), root=Path(root), pin=False, host=host)
     try:
-        return up(options)
+        up(options)
     except Failure as failure:
         failure.show()
         return failure.exit_code

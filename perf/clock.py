@@ -32,7 +32,8 @@ from hive.workers.clock import ORDERS, CallbackCounter
 from hive.workers.host import WorkerServices
 from hive.workers.loop import new_loop
 from hive.workers.market import MarketData
-from hive.workers.scheduler import StrategyScheduler, phase_ns
+from hive.workers.phases import phase_ns
+from hive.workers.scheduler import StrategyScheduler
 
 GOALS = (
     Goal("clock.us_per_tick", "<=", 1, "us"),

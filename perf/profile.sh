@@ -59,7 +59,7 @@ memory() {
     command -v gdb >/dev/null || command -v lldb >/dev/null || die "memory needs gdb or lldb: apt-get install gdb" 3
     local trace
     trace=$(mktemp "${TMPDIR:-/tmp}/hive-memray.XXXXXX") || exit 1
-    trap 'rm -f "$trace"' EXIT
+    trap "rm -f '$trace'" EXIT # quoted now: the name is gone when the function has returned
     chown --reference="/proc/$PID" "$trace" 2>/dev/null # the process itself writes it
     "$BIN/python" -m memray attach --force --trace-python-allocators --duration "$SECONDS_LONG" --output "$trace" "$PID" >&2 ||
         die "memray could not attach to $PART (pid $PID): may it be traced? docs/profiling.md"

@@ -6,6 +6,7 @@ at the same time: a segment of a living process that is not ours is theirs.
 """
 
 import os
+import shutil
 import signal
 import stat
 import tempfile
@@ -19,7 +20,9 @@ from hive.shm.segment import list_segments
 
 SHM = Path("/dev/shm")
 MARK = "HIVE_TEST_SESSION"
+RUN_DIR = "hv"
 PATIENCE_S = 5.0
+_not_ours: frozenset[str] = frozenset()  # the pids there were when none was ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +34,30 @@ class Left:
     endpoints: frozenset[str]
 
     def beyond(self, before: "Left") -> list[str]:
-        """Return a line for each thing that was not there before."""
+        """Return a line for each thing that was not there before; a process that runs another program now was."""
+        known = {pid for pid, _ in before.processes}
         return [
             *(f"segment /dev/shm/{name}" for name in sorted(self.segments - before.segments)),
-            *(f"process {pid}: {what}" for pid, what in sorted(self.processes - before.processes)),
+            *(f"process {pid}: {what}" for pid, what in sorted(self.processes) if pid not in known),
             *(f"socket or FIFO {path}" for path in sorted(self.endpoints - before.endpoints)),
         ]
 
 
 def private_run_dir() -> str:
     """Give this session, and every process that it starts, a mark and a run directory of its own; return that."""
+    sweep_run_dirs()
     os.environ[MARK] = str(os.getpid())
-    os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="hv")  # short: a socket's path has 107 bytes at most
+    # Short: a socket's path has 107 bytes at most.
+    os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix=f"{RUN_DIR}{os.getpid()}_")
     return os.environ["XDG_RUNTIME_DIR"]
+
+
+def sweep_run_dirs() -> None:
+    """Remove the run directories of sessions that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{RUN_DIR}*_*"):
+        pid = folder.name.removeprefix(RUN_DIR).partition("_")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def look() -> Left:
@@ -62,7 +76,8 @@ def new_since(before: Left, patience_s: float = PATIENCE_S) -> list[str]:
 
 def clear(before: Left) -> None:
     """Kill and unlink what was not there before, so that the next test is not blamed for it."""
-    for pid, _ in look().processes - before.processes:
+    known = {pid for pid, _ in before.processes}
+    for pid in {pid for pid, _ in look().processes} - known:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -85,20 +100,27 @@ def our_segments(pids: set[int]) -> frozenset[str]:
 
 def our_processes() -> list[tuple[int, str]]:
     """Return (pid, command line) of every living process that this session started, at any depth."""
+    global _not_ours
+    pids = frozenset(name for name in os.listdir("/proc") if name.isdigit())
+    if pids <= _not_ours:  # nobody has come since, and to look at each again takes longer than most tests
+        return []
     mark = f"{MARK}={os.environ.get(MARK)}".encode()
     forked = {child.pid for child in psutil.Process().children(recursive=True)}
     found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+    for pid in map(int, pids):
+        entry = Path(f"/proc/{pid}")
+        if pid == os.getpid():
             continue
         try:
-            if int(entry.name) not in forked and mark not in (entry / "environ").read_bytes().split(b"\0"):
+            if pid not in forked and mark not in (entry / "environ").read_bytes().split(b"\0"):
                 continue
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:  # it ended, or it is another user's
             continue
         if command and "multiprocessing.resource_tracker" not in command:  # lives as long as the session
-            found.append((int(entry.name), command[:200]))
+            found.append((pid, command[:200]))
+    if not found:
+        _not_ours = pids
     return found
 
 

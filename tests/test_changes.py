@@ -1,104 +1,18 @@
 """Changes to a running fleet over real channels, with workers' and gate's ends in the test's hands."""
 
-import asyncio
 import signal
 from dataclasses import replace
 
 import pytest
-import yaml
 
-from command_bench import told
-from hive.boots import Run
-from hive.changes import Operations
-from hive.child import Child
+from changes_bench import Bench
 from hive.cli_errors import CONFIG, ERROR, NOT_FOUND
-from hive.config import load_fleet
-from hive.plan import place
-from hive.quarantine import ENDS_MAX, Quarantine
-from hive.roster import Roster, versions
-from hive.shm.channel import Channel
-from hive.state import FleetDir
-from hive.steps import Changes, Refused
+from hive.quarantine import ENDS_MAX
+from hive.steps import Refused
 
 EXITED = 7 << 8  # wait()'s status of exit code 7
 KILLED = signal.SIGKILL
 FAULTED = signal.SIGSEGV
-
-
-class Bench:
-    """Two workers with two strategies each, a gate, and the operator."""
-
-    def __init__(self, folder) -> None:
-        (folder / "scripts").mkdir()
-        (folder / "scripts/x.py").touch()
-        self.file = folder / "fleet.yml"
-        self.strategies = [{"id": name, "script": "x"} for name in ("a", "b", "c", "d")]
-        fleet = self.load()
-        placement = place(fleet.strategies, workers=2, cpus=(0, 1), limit=3)
-        self.roster = Roster(Run("r", fleet, folder, folder, 1), placement, FleetDir(folder), versions("0", "0"), 0)
-        self.members = self.roster.members
-        self.said: list[str] = []
-        self.oom_kills = 0
-        self.now_s = 100.0
-        self.changes = Changes(self.roster, self._say, 5.0, lambda: self.now_s)
-        self.operations = Operations(self.roster, self.changes, self._say)
-        self.quarantine = Quarantine(self.roster, self.changes, self._say, lambda: self.oom_kills)
-        self.ends: dict[tuple[str, int], Channel] = {}
-        self._all: list[Channel] = []
-        self.gate = self.join("gate", 0)
-        for worker in (0, 1):
-            self.members.begin_all(worker)
-            self.join("worker", worker)
-        for one in self.members:
-            one.state = "running"
-
-    def load(self):
-        sections = {"name": "trial", "venues": {"binance": {"mode": "sim"}}}
-        sections["runtime"] = {"max_strategies_per_container": 3}
-        self.file.write_text(yaml.safe_dump({**sections, "strategies": self.strategies}))
-        return load_fleet(self.file)
-
-    def _say(self, level: str, text: str, **data) -> None:
-        self.said.append(text)
-
-    def join(self, role: str, index: int, epoch: int = 1) -> Child:
-        ours, theirs = Channel.pair()
-        child = Child(role, index, epoch, ours, 0, pid=1, ready=True)
-        self.roster.children[child.member] = child
-        self.ends[child.member] = Channel(theirs)
-        self._all += [ours, self.ends[child.member]]
-        return child
-
-    def told(self, role: str, index: int = 0) -> list[dict]:
-        return told(self.ends[role, index])
-
-    def ask(self, command: str, **request) -> asyncio.Future:
-        answer = asyncio.get_running_loop().create_future()
-        if command in ("add", "apply"):
-            request.setdefault("fleet", self.load())
-        self.operations.ask({"command": command, **request}, answer)
-        self.changes.go_on()
-        return answer
-
-    def says(self, **message) -> None:
-        """Let a worker or the gate answer."""
-        self.changes.told(message)
-        self.changes.go_on()
-
-    def gate_answers(self) -> list[dict]:
-        """Let the gate answer what it was asked; return that."""
-        asked = [one for one in self.told("gate") if one["type"] in ("adopt", "retire", "exposure")]
-        for one in asked:
-            self.says(type=one["type"], change=one["change"], orders=2, strategies={})
-        return asked
-
-    def state(self, strategy: str, state: str, message: str = "") -> None:
-        self.roster.set_strategy(strategy, state, message)
-        self.changes.go_on()
-
-    def close(self) -> None:
-        for end in self._all:
-            end.close()
 
 
 @pytest.fixture
@@ -352,6 +266,9 @@ def test_only_a_death_that_code_can_cause_has_a_culprit(bench):
 
 async def test_a_culprit_goes_to_quarantine_and_its_neighbour_comes_back_without_it(bench):
     culprit, neighbour = bench.members.on(0)
+    executor = {"id": "e", "kind": "grid_executor", "markets": [{"venue": "binance", "pair": "BTC-USDT", "net": "1.5"}]}
+    bench.members.hold(culprit.config.id, 0, [executor])
+    bench.members.hold(neighbour.config.id, 1, [executor])  # where it does not live
     assert die(bench, 0, EXITED, culprit.number)
     assert bench.members.on(0) == [neighbour]
     asked = bench.told("gate")
@@ -364,9 +281,12 @@ async def test_a_culprit_goes_to_quarantine_and_its_neighbour_comes_back_without
     assert bench.members.is_quarantine(culprit.worker)
     assert culprit.reason == "worker 0 died while it was running"
     (blast,) = bench.roster.blasts
-    assert (blast["culprit"], blast["worker"], blast["at_stake"]) == (culprit.config.id, 0, {culprit.config.id: stake})
+    assert (blast["culprit"], blast["worker"]) == (culprit.config.id, 0)
+    assert blast["at_stake"] == {culprit.config.id: {**stake, "executors": [executor]}}
     stands = f"at stake: {culprit.config.id}: 2 orders of BTC-USDT (buy 3, sell 0), position 1.5 BTC"
+    stands += ", lost executors: grid_executor binance BTC-USDT 1.5"
     assert any(text.endswith(stands) for text in bench.said)
+    assert culprit.executors == []  # of its next life
 
 
 async def test_one_that_brings_its_quarantine_worker_down_again_and_again_is_stopped(bench):

@@ -77,6 +77,14 @@ def test_a_wrong_option_is_an_ordinary_error(command):
     assert "say --cancel-all" in unsaid.stderr
 
 
+@pytest.mark.parametrize("words", [("down", "--timeout"), ("up", "--strategies", "x.yml", "--duration")])
+@pytest.mark.parametrize("seconds", ["nan", "inf"])
+def test_what_is_no_number_of_seconds_is_refused(command, words, seconds):
+    result = command.run(*words, seconds)
+    assert result.returncode == ERROR
+    assert f"must be a finite number of seconds, was {seconds}" in result.stderr
+
+
 def test_keys_that_are_not_set_are_named(command):
     live = "{mode: live, rest_url: 'http://127.0.0.1:1', ws_url: 'ws://127.0.0.1:1', ws_api_url: 'ws://127.0.0.1:1', "
     live += "api_key_env: NO_KEY, api_secret_env: NO_SECRET}"
@@ -109,6 +117,16 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_start(command):
     result = command.run("up", "--strategies", str(command.file), *ROOT, "--report", "/none/r.json")
     assert result.returncode == ERROR
     assert "there is no folder /none" in result.stderr
+
+
+@pytest.mark.parametrize("variable", ["XDG_STATE_HOME", "XDG_RUNTIME_DIR"])
+def test_a_folder_that_cannot_be_made_is_named_before_the_start(command, variable):
+    command.env[variable] = str(command.file)
+    result = command.run("up", "--strategies", str(command.file), *ROOT)
+    assert result.returncode == ERROR
+    (said,) = result.stderr.splitlines()
+    assert said.startswith(f"error: {command.file}/hive")
+    assert said.endswith(": Not a directory")
 
 
 def test_the_simulated_exchange_is_a_command_too(command):

@@ -340,6 +340,16 @@ def test_broken_yaml_is_named_by_line_and_column(root):
     assert problems_of(root, "runtime: {\nvenues: ]\n")[0].startswith("fleet.yml: line 2, column 9: ")
 
 
+def test_brackets_without_end_are_an_error_like_another(root):
+    assert problems_of(root, "[" * 100_000) == ["fleet.yml: must not be nested so deeply"]
+
+
+@pytest.mark.parametrize("rate", [".inf", ".nan"])
+def test_a_rate_is_a_finite_number(root, rate):
+    problems = problems_of(root, VENUES + ONE + f"rate_limiting: {{global_orders_per_second: {rate}}}\n")
+    assert problems == ["fleet.yml: rate_limiting.global_orders_per_second: Input should be a finite number"]
+
+
 def test_a_key_that_stands_twice_is_an_error(root):
     assert problems_of(root, VENUES + ONE + VENUES)[0] == "fleet.yml: line 3, column 1: 'venues' stands twice"
 
@@ -475,6 +485,18 @@ def test_a_live_venue_on_loopback_is_taken(root):
     (venue,) = fleet_of(root, f"venues: {{binance: {live}}}\n" + ONE).venues
     assert isinstance(venue, LiveVenue)
     assert (venue.rest_url, venue.keys.api_secret_env) == ("http://127.0.0.1:1", "SECRET")
+
+
+def test_a_paper_trade_venue_speaks_its_exchanges_protocol_and_is_never_live(root):
+    strategies = "strategies: [{script: quoter, set: {exchange: binance_paper_trade}}]\n"
+    (venue,) = fleet_of(root, "venues: {binance_paper_trade: {mode: sim}}\n" + strategies).venues
+    assert (venue.name, venue.kind) == ("binance_paper_trade", "binance")
+    live = "{mode: live, rest_url: 'http://127.0.0.1:1', ws_url: 'ws://127.0.0.1:1/ws', "
+    live += "ws_api_url: 'ws://127.0.0.1:1/ws-api', api_key_env: KEY, api_secret_env: SECRET}"
+    problems = problems_of(root, f"venues: {{binance_paper_trade: {live}}}\n" + strategies)
+    assert problems == [
+        "fleet.yml: venues.binance_paper_trade.mode: must be sim or replay where the name says paper trade, was live"
+    ]
 
 
 def test_a_venue_of_another_protocol_is_refused(root):

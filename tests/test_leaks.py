@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,26 @@ def test_a_fifo_in_the_run_directory_is_found_and_cleared():
     assert leaks.new_since(before, patience_s=0) == [f"socket or FIFO {path}"]
     leaks.clear(before)
     assert not path.exists()
+
+
+def test_the_run_directory_of_a_killed_session_is_removed_by_the_next():
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    folders = {pid: Path(tempfile.mkdtemp(prefix=f"{leaks.RUN_DIR}{pid}_")) for pid in (dead.pid, os.getpid())}
+    leaks.sweep_run_dirs()
+    assert {pid: folder.exists() for pid, folder in folders.items()} == {dead.pid: False, os.getpid(): True}
+    folders[os.getpid()].rmdir()
+
+
+def test_one_that_comes_after_a_look_that_found_nobody_is_found():
+    before = leaks.look()
+    assert leaks.look() == before
+    with Forked(signal.pause) as child:
+        assert len(leaks.new_since(before, patience_s=0)) == 1
+        os.kill(child.pid, signal.SIGKILL)
+    assert leaks.new_since(before) == []
+    with Forked(signal.pause):
+        assert len(leaks.new_since(before, patience_s=0)) == 1
 
 
 @pytest.fixture

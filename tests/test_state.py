@@ -31,6 +31,12 @@ def test_a_fleet_is_locked_once_and_by_name(folder):
     assert not folder.is_locked()
 
 
+def test_a_folder_whose_path_is_too_long_for_a_socket_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 100)))
+    with pytest.raises(StateError, match=r"control.sock: must have at most 107 bytes: set XDG_RUNTIME_DIR"):
+        FleetDir.of("demo").lock()
+
+
 def test_a_lock_without_a_supervisor_is_said_to_be_ending(folder):
     fd = folder.lock()
     folder.write(alive() | {"start_ticks": 1})

@@ -6,7 +6,7 @@ import pytest
 
 import synthetic
 from hive.report import build
-from hive.top_view import SORT_KEYS, Frame, Look, Style, draw, draw_all, ms, rate, si, span
+from hive.top_view import HELP, SORT_KEYS, Frame, Look, Style, draw, draw_all, ms, rate, si, span
 
 
 def frame(strategies: int = 3, **options) -> Frame:
@@ -47,6 +47,13 @@ def test_a_narrow_terminal_keeps_id_orders_fills_and_errors():
     lines = texts(draw(frame(), Look(), 32, 40))
     (head,) = [line for line in lines if line.startswith("STRATEGY")]
     assert head.split() == ["STRATEGY", "orders", "fills", "err"]
+
+
+def test_a_terminal_of_80_columns_cuts_no_word_short():
+    lines = texts(draw(frame(), Look(), 80, 24))
+    assert lines[1].split("  ")[4:] == ["unknown 0", "errors 0", "refused 0"]
+    assert lines[-1].endswith("ms late]")
+    assert all(len(text) <= 80 for text in HELP)
 
 
 def test_rates_are_of_the_last_interval():
@@ -91,7 +98,7 @@ def test_a_fleet_that_is_gone_says_so():
 def test_pause_and_own_cost_are_shown():
     screen = draw(frame(), Look(paused=True), 120, 30)
     assert "PAUSED" in screen.lines[0].text
-    assert "[sampled in 1.2 ms, 0.3 ms late]" in screen.lines[-1].text
+    assert "[took 1.2 ms, 0.3 ms late]" in screen.lines[-1].text
 
 
 def test_what_needs_attention_stands_out():

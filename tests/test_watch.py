@@ -75,6 +75,14 @@ def test_a_process_whose_heartbeat_stays_old_is_killed(bench):
     assert bench.process.wait(10) == -9
 
 
+def test_while_a_heartbeat_is_too_old_the_watch_is_in_doubt(bench):
+    doubts = []
+    for beat_age_s in (0.0, 3, 0.0, *[3] * HUNG_LOOKS, 3):
+        bench.look(beat_age_s=beat_age_s)
+        doubts.append(bench.watch.in_doubt)
+    assert doubts == [False, True, False, *[True] * (HUNG_LOOKS - 1), False, False]
+
+
 def test_one_that_beats_in_between_is_not(bench):
     for _ in range(3 * HUNG_LOOKS):
         assert not bench.look(beat_age_s=3)

@@ -16,14 +16,14 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hive.feed.candle_desk import CandleDesk
 from hive.feed.errors import BootError
-from hive.feed.lag import Beat, LagWatch
+from hive.feed.heart import Heart
+from hive.feed.lag import SUSPENDED_NS, Beat, judge
 from hive.feed.market import VENUES, VenueFeed
 from hive.feed.metrics import HISTOGRAMS_PER_VENUE, METRICS_PER_VENUE, VenueMetrics
 from hive.feed.recorder import Recorder
@@ -40,7 +40,7 @@ from hive.shm.errors import ShmError
 from hive.shm.segment import Segment, segment_name
 from hive.shm.tracing import allow_tracing
 
-BEAT_S = 0.010
+BEAT_NS = 10_000_000
 BOOT_WITHIN_S = 30.0
 STALE_AFTER_MS = 80.0
 CANDLES = 1_000
@@ -102,27 +102,19 @@ class FeedBoot:
 
 
 class FeedProcess:
-    """The segments of one feed epoch and the venues that write them; `mono_ns` and `boot_ns` are the beat's clocks."""
+    """The segments of one feed epoch and the venues that write them; `selector` is that of the loop that runs it."""
 
-    def __init__(
-        self,
-        boot: FeedBoot,
-        channel: Channel,
-        selector: WakeupSelector,
-        mono_ns: Callable[[], int] = time.monotonic_ns,
-        boot_ns: Callable[[], int] = boottime_ns,
-    ) -> None:
+    def __init__(self, boot: FeedBoot, channel: Channel, selector: WakeupSelector) -> None:
         self._boot = boot
         self._channel = channel
         self._selector = selector
-        self._mono_ns = mono_ns
-        self._boot_ns = boot_ns
         self._segments: list[Segment] = []
         self._feeds: dict[str, VenueFeed] = {}
         self._recorders: list[Recorder] = []
         self._ready: dict[str, Any] = {}
         self._stopping = asyncio.Event()
-        self._lag = LagWatch(int(boot.stale_after_ms * 1e6))
+        self._limit_ns = int(boot.stale_after_ms * 1e6)
+        self.heart = Heart(every_ns=BEAT_NS, look_after_ns=min(self._limit_ns, SUSPENDED_NS))
 
     def open(self) -> None:
         """Create every segment. Raises ShmError (no room, name taken) or ValueError; then close() removes the rest."""
@@ -167,7 +159,8 @@ class FeedProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        self._beat(loop)
+        self._selector.beat(self.heart, self._beat_late)
+        self.heart.beat(time.monotonic_ns(), boottime_ns())
         self._channel.send(self._ready)
         tasks = [asyncio.create_task(feed.run(), name=name) for name, feed in self._feeds.items()]
         for recorder in self._recorders:
@@ -187,6 +180,8 @@ class FeedProcess:
 
     def close(self) -> None:
         """Finish recordings and unlink every segment of this epoch."""
+        self._selector.beat(None)
+        self.heart.keep(())
         for recorder in self._recorders:
             recorder.close()
         self._recorders.clear()
@@ -220,17 +215,16 @@ class FeedProcess:
         else:
             feed.want(message["who"], [(pair, kind) for pair, kind in message["wants"]])
 
-    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Tell readers that the loop turns; when it did not for too long, first that no book is to be believed."""
-        now_ns = self._mono_ns()
-        beat = self._lag.look(now_ns, self._boot_ns())
+    def _beat_late(self) -> None:
+        """Beat after a long time without; if readers took the feed for dead, first mark all books as not live."""
+        now_ns, boot_ns = time.monotonic_ns(), boottime_ns()
+        mono, boot = now_ns - self.heart.last_ns, boot_ns - self.heart.last_boot_ns
+        beat = judge(mono, boot, self._limit_ns)
         if beat is not Beat.ON_TIME:
             for feed in self._feeds.values():
                 feed.late(beat)
-            log.warning("the loop came %.0f ms late (%s)", self._lag.late_ns / 1e6, beat.name)
-        for segment in self._segments:
-            segment.beat(now_ns)
-        loop.call_later(BEAT_S, self._beat, loop)
+            log.warning("the loop came %.0f ms late (%s)", max(mono, boot) / 1e6, beat.name)
+        self.heart.beat(now_ns, boot_ns)
 
     def _create(self, name: str, size: int, kind: str) -> Segment:
         boot = self._boot
@@ -243,11 +237,14 @@ class FeedProcess:
             huge=boot.huge_pages,
         )
         self._segments.append(segment)
+        self.heart.keep([*self.heart.memories, segment.memory()])
         log.info("segment %s: %d kB, memory %s", segment.name, segment.size >> 10, segment.memory_report)
         return segment
 
     def _remove(self, segment: Segment) -> None:
-        self._segments.remove(segment)
+        at = self._segments.index(segment)
+        del self._segments[at]
+        self.heart.keep([*self.heart.memories[:at], *self.heart.memories[at + 1 :]])
         segment.unlink()
         segment.close()
 

@@ -1,4 +1,4 @@
-"""An event loop selector that remembers when it woke up, and wakes up less often when very much arrives.
+"""An event loop selector that beats, remembers when it woke up, and wakes up less often when very much arrives.
 
 asyncio reads sockets in the iteration in which they became readable, and runs a task that waited for the data in the
 next one, without looking at a clock in between. So inside such a task the previous wake-up is when the data was read.
@@ -6,11 +6,15 @@ next one, without looking at a clock in between. So inside such a task the previ
 A wake-up costs several times what the message costs that it is for. So above MOST_WAKES_PER_S the selector naps for
 NAP_S before it waits, and reads at once what came meanwhile: messages that come 100 us apart cost half as much CPU, and
 are later by NAP_S at most. Below that rate, and when messages come in bunches, nothing changes.
+
+While it waits, the Heart that it was given beats (see heart.pyx).
 """
 
 import selectors
 import time
 from collections.abc import Callable
+
+from hive.feed.heart import LOOK, QUIET, Heart
 
 MOST_WAKES_PER_S = 4_000
 NAP_S = 0.0003
@@ -20,7 +24,7 @@ FEWEST_NAPS_THAT_FOUND = 56  # of WAKES_PER_LOOK; with fewer, naps no longer gat
 _Ready = list[tuple[selectors.SelectorKey, int]]
 
 
-class WakeupSelector(selectors.DefaultSelector):
+class WakeupSelector(selectors.EpollSelector):
     """Stamps every return of select() with the monotonic clock. `nap` sleeps for that many seconds."""
 
     def __init__(
@@ -35,6 +39,16 @@ class WakeupSelector(selectors.DefaultSelector):
         self._wakes = 0  # since the last look
         self._found = 0  # naps among them after which something was ready
         self._looked_ns = self.woke_ns
+        self._heart: Heart | None = None
+        self._when_late: Callable[[], object] = lambda: None
+
+    def beat(self, heart: Heart | None, when_late: Callable[[], object] = lambda: None) -> None:
+        """Beat wherever the loop waits from now on; `when_late()` makes each beat that would come late. None: no more.
+
+        It is called before anything that arrived meanwhile is handed to the loop.
+        """
+        self._heart = heart
+        self._when_late = when_late
 
     def select(self, timeout: float | None = None) -> _Ready:
         """Wait as the base class does; remember when this wait and the one before ended."""
@@ -44,7 +58,14 @@ class WakeupSelector(selectors.DefaultSelector):
             self._nap(NAP_S)
             ready = super().select(0)
             self._found += bool(ready)
-        ready = ready or super().select(timeout)
+        if self._heart is None:
+            ready = ready or super().select(timeout)
+        else:
+            found = self._heart.wait(self.fileno(), 0 if ready else timeout)
+            if found == LOOK:
+                self._when_late()
+            if found != QUIET and not ready:
+                ready = super().select(0)
         self.previous_ns = self.woke_ns
         self.woke_ns = self._clock()
         if waits:

@@ -1,7 +1,7 @@
 """Whether an order may be taken, and whether it may be sent: everything but its turn.
 
     refusal     when it arrives: the venue, halts, the order itself, its age, the journal, the guards
-    may_send    when its turn has come, and again when its connection is made: the book, halts, the journal, the guards
+    may_send    when its turn has come, and again when its connection was waited for: the book, halts, journal, guards
 """
 
 from collections.abc import Callable

@@ -14,6 +14,7 @@ SECOND_NS = 1_000_000_000
 _WINDOW_NS = {"SECOND": SECOND_NS, "MINUTE": 60 * SECOND_NS, "HOUR": 3600 * SECOND_NS, "DAY": 86_400 * SECOND_NS}
 _COUNT_HEADER = re.compile(r"X-MBX-(USED-WEIGHT|ORDER-COUNT)-(\d+)([SMHD])", re.IGNORECASE)
 _HEADER_KIND = {"USED-WEIGHT": LimitKind.WEIGHT, "ORDER-COUNT": LimitKind.ORDERS}
+_KINDS = {kind.value: kind for kind in LimitKind}
 _HEADER_UNIT = {unit[0]: window for unit, window in _WINDOW_NS.items()}
 
 _STATUS = {
@@ -130,9 +131,9 @@ def limit_rules(limits: list[dict]) -> list[LimitRule]:
 def limit_counts(limits: list[dict]) -> list[LimitCount]:
     """Read a response's rateLimits."""
     return [
-        LimitCount(LimitKind(entry["rateLimitType"]), _window_ns(entry), int(entry["count"]))
+        LimitCount(kind, _window_ns(entry), int(entry["count"]))
         for entry in limits
-        if entry["rateLimitType"] in LimitKind and "count" in entry
+        if (kind := _KINDS.get(entry["rateLimitType"])) is not None and "count" in entry
     ]
 
 

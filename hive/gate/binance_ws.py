@@ -23,6 +23,8 @@ RETRY_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 STEADY_S = 30.0  # a connection that lasted this long starts the retries afresh
 MESSAGE_MAX = 16 << 20
 
+_json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps() would make one for every request
+
 
 class WsApi:
     """A connection that is kept up while `run` runs.
@@ -109,7 +111,7 @@ class WsApi:
         request_id = self._next_id
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._pending[request_id] = answer
-        text = json.dumps({"id": request_id, "method": method, "params": params}, separators=(",", ":"))
+        text = _json({"id": request_id, "method": method, "params": params})
         sent_ns = time.monotonic_ns()
         try:
             async with asyncio.timeout(timeout_s):

@@ -186,6 +186,8 @@ class Capital:
 
     def news(self) -> list[tuple[str, str, Decimal, Decimal]]:
         """Return (tag, asset, total, free) of what has changed since the last call."""
+        if not self._changed:
+            return []
         changed, self._changed = self._changed, {}
         return [(tag, asset, *self._both(tag, asset)) for tag, asset in changed]
 

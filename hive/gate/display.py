@@ -1,4 +1,6 @@
-"""Puts what an account knows into its counters, four times a second."""
+"""Puts what an account knows into its counters, four times a second; of a fourth of its strategies each time."""
+
+from itertools import islice
 
 from hive.gate.account import Account
 from hive.gate.order import State
@@ -6,10 +8,11 @@ from hive.gate.quota import RequestClass
 
 MS = 1_000_000
 E8 = 100_000_000  # drifts are counted in this part of a unit
+PARTS = 4  # each strategy is shown once a second, which is how often anybody looks
 
 
-def show(account: Account, now_ns: int) -> None:
-    """Set every gauge of an account and of its strategies."""
+def show(account: Account, now_ns: int, part: int) -> None:
+    """Set every gauge of an account, and of one of the PARTS of its strategies."""
     figures, sender, journal = account.figures, account.sender, account.journal
     for name, value in account.venue.figures().items():
         figures.set(name, value)
@@ -27,7 +30,7 @@ def show(account: Account, now_ns: int) -> None:
     for asset, drift in account.guards.drift.by_asset.items():
         if asset in figures.drifts:
             figures.drifts[asset].set(round(drift * E8))
-    for tag, one in figures.strategies.items():
+    for tag, one in islice(figures.strategies.items(), part, None, PARTS):
         spent, starvation = sender.spent(tag, now_ns), sender.starvation.figures(tag)
         one.strategy_queue.set(sender.depth(tag))
         one.starved_ms_total.set(starvation.starved_ns // MS)

@@ -66,6 +66,8 @@ class Exposure:
         limits: that it must keep to
     """
 
+    __slots__ = ("_high", "_low", "_net", "limits", "name", "open_orders")
+
     def __init__(self, name: str, limits: RiskLimits) -> None:
         self.name = name
         self.limits = limits
@@ -121,6 +123,8 @@ class FleetRisk(Exposure):
         limits: of the fleet
         strategies: limits by tag
     """
+
+    __slots__ = ("_strategies",)
 
     def __init__(self, limits: RiskLimits, strategies: Mapping[str, RiskLimits]) -> None:
         super().__init__("fleet", limits)

@@ -1,6 +1,6 @@
 """The running gate: accounts, links, wake-ups and the control channel around one event loop.
 
-wake FIFO, 10 ms heartbeat -> intake.poll -> account.handle ... -> intake.reply -> flush (once per loop turn)
+wake FIFO, 25 ms heartbeat -> intake.poll -> account.handle ... -> intake.reply -> flush (once per loop turn)
 control channel            -> worker, worker_gone, feed, adopt, retire, halt, resume, flat, stop; end of file: alone
 """
 
@@ -32,7 +32,8 @@ from hive.shm.refusals import Refusal
 from hive.shm.segment import list_segments, unlink
 from hive.shm.wake import WakeReceiver
 
-BEAT_S = 0.01
+BEAT_S = 0.025  # rarer than a worker's: what matters comes with a wake-up, and each beat of a gate at rest costs CPU
+FULL_RETRY_S = 0.01  # for replies that a worker's queue did not take
 LOSSES_EVERY_S = 0.5
 READY_PATIENCE_S = 15.0  # then a gate with one account ready does not wait for the others
 DEATH_DEADLINE_S = 15.0  # for cancelling when the supervisor is gone
@@ -71,7 +72,7 @@ class Gate:
         self._budgets = budgets
         self._wake = wake
         self._log = log
-        self._flushing = False
+        self._flushing = self._retrying = False
         self._asleep_ns = boottime_ns() - time.monotonic_ns()
         self._leave: asyncio.Future[int] | None = None
         self._tasks: set[asyncio.Task] = set()
@@ -380,7 +381,7 @@ class Gate:
         for books in self._books.values():
             if books is not None:
                 books.look()
-        self._intake.poll()  # a wake-up that got lost costs 10 ms, not an order
+        self._intake.poll()  # a wake-up that got lost costs 25 ms, not an order
         self._write_journals()
         self._intake.flush()
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)
@@ -398,7 +399,13 @@ class Gate:
     def _flush(self) -> None:
         self._flushing = False
         self._write_journals()
-        self._intake.flush()
+        if not self._intake.flush() and not self._retrying:
+            self._retrying = True
+            asyncio.get_running_loop().call_later(FULL_RETRY_S, self._flush_again)
+
+    def _flush_again(self) -> None:
+        self._retrying = False
+        self._flush_soon()
 
     def _write_journals(self) -> None:
         """Write what is known before anybody is told of it."""

@@ -42,6 +42,15 @@ class WorkerLink:
     ends: deque[tuple[int, int, str]] = field(default_factory=deque)  # sequence, venue, order of replies that end one
 
 
+@dataclass(slots=True)
+class _Owner:
+    """A strategy: the worker that it lives on, -1 when it lives nowhere, and the number of its latest life."""
+
+    tag: str
+    worker: int
+    life: int | None
+
+
 class Intake:
     """All workers' links.
 
@@ -68,10 +77,9 @@ class Intake:
     ) -> None:
         self._on_refused = on_refused
         self._fleet_id = fleet_id
-        self._prefixes = {order_prefix(fleet_id, strategy.tag): strategy.tag for strategy in strategies}
         self._on_taken = on_taken
-        self._worker_of = {strategy.tag: strategy.worker for strategy in strategies}
-        self._lives = {strategy.tag: strategy.life for strategy in strategies if strategy.life is not None}
+        self._owners = {one.tag: _Owner(one.tag, one.worker, one.life) for one in strategies}
+        self._by_prefix = {order_prefix(fleet_id, tag): owner for tag, owner in self._owners.items()}
         self._handle = handle
         self._on_wedged = on_wedged
         self._on_pending = on_pending
@@ -118,21 +126,22 @@ class Intake:
     def assign(self, lives: Mapping[str, int], worker: int) -> None:
         """Say that these strategies, by tag, live on a worker from now on, with these numbers of their lives."""
         for tag, life in lives.items():
-            self._prefixes[order_prefix(self._fleet_id, tag)] = tag
-            self._worker_of[tag] = worker
-            self._lives[tag] = life
+            owner = self._owners[tag] = _Owner(tag, worker, life)
+            self._by_prefix[order_prefix(self._fleet_id, tag)] = owner
 
     def unassign(self, tag: str) -> None:
         """Say that a strategy lives nowhere: what comes for it is refused, what goes to it is kept by the ledger."""
-        self._worker_of.pop(tag, None)
+        if tag in self._owners:
+            self._owners[tag].worker = -1
 
     def life(self, tag: str) -> int | None:
         """Return the number of a strategy's latest life, None when it never had one."""
-        return self._lives.get(tag)
+        owner = self._owners.get(tag)
+        return None if owner is None else owner.life
 
     def tags_of(self, worker: int) -> set[str]:
         """Return the tags of a worker's strategies."""
-        return {tag for tag, index in self._worker_of.items() if index == worker}
+        return {tag for tag, owner in self._owners.items() if owner.worker == worker}
 
     def poll(self) -> None:
         """Take in what every worker has sent, and act on it before it is acknowledged."""
@@ -150,7 +159,8 @@ class Intake:
 
     def reply(self, tag: str, reply: Reply) -> None:
         """Send a reply to the worker of a strategy."""
-        entry = self._links.get(self._worker_of.get(tag, -1))
+        owner = self._owners.get(tag)
+        entry = None if owner is None else self._links.get(owner.worker)
         if entry is None:
             self._log.info("reply %s of order %s: told when its worker is back", reply.kind.name, reply.client_order_id)
             return
@@ -175,14 +185,17 @@ class Intake:
         entry.dirty = True
         self._on_pending()
 
-    def flush(self) -> None:
-        """Put what is to be sent into the queues; what does not fit goes with a later call."""
+    def flush(self) -> bool:
+        """Put what is to be sent into the queues; returns False when one is full or busy: call again soon."""
+        done = True
         for entry in list(self._links.values()):
             if entry.dirty and not entry.wedged:
                 try:
                     entry.dirty = not entry.link.flush()
+                    done = done and not entry.dirty
                 except QueueWedged:
                     self._wedge(entry)
+        return done
 
     def close(self) -> None:
         """Forget every link."""
@@ -198,15 +211,16 @@ class Intake:
         if not isinstance(intent, Intent):
             self._log.error("worker %d sent a reply", entry.index)
             return
-        tag = self._prefixes.get(intent.client_order_id[:PREFIX_LENGTH])
-        if tag is None or parse_order_id(intent.client_order_id) is None:
+        owner = self._by_prefix.get(intent.client_order_id[:PREFIX_LENGTH])
+        if owner is None or parse_order_id(intent.client_order_id) is None:
             why = f"client order id is not one of fleet {self._fleet_id}'s strategies"
             self._refuse(entry, intent, Refusal.INVALID, why)
-        elif self._worker_of.get(tag) != entry.index:
-            self._refuse(entry, intent, Refusal.WRONG_WORKER, f"no strategy of worker {entry.index} has the tag {tag}")
-            self._on_refused(intent.venue, tag)
+        elif owner.worker != entry.index:
+            why = f"no strategy of worker {entry.index} has the tag {owner.tag}"
+            self._refuse(entry, intent, Refusal.WRONG_WORKER, why)
+            self._on_refused(intent.venue, owner.tag)
         else:
-            self._handle(intent, tag, self._lives.get(tag, entry.epoch))
+            self._handle(intent, owner.tag, entry.epoch if owner.life is None else owner.life)
 
     def _note_taken(self, entry: WorkerLink) -> None:
         acked = entry.link.acked if entry.ends else 0

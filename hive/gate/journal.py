@@ -86,6 +86,7 @@ class Journal:
         self._spare_ns = 0  # when to try that again
         self._retired: list[JournalFile] = []
         self._unsynced = False
+        self._work = asyncio.Event()  # there is something for run() to do
         self._suspect = False  # a write or a sync failed: a new file is needed
         self._retry_ns = 0
         self._write_fault = self._sync_fault = self._unrecordable = self._refused = ""
@@ -147,7 +148,7 @@ class Journal:
     @property
     def can_send(self) -> bool:
         """Return whether a new order may be sent: its record, and those that follow from it, will have room."""
-        return not self.failing
+        return not (self._write_fault or self._sync_fault or self._refused)
 
     @property
     def backlog(self) -> int:
@@ -221,21 +222,29 @@ class Journal:
             the last call may be sent; the records are kept, and tried again by later calls. While `failing` it is also
             False for a new order whose record took of what is reserved for others.
         """
+        if not self._pending and not self._unrecordable and not self.failing and self._file is not None:
+            return True
         self._refused, self._unrecordable = self._unrecordable, ""
         sending, self._sending = self._sending, False
         failed = self.failing
         now_ns = self._now_ns()
         if not self._suspect or now_ns >= self._retry_ns:
             self._write(now_ns)
+        self._work.set()
         if sending and failed and self.failing:
             return False
         return not self._pending and not self._suspect and not self._refused
 
     async def run(self) -> None:
-        """Sync in a thread, allocate the next file ahead, try again what failed; until cancelled."""
+        """Sync in a thread, allocate the next file ahead, try again what failed; asleep while there is nothing to do.
+
+        Until cancelled.
+        """
         loop = asyncio.get_running_loop()
         while True:
+            await self._work.wait()
             await asyncio.sleep(self._interval_s)
+            self._work.clear()  # before the look: what comes after it sets this again
             if self.failing:
                 self.commit()
             file = self._file
@@ -252,6 +261,8 @@ class Journal:
             wanted = self._spare is None and file.room * RECORD_BYTES * 2 < self._file_bytes
             if wanted and self._now_ns() >= self._spare_ns:
                 await loop.run_in_executor(self._pool, self._allocate)
+            if self.failing or (wanted and self._spare is None):
+                self._work.set()
 
     def close(self) -> None:
         """Write and sync what can be; repeating is harmless."""
@@ -299,15 +310,16 @@ class Journal:
         self._sent_of_day = max(0, self._sent_of_day + orders)
 
     def _write(self, now_ns: int) -> None:
+        file = self._file
         try:
-            if self._file is not None and self._pending and len(self._pending) <= self._file.room:
-                self._file.append(self._pending)
+            if file is not None and self._pending and len(self._pending) <= file.room:
+                file.append(self._pending)
                 self._pending.clear()
                 self._unsynced = True
         except OSError as error:
             self._suspect = True
             self._write_fault = str(error)
-        if self._file is None or self._suspect or self._pending or self._file.room < self._reserve():
+        if file is None or self._suspect or self._pending or file.room < self._reserve():
             self._renew(now_ns)
         if self._policy != "interval" and self._unsynced:
             self._settle_now()

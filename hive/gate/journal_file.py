@@ -78,8 +78,9 @@ class JournalFile:
 
     def append(self, tails: list[bytes]) -> None:
         """Write records, which must fit; OSError when not all of them could be written."""
-        self._write(_records(self.next_serial, tails), self.end)
-        self._count += len(tails)
+        count = self._count
+        self._write(_records(self._first_serial + count, tails), HEADER_BYTES + count * RECORD_BYTES)
+        self._count = count + len(tails)
 
     def sync(self) -> None:
         """Wait until everything is on the disk."""

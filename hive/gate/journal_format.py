@@ -27,6 +27,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
+from functools import lru_cache
 from zlib import crc32
 
 from hive.gate.errors import JournalError
@@ -130,32 +131,35 @@ def pack_order(kind: Kind, order: Order, age_ns: int, wall_ns: int) -> bytes:
     price, price_exp = (0, 0) if order.price is None else to_mantissa(order.price)
     amount, amount_exp = to_mantissa(order.amount)
     executed, executed_exp = (0, 0) if order.executed is ZERO else to_mantissa(order.executed)
-    return _tail(
-        _ORDER,
-        kind,
-        0 if order.price is None else _PRICE_GIVEN,
-        price_exp,
-        amount_exp,
-        executed_exp,
-        State.SENT if kind is Kind.SENT else order.state,
-        0,
-        wall_ns,
-        _text("client_order_id", order.client_order_id, 36),
-        _text("pair", order.pair, 24),
-        _text("symbol", order.symbol, 24),
-        _text("tag", order.tag, 5),
-        _text("exchange_order_id", order.exchange_order_id, 24),
-        price,
-        amount,
-        executed,
-        wall_ns - age_ns,
-        order.worker_epoch,
-        order.book_epoch,
-        order.side,
-        order.order_type,
-        order.tif,
-        order.origin,
-    )
+    try:
+        body = _ORDER.pack(
+            kind,
+            0 if order.price is None else _PRICE_GIVEN,
+            price_exp,
+            amount_exp,
+            executed_exp,
+            State.SENT if kind is Kind.SENT else order.state,
+            0,
+            wall_ns,
+            _text("client_order_id", order.client_order_id, 36),
+            _known_text("pair", order.pair, 24),
+            _known_text("symbol", order.symbol, 24),
+            _text("tag", order.tag, 5),
+            _text("exchange_order_id", order.exchange_order_id, 24) if order.exchange_order_id else b"",
+            price,
+            amount,
+            executed,
+            wall_ns - age_ns,
+            order.worker_epoch,
+            order.book_epoch,
+            order.side,
+            order.order_type,
+            order.tif,
+            order.origin,
+        )
+    except struct.error as error:
+        raise _unfit(error) from error
+    return _CRC.pack(crc32(body)) + body
 
 
 def pack_state(kind: Kind, order: Order, wall_ns: int) -> bytes:
@@ -358,8 +362,12 @@ def _tail(layout: struct.Struct, *values: int | bytes) -> bytes:
     try:
         body = layout.pack(*values)
     except struct.error as error:
-        raise NotRepresentable(f"a record's numbers must fit their fields: {error}") from error
+        raise _unfit(error) from error
     return _CRC.pack(crc32(body)) + body
+
+
+def _unfit(error: struct.error) -> NotRepresentable:
+    return NotRepresentable(f"a record's numbers must fit their fields: {error}")
 
 
 def _text(field: str, text: str, size: int) -> bytes:
@@ -367,6 +375,9 @@ def _text(field: str, text: str, size: int) -> bytes:
     if len(data) > size or "\0" in text:
         raise NotRepresentable(f"{field} must be at most {size} bytes without NUL, was {text!r}")
     return data
+
+
+_known_text = lru_cache(1024)(_text)  # of the names of pairs, which are few
 
 
 def _read(data: bytes) -> str:

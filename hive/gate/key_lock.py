@@ -4,6 +4,7 @@ Two gates on one key would each believe that they own the account's limits, and 
 start-up finds. The kernel frees the lock when the process ends, however it ends.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -30,7 +31,7 @@ class KeyLock:
     def __init__(self, folder: Path, api_key: str, fleet: str) -> None:
         digest = hashlib.sha256(api_key.encode("ascii")).hexdigest()[:16]
         self.path = folder / f"key-{digest}.lock"
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._fd = self._opened()
         deadline = time.monotonic() + PATIENCE_S
         while not self._try():
             if time.monotonic() > deadline:
@@ -44,13 +45,23 @@ class KeyLock:
     def close(self) -> None:
         """Release the lock; repeating is harmless."""
         if self._fd >= 0:
+            with contextlib.suppress(OSError):  # the folder may be another user's than the gate's
+                self.path.unlink()
             os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
 
+    def _opened(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
     def _try(self) -> bool:
+        """Take the lock; False when another holds it, or removed the file that it had held meanwhile."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        return True
+        if os.fstat(self._fd).st_nlink:
+            return True
+        os.close(self._fd)
+        self._fd = self._opened()
+        return False

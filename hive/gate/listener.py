@@ -6,12 +6,13 @@ stream that missed something, or does not speak of an order that the venue has j
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from hive.gate.account import Account
-from hive.gate.display import show
+from hive.gate.display import PARTS, show
 from hive.gate.errors import Refused, VenueError
 from hive.gate.order import Order, State
 from hive.gate.venue import Balance, OrderState, OrderStatus, Trade
@@ -204,11 +205,11 @@ class Listener:
         return self._alive.get(order.tag) != order.worker_epoch
 
     async def _check(self) -> None:
-        while True:
+        for part in itertools.cycle(range(PARTS)):
             await asyncio.sleep(CHECK_S)
             self._account.tick()
             now_ns = self._now_ns()
-            show(self._account, now_ns)
+            show(self._account, now_ns, part)
             self._ledger.forget_ended(now_ns - REMEMBER_NS)
             if not self._stream_up:
                 if self.ready.is_set() and now_ns - self._down_since_ns > DOWN_NS:

@@ -2,12 +2,13 @@
 
     gate's journals ─▶ tails ──┐
                                ├─▶ batches ─▶ data/STRATEGY.sqlite, one transaction each ─▶ acks ─▶ workers
-    workers' rows ─▶ socket ───┘                        every SETTLE_S: onto the disk, then the journals' positions
+    workers' rows ─▶ socket ───┤                        every SETTLE_S: onto the disk, then the journals' positions
+    dead workers' rows, files ─┘
 
 It has no keys and asks no venue. Killed at any time, nothing is lost or doubled: records are read again from the last
-position and make no row twice, rows that were not acknowledged are sent again and are numbered. While a database cannot
-be written to (a full disk, another program's lock) that is an alarm; the rest goes on, the journals keep their files
-and the workers their rows. It beats no heartbeat: a slow disk is no reason to replace it.
+position and make no row twice; rows that were not acknowledged are sent again, or found in a file, and are numbered.
+While a database cannot be written to (a full disk, another program's lock) that is an alarm; the rest goes on, the
+journals keep their files and the workers their rows. It beats no heartbeat: a slow disk is no reason to replace it.
 Exit codes: 0 asked to stop or left alone by the supervisor, 3 cannot boot, 1 it broke.
 """
 
@@ -28,6 +29,7 @@ from hive.gate.log import report_errors
 from hive.gate.recorder_batches import Batches
 from hive.gate.recorder_database import Databases
 from hive.gate.recorder_history import Page, history, trades
+from hive.gate.recorder_kept import KeptRows
 from hive.gate.recorder_owners import Owner, Owners
 from hive.gate.recorder_server import RowServer
 from hive.gate.recorder_settings import RecorderSettings
@@ -39,7 +41,7 @@ from hive.shm.tracing import allow_tracing
 
 BOOT_TIMEOUT_S = 30.0
 BATCH_S = 0.5
-SETTLE_S = 5.0
+SETTLE_S = 20.0  # between two full rounds
 RETRY_S = 0.5  # between two tries of what cannot be written
 STOP_S = 5.0  # without a deadline from the supervisor
 EXIT_BROKE = 1
@@ -68,10 +70,12 @@ class Recorder:
         self._owners = Owners(settings.owners)
         journals = [JournalTail(folder, venue) for venue, folder in settings.journals.items()]
         self._batches = Batches(Databases(settings.data), self._owners, journals, lambda text: log.critical("%s", text))
+        self._kept = KeptRows(settings.data, self._take)
         self._server = RowServer(settings.run_dir, self._take, self._answer)
         self._wanted = asyncio.Event()  # a batch, now
         self._done = asyncio.Event()  # a batch; made anew by each
         self._told = ""
+        self._unread = ""
         self._held: set[str] = set()  # strategies that wait for their database
 
     async def run(self) -> None:
@@ -83,8 +87,9 @@ class Recorder:
         await self._listen()
         settled = time.monotonic() - SETTLE_S
         while True:
-            await self._batch()
-            if time.monotonic() - settled >= SETTLE_S:
+            full = time.monotonic() - settled >= SETTLE_S
+            await self._batch(full)
+            if full:
                 self._batches.settle()
                 settled = time.monotonic()
             self._tell()
@@ -102,8 +107,9 @@ class Recorder:
         self._batches.settle()
         self._tell()
         if self._batches.waiting:
-            log.error("%d records and rows could not be written: %s", self._batches.waiting, self._batches.fault)
+            log.error("%d records and rows wait for the next run: %s", self._batches.waiting, self._batches.fault)
         await self._server.close()
+        self._kept.close()
         self._batches.close()
 
     async def _listen(self) -> None:
@@ -115,10 +121,11 @@ class Recorder:
                 self._tell(f"workers cannot reach it: {error}")
                 await asyncio.sleep(RETRY_S)
 
-    async def _batch(self) -> None:
-        """Write everything that is there."""
+    async def _batch(self, everything: bool = True) -> None:
+        """Read what is there and write it, or what of it is not better left for a full round."""
         self._wanted.clear()
-        while self._batches.step():
+        self._collect()
+        while self._batches.step(everything):
             await asyncio.sleep(0)
         self._done.set()
         self._done = asyncio.Event()
@@ -131,6 +138,16 @@ class Recorder:
                 "failing": int(bool(batches.fault)),
             }
         )
+
+    def _collect(self) -> None:
+        """Take the rows of dead workers: before anything that came after their death is answered."""
+        try:
+            self._kept.collect()
+            self._unread = ""
+        except OSError as error:
+            if str(error) != self._unread:
+                self._unread = str(error)
+                log.critical("rows of a dead worker cannot be read: %s", error)
 
     def _tell(self, fault: str | None = None) -> None:
         """Alarm when something begins to fail, and say when it is over."""
@@ -162,6 +179,7 @@ class Recorder:
         """Return the pages of a strategy's database as it is with all that is there now."""
         while True:
             done = self._done
+            self._batches.hurry(owner)
             self._wanted.set()
             await done.wait()
             if self._batches.is_waiting(owner):

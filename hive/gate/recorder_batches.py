@@ -1,8 +1,9 @@
 """Takes what journals and workers bring, and writes it by strategy: all that has come of one, in one transaction.
 
-What a strategy's database does not take waits, in order, and is tried again with the next batch; the others go on. When
-much waits, nothing more is read: the journals and the workers keep it. A journal's position is noted only when nothing
-waits and everything is on the disk.
+Records of a strategy whose database is not at hand wait for the next full round, so that it is opened once for many;
+a worker's rows, and what somebody asked for, do not. What a database does not take waits, in order, and is tried again
+with the next batch; the others go on. When much waits, nothing more is read: the journals and the workers keep it. A
+journal's position is noted only when nothing waits and everything is on the disk.
 """
 
 import sqlite3
@@ -67,6 +68,7 @@ class Batches:
         self._journals = journals
         self._complain = complain
         self._waiting: dict[str, deque[_Record | _Row]] = {}
+        self._urgent: set[str] = set()  # strategies whose rows do not wait for a full round
         self._missing = 0
 
     @property
@@ -82,10 +84,18 @@ class Batches:
         self, owner: Owner, life: str, number: int, row: Mapping[str, Any], written: Callable[[], None]
     ) -> None:
         """Take a row of a strategy; `written()` is called when it is committed."""
+        self._urgent.add(owner.id)
         self._put(owner, _Row(life, number, row, written))
 
-    def step(self) -> bool:
+    def hurry(self, owner: Owner) -> None:
+        """Have everything of a strategy written with the next batch."""
+        self._urgent.add(owner.id)
+
+    def step(self, everything: bool = True) -> bool:
         """Read and write a batch; returns whether anything was read, so that there may be more.
+
+        Args:
+            everything: whether it is a full round, in which nothing is left to wait
 
         Raises:
             JournalError: a journal is of another version.
@@ -102,10 +112,16 @@ class Batches:
                 read = read or bool(tails)
                 for tail in tails:
                     self._put(self._owner(tail), _Record(tail, journal))
-        for strategy in list(self._waiting):
-            fault = self._write(self._owners.of(strategy))
+        everything = everything or self.waiting > WAITING_MAX // 2
+        for owner in [self._owners.of(strategy) for strategy in self._waiting]:
+            if not everything and owner.id not in self._urgent and not self._databases.is_at_hand(owner):
+                continue
+            fault = self._write(owner)
             if fault:
-                faults.append(f"{strategy}: {fault}")
+                self._urgent.add(owner.id)
+                faults.append(f"{owner.id}: {fault}")
+        if not read:
+            self._urgent &= self._waiting.keys()
         self.fault = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
         self._tell_missing()
         return read and not self.fault
@@ -125,7 +141,8 @@ class Batches:
     def begin_life(self, owner: Owner) -> str:
         """Prepare the database of a strategy that starts; returns why that cannot be done now, "" when it is."""
         try:
-            self._databases.of(owner).begin_life()
+            with self._databases.visited(owner) as database:
+                database.begin_life()
             self._owners.save()
         except _FAULTS as error:
             self._databases.drop(owner)
@@ -150,8 +167,7 @@ class Batches:
         items = self._waiting[owner.id]
         complaints: list[str] = []
         try:
-            database = self._databases.of(owner)
-            try:
+            with self._databases.visited(owner) as database:
                 database.begin()
                 for item in items:
                     if isinstance(item, _Row):
@@ -160,10 +176,10 @@ class Batches:
                         problem = database.orders(item.journal.venue, item.journal.find).take(item.tail)
                         complaints += [problem] if problem else []
                 database.commit()
-            except BaseException:
-                self._databases.drop(owner)
+        except BaseException as error:
+            self._databases.drop(owner)
+            if not isinstance(error, _FAULTS):
                 raise
-        except _FAULTS as error:
             return f"{type(error).__name__}: {error}"
         del self._waiting[owner.id]
         for item in items:

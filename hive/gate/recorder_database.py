@@ -2,13 +2,15 @@
 
 It is journaled ahead (WAL), so that others read while it is written. A commit is safe from the death of this process;
 `settle` puts everything that is committed on the disk, which a loss of power does not take. Open databases cost memory,
-so only the latest stay open.
+and opening one costs as much as ten transactions, so some stay open, for as long as they are used between two calls of
+`settle`; the others are closed after each use, and should be used seldom.
 """
 
+import os
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from hive.gate.errors import GateError
@@ -17,9 +19,11 @@ from hive.gate.recorder_owners import Owner
 from hive.gate.recorder_rows import forget_lives
 from hive.gate.recorder_schema import STATEMENTS, VERSION, VERSION_KEY
 
-OPEN_MAX = 128  # each costs some 160 KB, to open one again costs as much as twenty transactions
+OPEN_MAX = 64  # each costs some 100 KB
 BUSY_S = 1.0  # that another program may hold a database's lock
-PRAGMAS = ("synchronous=NORMAL", "wal_autocheckpoint=0", "temp_store=MEMORY", "cache_size=-128")
+# The cache is of four pages (the system keeps the file in memory anyway), and is made anew after the first look into
+# the file, for which SQLite has taken twenty.
+PRAGMAS = ("cache_size=4", "synchronous=NORMAL", "wal_autocheckpoint=100", "temp_store=MEMORY", "shrink_memory")
 
 
 class WrongVersion(GateError):
@@ -40,16 +44,28 @@ class Database:
 
     def __init__(self, path: Path, owner: Owner) -> None:
         self.owner = owner
+        self.path = path
         self.dirty = False  # something is committed that may not be on the disk
+        self.used = False  # since Databases.settle
         self._orders: dict[str, OrderRows] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not _version(path):
-            _make(path)  # over a connection of its own, whose memory is twice that of one to a database that is there
-            self.dirty = True
-        version = _version(path)
-        if version != VERSION:
-            raise WrongVersion(f"{path} must be of version {VERSION}, was {version}")
+        if not path.exists():
+            self._make(path)
         self.connection = _connect(path)
+        try:
+            version = _version(self.connection)
+            if not version:  # it was begun, and not made
+                self._make(path)
+                version = _version(self.connection)
+            if version != VERSION:
+                raise WrongVersion(f"{path} must be of version {VERSION}, was {version}")
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _make(self, path: Path) -> None:
+        _make(path)  # over a connection of its own, whose memory is twice that of one to a database that is there
+        self.dirty = True
 
     def orders(self, market: str, find: Callable[[str], bytes | None]) -> OrderRows:
         """Return the rows of the strategy's orders on a market."""
@@ -60,6 +76,7 @@ class Database:
 
     def begin(self) -> None:
         """Begin a transaction, as the only writer."""
+        self.used = True
         self.connection.execute("BEGIN IMMEDIATE")
 
     def commit(self) -> None:
@@ -74,9 +91,9 @@ class Database:
         forget_lives(self.connection)
 
     def settle(self) -> None:
-        """Put what is committed on the disk; sqlite3.Error when that cannot be done."""
+        """Put what is committed on the disk; OSError when that cannot be done."""
         if self.dirty:
-            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            _sync(self.path)
             self.dirty = False
 
     def close(self, *, whole: bool = False) -> None:
@@ -98,21 +115,35 @@ class Databases:
     def __init__(self, folder: Path, open_max: int = OPEN_MAX) -> None:
         self._folder = folder
         self._open_max = open_max
-        self._open: dict[str, Database] = {}  # the one that was used last is the last
-        self._left: dict[str, Owner] = {}  # closed, and perhaps not settled
+        self._open: dict[str, Database] = {}
+        self._left: dict[str, Owner] = {}  # closed, and perhaps not one file
+        self._unsettled: set[str] = set()  # of these
 
-    def of(self, owner: Owner) -> Database:
-        """Return a strategy's database; raises what `Database` raises."""
-        database = self._open.pop(owner.id, None)
+    def is_at_hand(self, owner: Owner) -> bool:
+        """Return whether using a strategy's database does not make it, or another, a guest."""
+        return owner.id in self._open or len(self._open) < self._open_max
+
+    @contextmanager
+    def visited(self, owner: Owner) -> Iterator[Database]:
+        """Give a strategy's database for one use, after which it is closed unless it is at hand.
+
+        Raises what `Database` raises. When the use itself fails, the database must be dropped.
+        """
+        database = self._open.get(owner.id)
         if database is not None and database.owner != owner:
             self._leave(database)
             database = None
         if database is None:
+            stays = self.is_at_hand(owner)
             database = Database(self._path(owner), owner)
-        self._open[owner.id] = database
-        while len(self._open) > self._open_max:
-            self._leave(self._open.pop(next(iter(self._open))))
-        return database
+            if not stays:
+                try:
+                    yield database
+                finally:
+                    self._leave(database)
+                return
+            self._open[owner.id] = database
+        yield database
 
     def drop(self, owner: Owner) -> None:
         """Close a database whose transaction failed, without its end: the next use opens it anew."""
@@ -121,14 +152,20 @@ class Databases:
             self._leave(database)
 
     def settle(self) -> None:
-        """Put what is committed on the disk; raises what `Database` raises, and then not all of it is."""
-        for database in self._open.values():
+        """Put what is committed on the disk, and close what was not used since the last time.
+
+        Raises what `Database` raises, and then not all of it is on the disk.
+        """
+        for database in list(self._open.values()):
             database.settle()
-        for owner in list(self._left.values()):
-            database = self.of(owner)
-            database.dirty = True
-            database.settle()
-            del self._left[owner.id]
+            if not database.used:
+                self._leave(database)
+            database.used = False
+        for strategy in list(self._unsettled):
+            _sync(self._path(self._left[strategy]))
+            self._unsettled.discard(strategy)
+        if self._folder.exists():
+            _sync_file(self._folder)  # the names of new files
 
     def close(self) -> None:
         """Leave each database as one file, as far as that can be done; repeating is harmless."""
@@ -140,12 +177,16 @@ class Databases:
             database.close(whole=True)
         self._open.clear()
         self._left.clear()
+        self._unsettled.clear()
 
     def _path(self, owner: Owner) -> Path:
         return self._folder / f"{owner.id}.sqlite"
 
     def _leave(self, database: Database) -> None:
-        self._left[database.owner.id] = database.owner
+        owner = database.owner
+        self._open.pop(owner.id, None)
+        self._left[owner.id] = owner
+        self._unsettled.add(owner.id)
         database.close()
 
 
@@ -162,15 +203,26 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _version(path: Path) -> str:
+def _sync(path: Path) -> None:
+    """Put on the disk what is committed: what is in the journal beside the file; the file itself is there before."""
+    with suppress(FileNotFoundError):  # moved into the file, by whoever closed it last
+        _sync_file(Path(f"{path}-wal"))
+
+
+def _sync_file(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _version(connection: sqlite3.Connection) -> str:
     """Return the version of a database, "" when it is not made yet."""
-    if not path.exists():
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'Metadata'").fetchone() is None:
         return ""
-    with closing(_connect(path)) as connection:
-        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'Metadata'").fetchone() is None:
-            return ""
-        row = connection.execute("SELECT value FROM Metadata WHERE key = ?", (VERSION_KEY,)).fetchone()
-        return "" if row is None else row[0]
+    row = connection.execute("SELECT value FROM Metadata WHERE key = ?", (VERSION_KEY,)).fetchone()
+    return "" if row is None else row[0]
 
 
 def _make(path: Path) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 PAGE_ROWS = 100
-START = ("MarketState", "Executors", "Position")
+START = ("MarketState", "Executors", "Position", "InventoryCost")
 
 type Page = dict[str, Any]
 
 
 def history(path: Path) -> Iterator[Page]:
-    """Yield what a strategy reads when it starts: market states, executors, positions; sqlite3.Error."""
+    """Yield what a strategy reads when it starts: market states, executors, positions, costs; sqlite3.Error."""
     for table in START:
         yield from _pages(path, table, f'SELECT * FROM "{table}"', ())
 

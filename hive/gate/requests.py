@@ -26,6 +26,7 @@ RETRY_S = 0.25  # after a request that could not be sent
 CLOCK_RETRIES = 3
 EARLY_NS = 1_000_000_000  # a venue takes a timestamp that is up to this much ahead of its clock
 MARGIN_NS = 1_000_000_000
+LOOK_HOLDS_NS = 1_000_000  # an order that was looked at so lately, with nothing awaited since, is not looked at again
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,10 @@ class Requests:
         self._log = log
         self._now_ns = now_ns
         self._tasks: set[asyncio.Task] = set()
+        self._placing = False  # nothing has been awaited since place() was called
 
     def place(self, order: Order) -> None:
-        """Record an order whose turn it is, and write it."""
+        """Record an order whose turn it is, and which may be sent at this moment, and write it."""
         now_ns = self._now_ns()
         self._ledger.send(order, now_ns + self.absent_after_ns)
         if not self._commit():
@@ -95,7 +97,11 @@ class Requests:
             self._outcomes.refuse(order, Refusal.JOURNAL, "the journal takes no records")
             return
         self._figures.own_latency.record(self._now_ns() - order.created_ns)
-        self._start(self._place(order), order)
+        self._placing = True
+        try:
+            self._start(self._place(order, now_ns), order)
+        finally:
+            self._placing = False
 
     def cancel(self, order: Order) -> None:
         """Write the cancel of an order."""
@@ -112,7 +118,7 @@ class Requests:
         order.suspect = not order.final and order.state is not State.PENDING
         self._outcomes.apply(order, self._ledger.doubt(order, "an error in the gate"))
 
-    async def _place(self, order: Order) -> None:
+    async def _place(self, order: Order, looked_ns: int) -> None:
         new = NewOrder(
             order.symbol,
             order.client_order_id,
@@ -132,6 +138,8 @@ class Requests:
             self._figures.order_latency.record(now_ns - order.created_ns)
 
         def may_send() -> None:
+            if self._placing and self._now_ns() - looked_ns < LOOK_HOLDS_NS:
+                return
             refusal = self._outcomes.may_send(order)
             if refusal is not None:
                 raise Withheld(*refusal)

@@ -113,7 +113,8 @@ class Risk:
 
     def recheck(self, order: Order) -> Refused | None:
         """Return why an order may not be sent now, None when it may."""
-        refused = self._band(order, self._terms_of(order))
+        terms = self._terms_of(order)
+        refused = None if terms.band is None else self._band(order, terms)
         if refused is None and self._refuses_self_trade:
             refused = self._self_trade(order)
         return refused

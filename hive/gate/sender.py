@@ -279,8 +279,9 @@ class Sender:
         """Return how long a strategy's next order waits for something of its own."""
         now_ns = self._now_ns()
         own_ns = self.backoff.wait_ns(order.tag, now_ns)
-        if not order.paid:
-            own_ns = max(own_ns, self._quotas.wait_ns(order.tag, 1, ORDER_WEIGHT, now_ns))
+        quota_ns = 0 if order.paid else self._quotas.wait_ns(order.tag, 1, ORDER_WEIGHT, now_ns)
+        if quota_ns > own_ns:
+            own_ns = quota_ns
         pair_ns = self._venue.pair_wait_ns(Operation.PLACE, order.symbol, now_ns)
         if not own_ns and not pair_ns:
             return 0

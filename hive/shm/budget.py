@@ -40,6 +40,8 @@ _WINDOWS = 1 << (64 - 2 * _BITS)  # windows are kept modulo this: 8 years
 _MILLIONTHS = 1_000_000
 _SIGN = 1 << 63
 _AT = {field.name: PAYLOAD_OFFSET + field.offset for field in BUDGET_RECORD.fields}
+_FOREIGN_AT = tuple(_AT[f"{party}_foreign"] for party in PARTIES)
+_BROUGHT_AT = _AT["feed_brought"]
 
 
 class Budget:
@@ -267,8 +269,8 @@ class Budget:
         return word >> _BITS & _MASK if turned else 0
 
     def _foreign(self, window: int) -> int:
-        found = max(self._used_of(_AT[f"{party}_foreign"], window) for party in PARTIES)
-        return max(0, found - self._used_of(_AT["feed_brought"], window))
+        found = max(self._used_of(_FOREIGN_AT[0], window), self._used_of(_FOREIGN_AT[1], window))
+        return max(0, found - self._used_of(_BROUGHT_AT, window))
 
     def _unproven(self, window: int) -> bool:
         if self._memory.load(_AT["unproven"]) != window + 1:

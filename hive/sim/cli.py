@@ -186,4 +186,4 @@ def _open_accounts(keys: list[dict[str, Any]], balances: dict[str, str]) -> Acco
 
 def main() -> None:
     """Run the command by itself."""
-    sim.main(prog_name="python -m hive.sim", args=sys.argv[1:])
+    sim.main(prog_name="hive sim", args=sys.argv[1:])

@@ -49,6 +49,7 @@ class WorkerBoot:
     stale_after_ms: float = 80
     cancel_after_ms: float | None = 1000
     cpu: int | None = None
+    quarantine: bool = False
     slow_callback_ms: float = 250
     log_file: str | None = None
     log_level: str = "INFO"
@@ -80,6 +81,7 @@ class WorkerBoot:
                 "stale_after_ms",
                 "cancel_after_ms",
                 "cpu",
+                "quarantine",
                 "slow_callback_ms",
                 "log_file",
                 "log_level",

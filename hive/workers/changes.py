@@ -3,6 +3,8 @@
     add      -> expecting         its context and its place for replies are there; nothing of it runs yet
     go                            the gate takes its orders from here: now it is made and ticked, "strategy" tells how
     remove   -> removed           it has stopped, and whatever it was told has reached its records
+    idle     -> idle              what it has in the market from here ("" for nothing), and how many orders it has made
+    remove, submitted -> idle     it has stayed: it has something in the market, or has made another order meanwhile
     pause, resume                 "strategy" tells
 
 A change of a strategy that cannot be made is told as `failed` (add) or as an event; it touches nobody else.
@@ -62,6 +64,8 @@ class StrategyChanges:
                 self._strategies.pause(message["id"], str(message.get("reason") or "paused"))
             case "resume":
                 self._strategies.resume(message["id"])
+            case "idle":
+                self._send(self._idle(message))
             case "remove":
                 task = self._loop.create_task(self._remove(message), name=f"remove {message['id']}")
                 self._removing.add(task)
@@ -85,9 +89,28 @@ class StrategyChanges:
     async def _remove(self, message: Mapping[str, Any]) -> None:
         strategy = message["id"]
         left, late = 0, False
+        if "submitted" in message:
+            idle = self._idle(message)
+            if idle["exposed"] or idle["submitted"] != message["submitted"]:
+                self._send(idle)
+                return
+            # From here on it makes no order, whatever its tasks do.
+            self._orders.unregister(self._strategies.context(strategy))
         if strategy in self._strategies:
             keep = message.get("orders") == "keep"
             within_s = float(message.get("deadline_s", REMOVE_WITHIN_S))
             left, late = await self._strategies.remove(strategy, within_s, keep_orders=keep)
             self._orders.pump()  # its last intents reach the gate before anybody hears that it is gone
-        self._send({"type": "removed", "id": strategy, "open_orders": left, "late": late})
+        answer = {"type": "removed", "id": strategy, "open_orders": left, "late": late}
+        self._send({**answer, "change": message["change"]} if "change" in message else answer)
+
+    def _idle(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        answer = {"type": "idle", "id": message["id"], "change": message["change"]}
+        if message["id"] not in self._strategies:
+            return {**answer, "exposed": "it is not here", "submitted": 0}
+        context = self._strategies.context(message["id"])
+        orders = len(self._orders.open_orders(context))
+        executors = 0 if context.executors is None else len(context.run(context.executors))
+        counts = {"orders": orders, "executors": executors}
+        exposed = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return {**answer, "exposed": exposed, "submitted": context.counters.orders_submitted.value}

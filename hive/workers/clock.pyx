@@ -432,7 +432,10 @@ cdef class MultiStrategyClock:
         cdef bint at_once = not isinstance(error, (Exception, TickInterrupted))
         entry.consecutive_errors += 1
         entry._counters.errors.inc()
-        log.error("strategy %s: tick raised %s", entry.context.id, type(error).__name__, exc_info=error)
+        of_strategy = {"strategy": entry.context.id}  # this runs outside of its context
+        log.error(
+            "strategy %s: tick raised %s", entry.context.id, type(error).__name__, exc_info=error, extra=of_strategy
+        )
         if not entry._scheduled or not (at_once or entry.consecutive_errors >= self.max_errors):
             return 0
         entry.paused = True
@@ -441,7 +444,7 @@ cdef class MultiStrategyClock:
             message = f"paused: a tick raised {type(error).__name__}"
         else:
             message = f"paused: {entry.consecutive_errors} ticks in a row failed, the last with {error!r}"
-        log.error("strategy %s: %s", entry.context.id, message)
+        log.error("strategy %s: %s", entry.context.id, message, extra=of_strategy)
         if self.on_pause is not None:
             self.on_pause(entry.context, message)
         return 0

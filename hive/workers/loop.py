@@ -1,6 +1,7 @@
 """A worker's event loop, and what keeps one strategy's mistakes from ending it.
 
 - its selector counts callbacks (selector.py), and its ready queue notes whose they are (running.py);
+- timers of strategies wait for a pulse (phases.py) when they are half a second or more away;
 - its default executor runs jobs in a copy of the context that handed them in, which asyncio's own does not;
 - what tasks and callbacks raise is logged with the strategy's id and counted;
 - SystemExit and KeyboardInterrupt, which asyncio lets through, are caught outside and charged to their strategy.
@@ -12,15 +13,20 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from time import monotonic_ns, time_ns
 from types import TracebackType
 from typing import Any
 
 from hive.workers.clock import CallbackCounter
 from hive.workers.context import CURRENT, StrategyContext
+from hive.workers.phases import LONG_PULSE_NS
 from hive.workers.running import ReadyQueue, Running
 from hive.workers.selector import CountingSelector
 
 EXECUTOR_THREADS = 8
+FAR_S = 0.5  # a timer of a strategy that is so far away waits for a pulse
+EARLY_NS = 5_000_000  # that has been, when its own instant comes so soon after it
+BEHIND_NS = 30_000  # the ticks of a pulse, and soon enough to share their wake-up: the kernel lets timers wait 50 us
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +39,32 @@ class ContextExecutor(ThreadPoolExecutor):
         return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)
 
 
-def new_loop(callbacks: CallbackCounter) -> asyncio.SelectorEventLoop:
+class WorkerLoop(asyncio.SelectorEventLoop):
+    """An event loop that wakes up once for what strategies do once a second, instead of for each of them."""
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Schedule a callback; one of a strategy up to 5 ms earlier or 15 ms later, when it is half a second away."""
+        if when - self.time() >= FAR_S and (CURRENT.get(None) if context is None else context.get(CURRENT)) is not None:
+            when = at_pulse_ns(round(when * 1e9), time_ns() - monotonic_ns()) / 1e9
+        return super().call_at(when, callback, *args, context=context)
+
+
+def at_pulse_ns(at_ns: int, wall_offset_ns: int) -> int:
+    """Return when a timer of a strategy is due that was to be due at `at_ns` (monotonic).
+
+    Args:
+        at_ns: when it was to be due.
+        wall_offset_ns: the wall clock less the monotonic one.
+    """
+    past_ns = (at_ns + wall_offset_ns) % LONG_PULSE_NS
+    return at_ns - past_ns + (0 if past_ns <= EARLY_NS else LONG_PULSE_NS) + BEHIND_NS
+
+
+def new_loop(callbacks: CallbackCounter) -> WorkerLoop:
     """Return a loop as described above; the caller makes it current and closes it."""
-    loop = asyncio.SelectorEventLoop(CountingSelector(callbacks))
+    loop = WorkerLoop(CountingSelector(callbacks))
     loop.set_default_executor(ContextExecutor(EXECUTOR_THREADS, thread_name_prefix="hive-executor"))
     loop.set_exception_handler(handle_exception)
     return loop

@@ -160,7 +160,7 @@ class MarketData:
         return self.state(venue, pair) == LIVE
 
     def look(self) -> None:
-        """Look at every book that is used and count those that are not current; call it with every beat."""
+        """Look at every book that is used and count those that are not current; call it when one has changed."""
         for venue, state in self._venues.items():
             if state.writer is None:
                 continue
@@ -171,6 +171,10 @@ class MarketData:
             alive = state.writer.verdict(now_ns) is Verdict.ALIVE
             for pair in state.used:
                 figures.note(pair, self._state(venue, pair, alive), now_ns)
+
+    def watched(self) -> list[BookReader]:
+        """Return the readers of all books that are used here and that the feeds have."""
+        return [reader for state in self._venues.values() for reader in state.readers.values()]
 
     def _verdict(self, state: _Venue) -> Verdict:
         return state.writer.verdict(self._boot_ns())

@@ -1,11 +1,11 @@
 """A worker's line to the recorder: rows go over at once and are kept until they are committed; questions are answered.
 
     strategy ── row() ──▶ socket ──▶ recorder ──▶ database
-                   └─ kept until "ack"; all that is kept goes again to the next recorder
+                   ├─ kept until "ack"; all that is kept goes again to the next recorder
+                   └─ in a file of this process (`hive.shm.row_log`), which a recorder reads when this process is dead
 
-Handing a row over is one write to a socket that never blocks: what is in the socket reaches the recorder even when this
-process is killed in the next moment. The messages are described in `hive.gate.recorder_server`, which this layer does
-not know; nothing of it is a database.
+A row that is handed over is neither lost with this process nor with the recorder nor with both. The messages are
+described in `hive.gate.recorder_server`, which this layer does not know; nothing of it is a database.
 """
 
 import asyncio
@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from hive.shm.channel import Channel
+from hive.shm.row_log import RowLog
 
 SOCKET = "rows.sock"
 AGAIN_S = 0.2
 REMIND_S = 10.0  # of a recorder that does not answer
+LIVES_MAX = 16  # whose rows stand in the file; a database knows the last 32 of each strategy
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +48,14 @@ class RecorderLine:
 
     Args:
         run_dir: where the recorder listens
+        rows: the folder of the files with rows that are not committed
     """
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, rows: Path) -> None:
         self._path = run_dir / SOCKET
+        self._log = RowLog(rows)
+        self._logged: set[str] = set()  # lives whose rows stand in the file
+        self._fault = ""
         self._channel: Channel | None = None
         self._kept: dict[str, deque[tuple[int, dict[str, Any]]]] = {}  # by life
         self._requests: dict[int, _Request] = {}
@@ -58,9 +64,12 @@ class RecorderLine:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="recorder")
 
     def row(self, life: str, strategy: str, number: int, row: Mapping[str, Any]) -> None:
-        """Hand a row over: it is in the socket when this returns, or goes there as soon as the socket takes it."""
+        """Hand a row over: it is in the file when this returns, and goes to the recorder."""
         message = {"type": "row", "id": strategy, "life": life, "number": number, "row": row}
         self._kept.setdefault(life, deque()).append((number, message))
+        self._logged.add(life)
+        self._log.add(message)
+        self._tell()
         if self._channel is not None:
             self._channel.send(message)
 
@@ -101,9 +110,10 @@ class RecorderLine:
         return True
 
     def close(self) -> None:
-        """End the connection; repeating is harmless."""
+        """End the connection; what is not committed is left to the next recorder. Repeating is harmless."""
         self._task.cancel()
         self._hang_up()
+        self._log.close()
 
     async def _run(self) -> None:
         while True:
@@ -151,6 +161,7 @@ class RecorderLine:
                     kept.popleft()
                 if kept is not None and not kept:
                     del self._kept[message["life"]]
+                    self._shorten()
                 self._progress.set()
             case "page":
                 request = self._requests.get(message["request"])
@@ -163,6 +174,23 @@ class RecorderLine:
                         request.done.set_exception(RecorderError(message["error"]))
                     else:
                         request.done.set_result(None)
+
+
+    def _shorten(self) -> None:
+        """Drop from the file what is committed, when nothing else is there or much of it."""
+        if not self._kept:
+            self._log.clear()
+        elif self._log.is_long or len(self._logged) > LIVES_MAX:
+            self._log.keep(message for kept in self._kept.values() for _, message in kept)
+        else:
+            return
+        self._logged = set(self._kept)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._log.fault and not self._fault:
+            log.error("rows would not outlive this process, only the recorder: %s", self._log.fault)
+        self._fault = self._log.fault
 
 
 class StrategyLine:

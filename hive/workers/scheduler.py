@@ -17,10 +17,10 @@ from typing import Protocol
 from hive.workers.book_watch import BookWatch, Versions
 from hive.workers.clock import MultiStrategyClock
 from hive.workers.context import StrategyContext
+from hive.workers.phases import pulse_phase_ns
 
 ANCHOR_S = 1.0
 JUMP_NS = 2_000_000  # of the wall clock, or of a process that lost its CPU between two readings, which does no harm
-GOLDEN = 0x9E3779B97F4A7C15  # 2**64 / golden ratio
 
 
 class TickTarget(Protocol):
@@ -38,15 +38,6 @@ class State(StrEnum):
     PAUSED = "paused"
     STOPPED = "stopped"
     FAILED = "failed"
-
-
-def phase_ns(k: int, interval_ns: int) -> int:
-    """Return the phase of the k-th strategy, in [0, interval).
-
-    Multiples of the golden ratio: however many there are, the gaps between neighbours have at most three lengths, and
-    the largest is at most 2.62 times the smallest; adding one splits a largest gap.
-    """
-    return ((k * GOLDEN) % (1 << 64)) * interval_ns >> 64
 
 
 def read_anchor() -> tuple[int, int]:
@@ -92,6 +83,7 @@ class StrategyScheduler:
         self._wall_ns = wall_ns
         self._wall_offset_ns = 0
         self._added = 0
+        self._phases: dict[StrategyContext, tuple[int, int]] = {}  # (interval, phase)
         self._outside = contextvars.Context()  # timers run in no strategy's context, whoever caused them
         self._timer: asyncio.Handle | None = None
         self._anchor_timer: asyncio.TimerHandle | None = None
@@ -129,14 +121,17 @@ class StrategyScheduler:
         interval_ns: int | None = None,
         book_spacing_ns: int | None = None,
     ) -> None:
-        """Tick `target` from now on, at its own phase.
+        """Tick `target` from now on, at a phase of its own (phases.py).
 
         Args:
             interval_ns: the worker's when None.
             book_spacing_ns: also when a book of the strategy has changed, this long after its last tick; None: not.
         """
         interval = self.interval_ns if interval_ns is None else interval_ns
-        self.clock.add(context, target, interval, phase_ns(self._added, interval))
+        taken = [phase for other, phase in self._phases.values() if other == interval]
+        phase = pulse_phase_ns(self._added, interval, taken)
+        self.clock.add(context, target, interval, phase)
+        self._phases[context] = (interval, phase)
         self._added += 1
         if book_spacing_ns is not None and self._watch is not None:
             self._watch.follow(context, book_spacing_ns)
@@ -158,6 +153,7 @@ class StrategyScheduler:
     def remove(self, context: StrategyContext) -> None:
         """Never tick this strategy again; its state stays as it is."""
         self.clock.remove(context)
+        self._phases.pop(context, None)
         if self._watch is not None:
             self._watch.forget(context)
 

@@ -84,6 +84,10 @@ class Strategies:
     def __contains__(self, strategy: object) -> bool:
         return strategy in self._members
 
+    def context(self, strategy: str) -> StrategyContext:
+        """Return a strategy's context; raises KeyError when it is not here."""
+        return self._members[strategy][1]
+
     def add(self, spec: StrategySpec, context: StrategyContext) -> None:
         """Take in one more strategy; it is made when it has been admitted. Its orders' fates are kept from now on."""
         self._members[spec.id] = (spec, context)

@@ -4,7 +4,7 @@
 
 The loop's heartbeat winds up an interval timer. When the heartbeat stays away, the timer's signal interrupts whatever
 Python code is running, inside that code's context: so it is known whose it is and where it stands, without a thread.
-The signal handler only notes that (it may have interrupted the logging itself); the next heartbeat logs it.
+The signal handler only notes that (it may have interrupted the logging itself); it is logged after the next heartbeat.
 
 While the same strategy still runs after `interrupt_after_s`, the handler raises TickInterrupted in its frame, where
 interrupt.py allows it, and again at every later look until the loop beats: a strategy may swallow some. Only time in
@@ -36,11 +36,13 @@ log = logging.getLogger(__name__)
 class Hold:
     """One strategy's (None: nobody's) hold of the loop, from its notice on.
 
+    `since_ns`: when the loop had beaten last.
     `in_tick`: whether the last interruption was in a tick, and not in an event, task or timer.
     """
 
     strategy: StrategyContext | None
     stack: traceback.StackSummary
+    since_ns: int
     looked_ns: int
     waited_ns: int
     ran_ns: int = 0  # or slept: all of the time that counts
@@ -56,7 +58,9 @@ class Watchdog:
         interrupt_after_s: how long before it is interrupted; None: never.
         delay: of the main thread.
         may_interrupt: whether a strategy may be interrupted at all now; one that is being made may not.
-        on_interrupted: called as on_interrupted(strategy, in_tick) with the beat after it.
+        on_interrupted: called as on_interrupted(strategy, in_tick) by the tell() after it.
+        on_hold: called in the signal handler: tell() is to be called once the loop has beaten.
+        beaten_ns: returns when the loop beat last (monotonic), when something else than beat() winds up the timer.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class Watchdog:
         interrupt_after_s: float | None = None,
         may_interrupt: Callable[[StrategyContext], bool] = lambda _: True,
         on_interrupted: Callable[[StrategyContext, bool], None] = lambda *_: None,
+        on_hold: Callable[[], None] = lambda: None,
+        beaten_ns: Callable[[], int] | None = None,
     ) -> None:
         if limit_s <= 0:
             raise ValueError(f"limit_s must be positive, was {limit_s}")
@@ -76,6 +82,8 @@ class Watchdog:
         self._interrupt_after_s = interrupt_after_s
         self._may_interrupt = may_interrupt
         self._on_interrupted = on_interrupted
+        self._on_hold = on_hold
+        self._beaten_ns = beaten_ns or self._own_beat_ns
         self._beat_ns = monotonic_ns()
         self._holds: list[Hold] = []
         self._delay = delay
@@ -93,10 +101,17 @@ class Watchdog:
     def beat(self) -> None:
         """Say that the loop runs, and tell what held it since the last beat."""
         signal.setitimer(signal.ITIMER_REAL, self._limit_s, LOOK_S)
+        self._beat_ns = monotonic_ns()
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell what held the loop before its last beat."""
         holds, self._holds = self._holds, []
-        since_ns, self._beat_ns = self._beat_ns, monotonic_ns()
         for hold in holds:
-            self._tell(hold, (self._beat_ns - since_ns) / 1e6)
+            self._tell(hold, (self._beaten_ns() - hold.since_ns) / 1e6)
+
+    def _own_beat_ns(self) -> int:
+        return self._beat_ns
 
     def _tell(self, hold: Hold, held_ms: float) -> None:
         strategy = hold.strategy
@@ -113,11 +128,13 @@ class Watchdog:
     def _on_alarm(self, signum: int, frame: FrameType | None) -> None:
         strategy = CURRENT.get(None)
         hold = self._holds[-1] if self._holds else None
-        if hold is None or hold.strategy is not strategy:
+        since_ns = self._beaten_ns()
+        if hold is None or hold.strategy is not strategy or hold.since_ns != since_ns:
             frames = traceback.walk_stack(frame)
             stack = traceback.StackSummary.extract(frames, limit=STACK_LINES, lookup_lines=False)
             stack.reverse()
-            self._holds.append(Hold(strategy, stack, monotonic_ns(), self._delay.ns()))
+            self._holds.append(Hold(strategy, stack, since_ns, monotonic_ns(), self._delay.ns()))
+            self._on_hold()
             return
         if strategy is None or not self._is_over(hold) or not self._may_interrupt(strategy):
             return
@@ -126,7 +143,7 @@ class Watchdog:
             return  # at another look it may be
         hold.in_tick = callback.handle is not None and callback.handle._context.get(CURRENT) is None
         hold.interruptions += 1
-        held_ms = (monotonic_ns() - self._beat_ns) / 1e6
+        held_ms = (monotonic_ns() - since_ns) / 1e6
         raise TickInterrupted(
             f"strategy {strategy.id} must give the loop back within {self._interrupt_after_s * 1e3:.0f} ms, "
             f"held it for {held_ms:.0f} ms"

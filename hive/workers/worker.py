@@ -32,6 +32,7 @@ from hive.shm.stale_figures import StaleFigures
 from hive.shm.tracing import allow_tracing
 from hive.shm.wake import Waker, WakeReceiver
 from hive.workers.affinity import pin
+from hive.workers.beats import Beats
 from hive.workers.boot import WorkerBoot
 from hive.workers.busy import BusyLog
 from hive.workers.changes import StrategyChanges
@@ -46,7 +47,7 @@ from hive.workers.log_quota import LineQuota
 from hive.workers.loop import new_loop, note_callbacks, run_until_done
 from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
-from hive.workers.pulse import Pulse
+from hive.workers.pulse import BEAT_NS, Pulse
 from hive.workers.refusals import Refusals
 from hive.workers.running import Running
 from hive.workers.schedstat import RunDelay
@@ -54,7 +55,7 @@ from hive.workers.scheduler import State, StrategyScheduler
 from hive.workers.strategies import Strategies
 from hive.workers.strategy_logs import StrategyLogs
 from hive.workers.wants import Wish
-from hive.workers.watchdog import Watchdog
+from hive.workers.watchdog import LOOK_S, Watchdog
 
 EXIT_STOPPED = 0
 EXIT_DIED = 1
@@ -64,6 +65,7 @@ STOP_WITHIN_S = 10  # when SIGTERM asks instead of the supervisor
 LAST_WORDS_WITHIN_S = 1
 OOM_SCORE_ADJ = 500  # workers are the first to go when memory ends
 GIVES_WAY = 5  # niceness: a strategy that computes must not keep feed and gate from the CPU
+GIVES_WAY_TO_ALL = 15  # in quarantine: nor other workers
 COUNTERS_OF_ITS_OWN = 32  # beside those of its strategies; the host may add some
 COUNTERS_PER_VENUE = 2
 ADDED_LATER = 16  # strategies that may come to a running worker, each with counters of its own; more need another one
@@ -129,21 +131,31 @@ class Worker:
             lines=lines,
             refusals=self._refusals,
         )
+        beats = Beats(
+            counters,
+            counters.histogram("loop_lag_ns", worker=str(boot.index)),
+            every_ns=BEAT_NS,
+            limit_s=boot.slow_callback_ms / 1e3,
+            again_s=LOOK_S,
+        )
         watchdog = Watchdog(
             delay=delay,
             limit_s=boot.slow_callback_ms / 1e3,
             interrupt_after_s=None if boot.interrupt_after_ms is None else boot.interrupt_after_ms / 1e3,
             may_interrupt=self._conduct.may_interrupt,
             on_interrupted=self._conduct.interrupted,
+            on_hold=beats.ask,
+            beaten_ns=lambda: beats.last_ns,
         )
         self._pulse = Pulse(
-            counters,
+            beats,
             loop=loop,
+            selector=loop._selector,
             watchdog=watchdog,
             orders=self._orders,
             market=self._market,
             look=self._look,
-            worker=boot.index,
+            count_cancels=counters.counter("stale_cancels").inc,
         )
 
     async def run(self, host_class: type[Host], host_config: Mapping[str, Any]) -> int:
@@ -187,7 +199,9 @@ class Worker:
             log.error("%s out of code of no strategy: ignored", name, exc_info=error)
             return
         context.counters.errors.inc()
-        log.error("strategy %s: a callback raised %s", context.id, name, exc_info=error)
+        log.error(
+            "strategy %s: a callback raised %s", context.id, name, exc_info=error, extra={"strategy": context.id}
+        )
         if self._scheduler.state(context) in (State.STARTING, State.RUNNING):
             self._scheduler.pause(context, f"paused: a callback raised {name}")
             self._cancel_orders_of(context)
@@ -267,7 +281,7 @@ class Worker:
                 venue = self._boot.venue_index(message["venue"])
                 where = (message["pair"], message["interval"], message["segment"])
                 self._market.mark_series(venue, *where, message.get("reason", ""))
-            case "add" | "go" | "remove" | "pause" | "resume":
+            case "add" | "go" | "remove" | "pause" | "resume" | "idle":
                 self._changes.take(message)
             case "stop":
                 self._ask_to_stop(message.get("deadline_s", STOP_WITHIN_S))
@@ -304,7 +318,7 @@ class Worker:
         self._channel.send({"type": "want", "venue": self._boot.venue_name(venue), "wants": wishes})
 
     def _report(self, context: StrategyContext, state: State, message: str) -> None:
-        log.info("strategy %s: %s %s", context.id, state.value, message)
+        log.info("strategy %s: %s %s", context.id, state.value, message, extra={"strategy": context.id})
         self._channel.send({"type": "strategy", "id": context.id, "state": state.value, "message": message})
 
     def _cancel_orders_of(self, context: StrategyContext) -> None:
@@ -367,7 +381,7 @@ def set_up_process(boot: WorkerBoot, lines: LineQuota, logs: StrategyLogs | None
     not_pinned = pin(boot.cpu)
     if not_pinned:
         log.warning("%s", not_pinned)
-    os.nice(GIVES_WAY)
+    os.nice(GIVES_WAY_TO_ALL if boot.quarantine else GIVES_WAY)
     for path, value in (("comm", f"hive-worker-{boot.index}"), ("oom_score_adj", str(OOM_SCORE_ADJ))):
         with contextlib.suppress(OSError):
             Path(f"/proc/self/{path}").write_text(value)

@@ -71,6 +71,9 @@ class ConfigLoader:
                 for key, variable in shared.items():
                     await _assign(variable, values.get(key), f"{place}: {key}")
                 for key, variable in shared.items():
+                    if variable.value is None:  # a later key's validator has dropped it, for its operator to be asked
+                        await _assign(variable, values.get(key), f"{place}: {key}")
+                for key, variable in shared.items():
                     if variable.required and variable.value is None:
                         raise StrategyConfigError(f"{place}: {key}: Field required")
                 return copy.deepcopy(shared)

@@ -33,7 +33,8 @@ from hummingbot.runtime.connector import SharedExchange
 from hummingbot.runtime.errors import StrategyConfigError, StrategyStartError
 from hummingbot.runtime.price_sources import price_markets
 from hummingbot.runtime.private_modules import PrivateModules
-from hummingbot.runtime.recorder import History, StrategyDatabase, StrategyRecorder, fee_types, read_rows
+from hummingbot.runtime.recorder import History, StrategyDatabase, StrategyRecorder, fee_types
+from hummingbot.runtime.rows import read_rows
 from hummingbot.runtime.singletons import BookRateOracle
 
 log = logging.getLogger(__name__)
@@ -244,7 +245,7 @@ class HummingbotContext(TradingCore):
 
     def initialize_markets_recorder(self, db_name: str | None = None) -> None:
         """Record into this strategy's own database, named by its id, through the recorder."""
-        self.trade_fill_db = StrategyDatabase(self.client_config_map, self.spec.id)
+        self.trade_fill_db = StrategyDatabase(self.client_config_map, self.spec.id, self._line, self._history)
         self.markets_recorder = StrategyRecorder(
             self.trade_fill_db,
             list(self.connector_manager.connectors.values()),

@@ -25,7 +25,8 @@ from hive.workers.context import CURRENT, StrategyContext, current
 from hive.workers.host import StrategySpec, WorkerServices
 from hive.workers.recording import RecorderLine, StrategyLine
 from hive.workers.scheduler import State
-from hummingbot.runtime import price_sources, private_modules, recorder, selftest, singletons
+from hummingbot import data_path
+from hummingbot.runtime import inventory_cost, price_sources, private_modules, recorder, selftest, singletons
 from hummingbot.runtime.candles import SharedCandles
 from hummingbot.runtime.config_maps import ConfigLoader
 from hummingbot.runtime.connector import SharedExchange
@@ -34,6 +35,7 @@ from hummingbot.runtime.errors import StrategyConfigError, UnknownVenue
 from hummingbot.runtime.executors import live_executors
 from hummingbot.runtime.rules import VenueRules
 
+ROWS_FOLDER = "rows"  # in the databases' folder, where the recorder looks
 WRITTEN_WITHIN_S = 5.0  # a strategy's last rows, when it stops
 CANCEL_AGAIN_S = 1.0
 KEEP_TIME_S = 1.0  # between two looks of executors
@@ -64,6 +66,7 @@ def load(strategies: Iterable[Mapping[str, Any]], fleet: str) -> ClientConfigAda
     recorder.warm_up()
     singletons.install()
     price_sources.install()
+    inventory_cost.install()
     warm_up(strategies)
     return config
 
@@ -145,7 +148,7 @@ class WorkerEngine:
         self._loader = ConfigLoader()
         self._candles = CandleBoard(services.books)
         self._rules: defaultdict[int, VenueRules] = defaultdict(VenueRules)  # by venue
-        self._recorder = RecorderLine(Path(services.run_dir))
+        self._recorder = RecorderLine(Path(services.run_dir), Path(data_path()) / ROWS_FOLDER)
         self._lines: dict[str, StrategyLine] = {}
         process_wide.install_on(services.loop)
         self._running: dict[str, HummingbotContext] = {}

@@ -19,6 +19,7 @@ import hummingbot
 from hive.workers.context import CURRENT
 from hummingbot.runtime.errors import UnknownVenue
 
+PAPER_TRADE = "_paper_trade"  # ends the names under which Hummingbot simulates an exchange
 CONNECTOR_FACTORY = ("hummingbot.runtime.connector", "connector_for_current_context")
 
 
@@ -92,11 +93,14 @@ def prepare(root: Path, data: Path, venues: list[str]) -> None:
 def venue_setting(name: str) -> VenueSetting:
     """Return the setting of one connector, with the fee schema and example pair that Hummingbot gives it.
 
+    A paper trade connector has those of the exchange that it simulates, as in Hummingbot.
+
     Raises:
         UnknownVenue: Hummingbot has no spot connector of that name.
     """
+    exchange = name.removesuffix(PAPER_TRADE)
     try:
-        utils = importlib.import_module(f"hummingbot.connector.exchange.{name}.{name}_utils")
+        utils = importlib.import_module(f"hummingbot.connector.exchange.{exchange}.{exchange}_utils")
     except ModuleNotFoundError as error:
         raise UnknownVenue(f"venues.{name}: Hummingbot has no spot connector of that name") from error
     fees = getattr(utils, "DEFAULT_FEES", None)

@@ -4,17 +4,15 @@ Orders, fills and their statuses are recorded from the gate's journal, so nothin
 process knows (executors, controllers, positions, market data when that is collected) is handed over as rows. What a
 strategy reads while it starts was asked for before (`history`), so its calls, which cannot wait, need not.
 
-Code of a strategy that asks the database itself (pure_market_making with `inventory_cost`, a script that queries
-trades) finds it behind `sql_manager`, opened when it is asked first. It waits for the disk then, as in a stock
-instance.
+Code of a strategy that asks the database itself (a script that queries trades) finds it behind `sql_manager`, opened
+when it is asked first. It waits for the disk then, as in a stock instance.
 """
 
 import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hummingbot.client.config.client_config_map import MarketDataCollectionConfigMap
@@ -28,18 +26,20 @@ from hummingbot.core.event.events import FundingPaymentCompletedEvent, MarketEve
 from hummingbot.model.controllers import Controllers
 from hummingbot.model.executors import Executors
 from hummingbot.model.funding_payment import FundingPayment
+from hummingbot.model.inventory_cost import InventoryCost
 from hummingbot.model.market_data import MarketData
 from hummingbot.model.position import Position
 from hummingbot.model.sql_connection_manager import SQLConnectionManager, SQLConnectionType
 from hummingbot.strategy_v2.controllers.controller_base import ControllerConfigBase
 from hummingbot.strategy_v2.models.executors_info import ExecutorInfo
-from sqlalchemy.dialects import sqlite
 from sqlalchemy.orm import configure_mappers
 
 from hive.workers.recording import StrategyLine
+from hummingbot.runtime.inventory_cost import KEY as COST_KEY
+from hummingbot.runtime.inventory_cost import VOLUMES, InventoryCosts
+from hummingbot.runtime.rows import bound, read_rows
 from hummingbot.runtime.singletons import claim_recorder_slot
 
-DIALECT = sqlite.dialect()
 POSITION_KEY = ("controller_id", "connector_name", "trading_pair", "side")
 POSITION_UPDATE = (
     "timestamp",
@@ -73,9 +73,15 @@ def fee_types(markets: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 class StrategyDatabase:
-    """A strategy's database for code of its own that asks for one; opened when something of it is used first."""
+    """A strategy's database for code of its own that asks for one; opened when something of it is used first.
 
-    def __init__(self, config: ClientConfigAdapter, name: str):
+    Attributes:
+        costs: the table InventoryCost, in memory.
+    """
+
+    def __init__(self, config: ClientConfigAdapter, name: str, line: StrategyLine, history: History):
+        self.costs = InventoryCosts(history.get(InventoryCost.__tablename__, ()), self._store_cost)
+        self._line = line
         self.db_path = SQLConnectionManager.create_db_path(db_name=name)
         self._config = config
         self._manager: SQLConnectionManager | None = None
@@ -87,6 +93,9 @@ class StrategyDatabase:
                 self._config, SQLConnectionType.TRADE_FILLS, db_path=self.db_path, called_from_migrator=True
             )
         return getattr(self._manager, name)
+
+    def _store_cost(self, values: dict[str, Any]) -> None:
+        _upsert(self._line, InventoryCost, values, COST_KEY, VOLUMES)
 
     def close(self) -> None:
         """Close it if it was opened; repeating is harmless."""
@@ -141,7 +150,7 @@ class StrategyRecorder(MarketsRecorder):
     def store_or_update_executor(self, executor: Any) -> None:
         """Hand over an executor's row."""
         values = json.loads(executor.executor_info.model_dump_json())
-        self._upsert(Executors, values, ("id",), tuple(values))
+        _upsert(self._line, Executors, values, ("id",), tuple(values))
 
     def store_position(self, position: Position) -> None:
         """Hand over a position's row."""
@@ -149,7 +158,7 @@ class StrategyRecorder(MarketsRecorder):
 
     def update_or_store_position(self, position: Position) -> None:
         """Hand over a position's row, which takes the place of the one of its controller, pair and side."""
-        self._upsert(Position, _attributes(position), POSITION_KEY, POSITION_UPDATE)
+        _upsert(self._line, Position, _attributes(position), POSITION_KEY, POSITION_UPDATE)
 
     def store_controller_config(self, controller_config: ControllerConfigBase) -> None:
         """Hand over a controller's row."""
@@ -225,37 +234,14 @@ class StrategyRecorder(MarketsRecorder):
         }
 
     def _insert(self, model: type, values: Mapping[str, Any], how: str = "insert") -> None:
-        self._line.row({"how": how, "table": model.__tablename__, "values": _bound(model, values)})
-
-    def _upsert(self, model: type, values: Mapping[str, Any], key: tuple[str, ...], update: tuple[str, ...]) -> None:
-        row = {"how": "upsert", "table": model.__tablename__, "values": _bound(model, values)}
-        self._line.row({**row, "key": key, "update": update})
+        self._line.row({"how": how, "table": model.__tablename__, "values": bound(model, values)})
 
 
-def read_rows(model: type, tables: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return a table's rows, with values as the model's attributes have them."""
-    readers = _converters(model, "result")
-    return [
-        {name: readers[name](value) if name in readers else value for name, value in row.items()}
-        for row in tables.get(model.__tablename__, ())
-    ]
-
-
-def _bound(model: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    writers = _converters(model, "bind")
-    return {name: writers[name](value) if name in writers else value for name, value in values.items()}
-
-
-@cache
-def _converters(model: type, way: str) -> dict[str, Callable[[Any], Any]]:
-    """Return what makes a column's value one of SQLite's ("bind"), or the other way round ("result"), where needed."""
-    found = {}
-    for column in model.__table__.columns:
-        kind = column.type.dialect_impl(DIALECT)
-        convert = kind.bind_processor(DIALECT) if way == "bind" else kind.result_processor(DIALECT, None)
-        if convert is not None:
-            found[column.name] = convert
-    return found
+def _upsert(
+    line: StrategyLine, model: type, values: Mapping[str, Any], key: tuple[str, ...], update: tuple[str, ...]
+) -> None:
+    row = {"how": "upsert", "table": model.__tablename__, "values": bound(model, values)}
+    line.row({**row, "key": key, "update": update})
 
 
 def _attributes(row: Any) -> dict[str, Any]:

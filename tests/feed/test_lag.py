@@ -1,15 +1,11 @@
-"""LagWatch on clocks that jump."""
+"""Beats judged by two clocks."""
 
 import pytest
 
-from hive.feed.lag import SUSPENDED_NS, Beat, LagWatch
+from hive.feed.lag import SUSPENDED_NS, Beat, judge
 
 MS = 1_000_000
 LIMIT_NS = 80 * MS
-
-
-def test_the_first_beat_is_on_time_whatever_the_clocks_say():
-    assert LagWatch(LIMIT_NS).look(10**15, 10**16) is Beat.ON_TIME
 
 
 @pytest.mark.parametrize(
@@ -26,19 +22,4 @@ def test_the_first_beat_is_on_time_whatever_the_clocks_say():
     ],
 )
 def test_a_beat_is_judged_by_both_clocks(mono_ns, boot_ns, beat):
-    watch = LagWatch(LIMIT_NS)
-    watch.look(1_000 * MS, 7_000 * MS)
-    assert watch.look(1_000 * MS + mono_ns, 7_000 * MS + boot_ns) is beat
-    assert watch.late_ns == max(mono_ns, boot_ns)
-
-
-def test_after_a_late_beat_the_next_one_is_on_time_again():
-    watch = LagWatch(LIMIT_NS)
-    watch.look(0, 0)
-    watch.look(500 * MS, 500 * MS)
-    assert watch.look(510 * MS, 510 * MS) is Beat.ON_TIME
-
-
-def test_a_limit_must_be_positive():
-    with pytest.raises(ValueError, match="limit_ns must be > 0, was 0"):
-        LagWatch(0)
+    assert judge(mono_ns, boot_ns, LIMIT_NS) is beat

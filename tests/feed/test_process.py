@@ -1,8 +1,7 @@
-"""The feed process inside the test, on clocks that jump."""
+"""The feed process inside the test, whose last beat is made to lie far back."""
 
 import asyncio
 import os
-import time
 
 import pytest
 
@@ -10,7 +9,6 @@ from feed_run import NOWHERE, PAIRS, Sim
 from hive.feed.errors import BootError
 from hive.feed.process import FeedBoot, FeedProcess
 from hive.feed.selector import WakeupSelector
-from hive.shm.atomics import boottime_ns
 from hive.shm.book import EMPTY, LIVE, STALE, BookDirectory
 from hive.shm.channel import Channel, connect_fd
 from hive.shm.counters import CountersReader
@@ -29,27 +27,21 @@ BOOT = {
 }
 
 
-class Clock:
-    """A clock that can be made to jump."""
-
-    def __init__(self, source):
-        self._source = source
-        self.ahead_ns = 0
-
-    def __call__(self):
-        return self._source() + self.ahead_ns
+def on_the_feeds_loop(coroutine):
+    """Run a coroutine on a loop that waits as the feed's does."""
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(WakeupSelector())) as runner:
+        runner.run(coroutine)
 
 
 class Bench:
     """A feed process in this loop, what it tells, and what a reader sees."""
 
     def __init__(self, urls):
-        self.mono, self.boot = Clock(time.monotonic_ns), Clock(boottime_ns)
         self.channel, theirs = Channel.pair()
         venue = {**VENUE, "rest_url": urls["rest_url"], "ws_url": urls["ws_url"]}
         boot = FeedBoot.from_message({**BOOT, "venues": [venue]})
         self._theirs = connect_fd(theirs.detach())
-        self.process = FeedProcess(boot, self._theirs, WakeupSelector(), self.mono, self.boot)
+        self.process = FeedProcess(boot, self._theirs, asyncio.get_running_loop()._selector)
 
     async def __aenter__(self):
         self.process.open()
@@ -94,30 +86,36 @@ def sim():
     made.stop()
 
 
-async def test_a_machine_that_was_suspended_has_no_live_book_until_all_is_read_again(sim):
-    async with Bench(sim.urls) as bench:
-        await asyncio.to_thread(sim.fault, "stall", channel="all", seconds=60)  # so that there is time to look
-        bench.boot.ahead_ns += 3_600_000_000_000
-        await bench.beat()
-        assert set(bench.states()) == {STALE}
-        await asyncio.to_thread(sim.post, "/sim/clear", {})
-        await until(bench.all_live, "every book is live again")
-        assert bench.counter("lag_events") >= 1
-        assert bench.counter("reconnects") >= 1
-        assert bench.counter("resyncs") >= len(PAIRS)
+def test_a_machine_that_was_suspended_has_no_live_book_until_all_is_read_again(sim):
+    async def watched():
+        async with Bench(sim.urls) as bench:
+            await asyncio.to_thread(sim.fault, "stall", channel="all", seconds=60)  # so that there is time to look
+            bench.process.heart.last_boot_ns -= 3_600_000_000_000
+            await bench.beat()
+            assert set(bench.states()) == {STALE}
+            await asyncio.to_thread(sim.post, "/sim/clear", {})
+            await until(bench.all_live, "every book is live again")
+            assert bench.counter("lag_events") >= 1
+            assert bench.counter("reconnects") >= 1
+            assert bench.counter("resyncs") >= len(PAIRS)
+
+    on_the_feeds_loop(watched())
 
 
-async def test_a_loop_that_came_late_has_no_live_book_until_a_pong_proves_it(sim):
-    async with Bench(sim.urls) as bench:
-        await asyncio.to_thread(sim.fault, "stall", channel="market", seconds=60)
-        bench.mono.ahead_ns += 500_000_000
-        bench.boot.ahead_ns += 500_000_000
-        await bench.beat()
-        assert set(bench.states()) == {STALE}
-        await asyncio.to_thread(sim.post, "/sim/clear", {})
-        await until(bench.all_live, "every book is live again")
-        assert bench.counter("lag_events") >= 1
-        assert bench.counter("reconnects") == bench.counter("resyncs") == 0
+def test_a_loop_that_came_late_has_no_live_book_until_a_pong_proves_it(sim):
+    async def watched():
+        async with Bench(sim.urls) as bench:
+            await asyncio.to_thread(sim.fault, "stall", channel="market", seconds=60)
+            bench.process.heart.last_ns -= 400_000_000
+            bench.process.heart.last_boot_ns -= 400_000_000
+            await bench.beat()
+            assert set(bench.states()) == {STALE}
+            await asyncio.to_thread(sim.post, "/sim/clear", {})
+            await until(bench.all_live, "every book is live again")
+            assert bench.counter("lag_events") >= 1
+            assert bench.counter("reconnects") == bench.counter("resyncs") == 0
+
+    on_the_feeds_loop(watched())
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from hive.shm.wake import Waker
 
 FLEET = "bench"
 FLEET_ID = "benca"
+CENT = Decimal("0.01")
 PAIR, SYMBOL = "BTC-USDT", "BTCUSDT"
 ENDS = {ReplyKind.FILLED, ReplyKind.CANCELLED, ReplyKind.EXPIRED, ReplyKind.REJECTED}
 FIRST_WORD = {ReplyKind.ACKED, ReplyKind.REJECTED, ReplyKind.UNKNOWN}
@@ -105,6 +106,14 @@ class Exchange:
     def best(self, side: str) -> Decimal:
         book = self.get(f"/api/v3/depth?symbol={SYMBOL}&limit=5")
         return Decimal(book["bids" if side == "bid" else "asks"][0][0])
+
+    def low_price(self) -> Decimal:
+        """Return a price at which nothing is sold."""
+        return (self.best("bid") * Decimal("0.9")).quantize(CENT)
+
+    def top_price(self) -> Decimal:
+        """Return a price just above the best bid: first in line, and not taking."""
+        return self.best("bid") + CENT
 
 
 class Relay:

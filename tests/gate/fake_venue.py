@@ -62,6 +62,7 @@ class FakeVenue:
         self.clock_reads = 0
         self.restarts = 0
         self.connecting: asyncio.Future | None = None  # what place() waits for before it can write
+        self.before_write: Callable[[], None] = lambda: None  # what happens meanwhile without any waiting
 
     def placed(self) -> list[str]:
         return [order for name, order in self.calls if name == "place"]
@@ -117,6 +118,7 @@ class FakeVenue:
 
         if self.connecting is not None:
             await self.connecting
+        self.before_write()
         may_send()
         on_sent(self.clock.now)
         return await self._next("place", order.client_order_id, accept)

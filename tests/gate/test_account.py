@@ -292,6 +292,18 @@ async def test_an_order_is_refused_when_its_book_died_while_the_connection_was_m
     assert bench.count("orders_refused_stale") == 1
 
 
+async def test_a_book_is_looked_at_again_when_recording_the_order_took_long(bench):
+    def stall():
+        bench.clock.now += SECOND // 10
+        bench.stale = "book of BTC-USDT is STALE"
+
+    bench.venue.before_write = stall
+    order = bench.place("1")
+    await bench.settle()
+    assert bench.venue.placed() == []
+    assert bench.kinds(order) == ["REJECTED"]
+
+
 async def test_a_stale_book_keeps_no_cancel_back(bench):
     order = bench.place("1")
     await bench.settle()

@@ -197,6 +197,33 @@ async def test_what_a_later_sync_finds_lost_is_written_again(tmp_path, clock):
     assert recovered(image, clock) == known(lives)
 
 
+class CountingLoop(asyncio.SelectorEventLoop):
+    """Counts the timers that are set."""
+
+    timers = 0
+
+    def call_at(self, *args: object, **options: object) -> asyncio.TimerHandle:
+        self.timers += 1
+        return super().call_at(*args, **options)
+
+
+def test_a_journal_without_anything_to_write_sets_no_timer(tmp_path, clock):
+    loop, looks = CountingLoop(), 20
+
+    async def idle() -> int:
+        one = opened(tmp_path, clock, policy="interval", interval_s=0.001)
+        task = asyncio.create_task(one.run())
+        live_orders(one, clock, 3, "sent")
+        for _ in range(looks):
+            await asyncio.sleep(0.005)
+        task.cancel()
+        one.close()
+        return loop.timers - looks
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        assert 1 <= runner.run(idle()) <= 3  # after what was written, and no more however long it waits
+
+
 async def test_the_next_file_is_allocated_ahead_and_old_ones_are_cut(tmp_path, clock):
     one = opened(tmp_path, clock, policy="interval", interval_s=0.001)
     task = asyncio.create_task(one.run())

@@ -346,6 +346,34 @@ def test_many_databases_are_written_with_few_open_and_left_as_one_file_each(tmp_
     assert all(rig.rows("SELECT id FROM Controllers", f"s{number}") == [("x",)] for number in range(20))
 
 
+def test_records_of_a_database_that_is_not_at_hand_wait_for_a_full_round_or_for_who_asks_and_rows_do_not(
+    tmp_path, clock
+):
+    rig = RecorderRig(tmp_path, open_max=1)
+    with journal(rig.journal, clock) as one:
+        for tag in ("first", "other", "third"):
+            rig.owners.tell({**STRATEGY, "id": tag, "tag": tag})
+            order = made(1, clock, client_order_id=f"hvbenca{tag}-1", tag=tag)
+            WitnessedLife(one, order, clock).live_through("sent", "acked")
+        one.commit()
+        rig.batches.step(everything=False)
+        waiting = {tag for tag in ("first", "other", "third") if rig.batches.is_waiting(rig.owners.of(tag))}
+        assert waiting == {"other", "third"}
+        rig.batches.take_row(rig.owners.of("other"), "a", 1, controller("x"), lambda: None)
+        rig.batches.step(everything=False)
+        assert rig.rows("SELECT id FROM Controllers", "other") == [("x",)]
+        assert rig.batches.is_waiting(rig.owners.of("third"))
+        rig.batches.settle()
+        assert journal_position.load(rig.journal) is None
+        rig.batches.hurry(rig.owners.of("third"))
+        rig.batches.step(everything=False)
+        assert rig.batches.waiting == 0
+        rig.batches.settle()
+        assert journal_position.load(rig.journal) == rig.tail.position
+    rig.batches.close()
+    assert all(len(rig.rows('SELECT id FROM "Order"', tag)) == 1 for tag in ("first", "other", "third"))
+
+
 def test_a_boot_message_names_what_it_lacks_and_a_replay_has_no_journal(tmp_path):
     boot = {"run": "r", "epoch": 1, "run_dir": str(tmp_path), "state_dir": str(tmp_path)}
     with pytest.raises(BootError, match="lacks 'venues'"):

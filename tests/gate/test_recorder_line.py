@@ -28,6 +28,7 @@ class Life:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
         await self.recorder._server.close()
+        self.recorder._kept.close()
         self.recorder._batches.close()
 
     async def stop(self):
@@ -37,7 +38,7 @@ class Life:
 
 @pytest.fixture
 async def line(tmp_path):
-    one = RecorderLine(tmp_path)
+    one = RecorderLine(tmp_path, tmp_path / "data" / "rows")
     yield one
     one.close()
 
@@ -94,6 +95,46 @@ async def test_rows_wait_while_the_recorder_takes_no_more(tmp_path, line):
     assert await maker.written(PATIENCE_S)
     assert written(tmp_path) == list(range(3000))
     await life.stop()
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+async def test_rows_that_neither_worker_nor_recorder_lived_to_commit_are_written_by_the_next(tmp_path, line, end):
+    maker = StrategyLine(line, "maker")
+    life = Life(tmp_path)
+    await maker.open(*opening())
+    maker.row(controller(0))
+    assert await maker.written(PATIENCE_S)
+    with closing(sqlite3.connect(tmp_path / "data" / "maker.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for number in range(1, 1000):
+            maker.row(controller(number))
+        assert not await maker.written(0.5)
+        line.close()
+        await (life.kill() if end == "kill" else life.stop())
+        other.execute("ROLLBACK")
+    assert written(tmp_path) == [0]
+    life = Life(tmp_path)
+    again = RecorderLine(tmp_path, tmp_path / "data" / "rows")
+    maker = StrategyLine(again, "maker")
+    await maker.open(*opening())  # is answered after all of it is written
+    assert written(tmp_path) == list(range(1000))
+    again.close()
+    await life.stop()
+    assert list((tmp_path / "data" / "rows").iterdir()) == []
+
+
+async def test_rows_of_a_worker_that_died_alone_are_written_once(tmp_path, line):
+    life = Life(tmp_path)
+    maker = StrategyLine(line, "maker")
+    await maker.open(*opening())
+    for number in range(3000):  # more than the socket takes at once
+        maker.row(controller(number))
+    line.close()
+    again = RecorderLine(tmp_path, tmp_path / "data" / "rows")
+    await StrategyLine(again, "maker").open(*opening())
+    again.close()
+    await life.stop()
+    assert written(tmp_path) == list(range(3000))
 
 
 async def test_two_lives_of_a_strategy_number_their_rows_apart(tmp_path, line):

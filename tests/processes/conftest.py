@@ -1,8 +1,39 @@
-"""The simulated exchange and feeds for the tests that need nothing else."""
+"""The simulated exchange, feeds and gates for the tests that need nothing else."""
 
 import pytest
 
 from feed_run import Feed, Sim
+from gate.bench import Exchange, GateBench
+
+
+@pytest.fixture
+def exchange():
+    """A quiet one: nothing trades but the test."""
+    made = Exchange()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def gate(exchange):
+    bench = GateBench(exchange, workers=2)
+    yield bench.ready()
+    bench.close()
+
+
+@pytest.fixture
+def start(exchange):
+    """Start gates that say something else at boot."""
+    benches = []
+
+    def start(**boot: object) -> GateBench:
+        benches.append(GateBench(exchange, **boot))
+        return benches[-1]
+
+    yield start
+    for bench in benches:
+        bench.close()
+        bench.forget()
 
 
 @pytest.fixture

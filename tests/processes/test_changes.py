@@ -1,6 +1,7 @@
 """Changes to one running fleet: strategies come, go, pause and move, and what the exchange recorded is judged."""
 
 import os
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +12,29 @@ from hive.cli_errors import CONFIG, NOT_FOUND, OK
 from hive.state import FleetDir
 
 NEIGHBOURS = ["stays", "stays-too"]
+BURNERS = ["burns", "burns-too"]
+BURNER = """
+import time
+from pathlib import Path
+
+from hummingbot.core.data_type.common import MarketDict
+from hummingbot.strategy.strategy_v2_base import StrategyV2Base, StrategyV2ConfigBase
+
+
+class BurnerConfig(StrategyV2ConfigBase):
+    script_file_name: str = "burner.py"
+    when: str = ""
+
+    def update_markets(self, markets: MarketDict) -> MarketDict:
+        return markets.add_or_update("binance", "BTC-USDT")
+
+
+class Burner(StrategyV2Base):
+    def on_tick(self):
+        until = time.thread_time() + 0.04  # of the 0.1 s between two ticks
+        while Path(self.config.when).exists() and time.thread_time() < until:
+            pass
+"""
 
 
 def touch(name: str, pair: str, **more) -> dict:
@@ -67,16 +91,26 @@ class Fleet:
         return {one["index"]: one["pid"] for one in processes if one["role"] == "worker"}
 
 
+def burner(name: str, folder: Path) -> dict:
+    """Return a strategy that trades nothing, and takes much of its worker while the folder has a file `burn`."""
+    root = folder / "burner"
+    (root / "scripts").mkdir(parents=True, exist_ok=True)
+    (root / "scripts/burner.py").write_text(BURNER)
+    return {"id": name, "script": "burner", "root": str(root), "set": {"when": str(folder / "burn")}}
+
+
 @pytest.fixture
 def fleet(tmp_path, exchange):
     strategies = [
         touch("stays", "BNB-USDT"),
         touch("stays-too", "XRP-USDT"),
         touch("goes", "BTC-USDT"),
-        {"id": "pmm", "strategy": "pure_market_making", "config": "conf/strategies/pmm_btc.yml"},
+        {"id": "pmm", "strategy": "pure_market_making", "config": "conf/strategies/pmm_btc.yml", "weight": 5},
+        *(burner(name, tmp_path) for name in BURNERS),  # by the weights, beside one another
     ]
     strategies[3]["set"] = {"market": "ETH-USDT", "order_amount": 0.05}
-    run = FleetRun(tmp_path, exchange, strategies, risk={"self_trade": "allow"})
+    by_itself = {"rebalance": "on", "rebalance_after_s": 6, "loop_share": None}
+    run = FleetRun(tmp_path, exchange, strategies, risk={"self_trade": "allow"}, runtime=by_itself)
     run.up()
     yield Fleet(run)
     run.close()
@@ -126,16 +160,29 @@ def test_one_fleet_through_every_change_with_its_neighbours_undisturbed(fleet):
     # applied: what differs is touched, nothing else, and what cannot change is refused first
     fleet.file["strategies"][2]["set"]["spread"] = 0.004
     fleet.file["strategies"][0]["quota"] = {"weight": 2.0}
-    del fleet.file["strategies"][4]
+    del fleet.file["strategies"][-1]
     fleet.save()
     steps = "restart goes: config\nadjust stays: quota\n"
     assert fleet.told("apply", str(run.file), "--dry-run") == steps
     assert fleet.told("apply", str(run.file)) == steps
-    run.file.write_text(yaml.safe_dump({**fleet.file, "runtime": {"tick_interval_ms": 300}}))
+    run.file.write_text(yaml.safe_dump({**fleet.file, "runtime": {**fleet.file["runtime"], "tick_interval_ms": 300}}))
     refused = fleet.told("apply", str(run.file), code=CONFIG)
     assert "runtime.tick_interval_ms: cannot change while the fleet runs; nothing was done" in refused
     fleet.wait_for_more("goes", "pmm", *NEIGHBOURS)
     assert "there is no strategy nobody" in fleet.told("remove", "nobody", code=NOT_FOUND)
+
+    # one that has nothing in the market leaves a worker that is overloaded, by itself; those that trade stay
+    crowded = before["burns"]["worker"]
+    assert before["burns-too"]["worker"] == crowded
+    assert run.status()["moves"] == []
+    (run.folder / "burn").touch()
+    wait_until(lambda: FleetDir.of(run.name).read()["moves"], f"one moves by itself\n{run.text()}")
+    (run.folder / "burn").unlink()
+    (moved,) = run.status()["moves"]
+    assert (moved["strategy"] in BURNERS, moved["from"], moved["to"]) == (True, crowded, 1 - crowded)
+    wait_until(lambda: fleet.strategies()[moved["strategy"]]["state"] == "running", "it runs there")
+    assert f"strategy {moved['strategy']} from worker {crowded} to {1 - crowded}: " in fleet.told("status")
+    fleet.wait_for_more("goes", "pmm", *NEIGHBOURS)
 
     # the neighbours went on where they were, in the same processes, and every order is whose it is
     after, ticked = fleet.strategies(), fleet.ticks()

@@ -10,6 +10,7 @@ import yaml
 
 from fleet_run import EXAMPLES, HIVE, FleetRun, ends_of, fills_of, has_traded, tags, wait_until
 from gate.bench import Exchange
+from hive import pure
 from hive.config import load_fleet
 from process_memory import holds, read
 from terminal import Terminal
@@ -63,7 +64,8 @@ def trade_and_compare(run, names, workers=2):
     """Run a fleet until each strategy was filled and placed again; then compare both sides, order by order."""
     owners = tags(names)
     run.up(workers=workers)
-    run.wait_running()
+    assert run.wait_running()["implementation"] == pure.implementation()
+    assert f"memory: {pure.implementation()}" in run.text()
 
     def all_traded():
         assert run.process.poll() is None, run.text()
@@ -85,7 +87,8 @@ def trade_and_compare(run, names, workers=2):
         assert orders["submitted"] == len(recorded[tag]) + unsent + orders["rejected"], by_id[name]
         assert by_id[name]["errors"] == 0, (name, by_id[name])
         assert by_id[name]["ticks"] > 0
-    assert report["totals"]["mixed_books"] == 0
+    assert report["implementation"] == pure.implementation()
+    assert (report["totals"]["mixed_books"], report["totals"]["restarts"]) == (0, 0)
     assert report["totals"]["context_unresolved"] == 0
     assert report["totals"]["orders"]["unknown"] == 0
     return report
@@ -127,13 +130,26 @@ def has_open_orders(run):
     return len(run.exchange.open_orders()) >= 2
 
 
-@pytest.mark.parametrize("role", ["feed", "gate", "worker"])
-def test_a_killed_process_is_replaced_and_the_fleet_trades_on(launch, role):
+def test_a_killed_process_is_replaced_and_the_fleet_trades_on(launch):
     names = ["left", "right"]
     run = launch([touch(name, "BTC-USDT") for name in names])
     run.up()
     run.wait_running()
-    wait_until(lambda: has_open_orders(run), "open orders")
+    for role in ("feed", "gate", "worker"):
+        wait_until(lambda: has_open_orders(run), "open orders")
+        kill_and_see_it_replaced(run, role)
+    ids = [order["clientOrderId"] for order in run.exchange.orders()]
+    assert len(ids) == len(set(ids))
+    assert run.stop() == 0, run.text()
+    assert run.exchange.open_orders() == []
+    for name, tag in tags(names).items():
+        assert run.seen_fills(name) == fills_of(run.recorded_orders().get(tag, [])), name
+    run.up()
+    run.wait_running()
+    assert run.stop() == 0, run.text()
+
+
+def kill_and_see_it_replaced(run, role):
     victim = run.pids(role)[0]
     before = {tag: len(orders) for tag, orders in run.recorded_orders().items()}
     os.kill(victim, signal.SIGKILL)
@@ -148,15 +164,6 @@ def test_a_killed_process_is_replaced_and_the_fleet_trades_on(launch, role):
         lambda: all(len(orders) > before.get(tag, 0) for tag, orders in run.recorded_orders().items()),
         f"new orders after the {role} was killed\n{run.text()}",
     )
-    ids = [order["clientOrderId"] for order in run.exchange.orders()]
-    assert len(ids) == len(set(ids))
-    assert run.stop() == 0, run.text()
-    assert run.exchange.open_orders() == []
-    for name, tag in tags(names).items():
-        assert run.seen_fills(name) == fills_of(run.recorded_orders().get(tag, [])), name
-    run.up()
-    run.wait_running()
-    assert run.stop() == 0, run.text()
 
 
 def test_when_the_supervisor_alone_is_killed_the_gate_cancels_and_everything_ends(launch):
@@ -241,16 +248,29 @@ def test_eight_workers_run_on_any_number_of_cpus_and_top_shows_them_in_a_termina
         assert terminal.ended() == 0
 
 
-def test_the_fleet_of_the_readme_trades(tmp_path):
-    report = tmp_path / "report.json"
-    fleet = ["--workers", "2", "--strategies", str(EXAMPLES / "fleet.yml")]
-    options = [*fleet, "--duration", "45", "--report", str(report)]
+def test_the_fleet_of_the_readme_trades_until_ctrl_c(tmp_path):
+    report, output = tmp_path / "report.json", tmp_path / "output.txt"
+    command = [*HIVE, "up", "--workers", "2", "--strategies", str(EXAMPLES / "fleet.yml"), "--report", str(report)]
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
-    done = subprocess.run([*HIVE, "up", *options], env=environment, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stdout + done.stderr
+    with output.open("w") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+
+    def all_trade():
+        assert process.poll() is None, output.read_text()
+        asked = subprocess.run([*HIVE, "status", "example", "--json"], env=environment, capture_output=True, text=True)
+        status = json.loads(asked.stdout) if asked.returncode == 0 else {"strategies": []}
+        at_work = [bool(one["ticks"] and one["orders"]["acked"]) for one in status["strategies"]]
+        return at_work and all(at_work) and status["totals"]["fills"] > 0
+
+    try:
+        wait_until(all_trade, "every strategy trading", TRADE_WITHIN_S)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, output.read_text()
+    finally:
+        process.kill()
+        process.wait()
     figures = json.loads(report.read_text())
-    idle = [one["id"] for one in figures["strategies"] if not (one["ticks"] and one["orders"]["acked"])]
-    assert not idle, done.stdout
+    assert all(one["ticks"] and one["orders"]["acked"] for one in figures["strategies"]), output.read_text()
     assert figures["totals"]["fills"] > 0
-    assert figures["totals"]["errors"] == 0, done.stdout
+    assert figures["totals"]["errors"] == 0, output.read_text()
     assert not list(EXAMPLES.rglob("*.sqlite"))

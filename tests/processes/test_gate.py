@@ -1,60 +1,14 @@
 """A real gate process against the simulated exchange: every order's fate is known, and told to who owns it."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
-from gate.bench import ENDS, FIRST_WORD, FLEET_ID, Exchange, GateBench, Relay, Worker, until
-from hive.shm.ids import order_prefix, strategy_tag
+from gate.bench import ENDS, FIRST_WORD, Relay, until
+from hive.shm.ids import order_prefix
 from hive.shm.messages import MAYBE_SENT, OrderType, ReplyKind, Side, TimeInForce
 from hive.shm.refusals import Refusal
-from hive.shm.segment import list_segments
-
-TICK = Decimal("0.01")
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange()
-    yield exchange
-    exchange.close()
-
-
-@pytest.fixture
-def gate(exchange):
-    bench = GateBench(exchange, workers=2)
-    yield bench.ready()
-    bench.close()
-
-
-@pytest.fixture
-def start(exchange):
-    """Start gates that say something else at boot."""
-    benches = []
-
-    def start(**boot: object) -> GateBench:
-        benches.append(GateBench(exchange, **boot))
-        return benches[-1]
-
-    yield start
-    for bench in benches:
-        bench.close()
-
-
-def low_price(exchange: Exchange) -> Decimal:
-    """Return a price at which nothing is sold."""
-    return (exchange.best("bid") * Decimal("0.9")).quantize(TICK)
-
-
-def top_price(exchange: Exchange) -> Decimal:
-    """Return a price just above the best bid: first in line, and not taking."""
-    return exchange.best("bid") + TICK
 
 
 class TestOrders:
@@ -62,7 +16,7 @@ class TestOrders:
 
     def test_one_rests_one_is_cancelled_and_one_is_filled(self, gate, exchange):
         worker = gate.workers[0]
-        price = low_price(exchange)
+        price = exchange.low_price()
         first, second = worker.place(price), worker.place(price)
         for order in (first, second):
             reply = worker.wait(order, ReplyKind.ACKED)
@@ -87,7 +41,7 @@ class TestOrders:
 
     def test_a_resting_order_is_filled_in_parts_and_its_rest_cancelled(self, gate, exchange):
         worker = gate.workers[0]
-        price = top_price(exchange)
+        price = exchange.top_price()
         order = worker.place(price, "0.05")
         worker.wait(order, ReplyKind.ACKED)
         exchange.fill(price, "0.02")
@@ -98,7 +52,7 @@ class TestOrders:
         assert (end.kind, end.cumulative) == (ReplyKind.CANCELLED, Decimal("0.02"))
 
     def test_every_reply_goes_to_the_strategy_that_asked_and_to_no_other(self, gate, exchange):
-        price = top_price(exchange)
+        price = exchange.top_price()
         placed = {worker.index: [worker.place(price) for _ in range(25)] for worker in gate.workers}
         for worker in gate.workers:
             for order in placed[worker.index]:
@@ -123,10 +77,10 @@ class TestOrders:
     def test_refusals_of_the_venue_reach_the_strategy_with_code_and_text(self, gate, exchange):
         worker = gate.workers[0]
         cases = [
-            (worker.place(low_price(exchange), "100"), -2010, "insufficient balance"),
-            (worker.place(low_price(exchange) + Decimal("0.001")), -1013, "PRICE_FILTER"),
+            (worker.place(exchange.low_price(), "100"), -2010, "insufficient balance"),
+            (worker.place(exchange.low_price() + Decimal("0.001")), -1013, "PRICE_FILTER"),
             (worker.place(exchange.best("ask") + 1, order_type=OrderType.LIMIT_MAKER), -2010, "immediately match"),
-            (worker.place(low_price(exchange), pair="NO-SUCH"), Refusal.INVALID, "binance does not list NO-SUCH"),
+            (worker.place(exchange.low_price(), pair="NO-SUCH"), Refusal.INVALID, "binance does not list NO-SUCH"),
             (worker.place("0", "1"), Refusal.INVALID, "price must be > 0, was 0"),
         ]
         for order, code, text in cases:
@@ -136,7 +90,7 @@ class TestOrders:
 
     def test_orders_that_may_not_rest_expire_or_fill_at_once(self, gate, exchange):
         worker = gate.workers[0]
-        none = worker.place(low_price(exchange), tif=TimeInForce.IOC)
+        none = worker.place(exchange.low_price(), tif=TimeInForce.IOC)
         assert worker.wait(none, *ENDS).kind is ReplyKind.EXPIRED
         market = worker.place(None, order_type=OrderType.MARKET, side=Side.SELL)
         end = worker.wait(market, *ENDS)
@@ -146,14 +100,14 @@ class TestOrders:
         worker = gate.workers[0]
         free, locked = worker.balances()["USDT"]
         assert (free, locked) == (Decimal(1_000_000), Decimal(0))
-        price = low_price(exchange)
+        price = exchange.low_price()
         worker.wait(worker.place(price), ReplyKind.ACKED)
         tied = price * Decimal("0.01")
         until(lambda: worker.balances()["USDT"] == (free - tied, tied), "the order's money is locked")
 
     def test_another_workers_tag_and_another_fleets_id_are_refused_and_never_sent(self, gate, exchange):
         mine, other = gate.workers
-        price = low_price(exchange)
+        price = exchange.low_price()
         for order in (other.new_id(), order_prefix("other", mine.tag) + "x", "not-ours-at-all"):
             mine.place(price, client_order_id=order)
             reply = mine.wait(order, *FIRST_WORD)
@@ -166,9 +120,9 @@ class TestOrders:
 
     def test_an_order_that_comes_twice_is_sent_once_and_answered_twice(self, gate, exchange):
         worker = gate.workers[0]
-        order = worker.place(low_price(exchange))
+        order = worker.place(exchange.low_price())
         worker.wait(order, ReplyKind.ACKED)
-        worker.place(low_price(exchange), client_order_id=order)
+        worker.place(exchange.low_price(), client_order_id=order)
         until(lambda: worker.kinds(order) == ["ACKED", "ACKED"], "the second is answered with the first's state")
         assert len(exchange.orders()) == 1
         assert gate.figures()["duplicates_dropped"] == 1
@@ -192,7 +146,7 @@ class TestCancels:
 
     def test_one_of_an_order_that_the_venue_ended_unheard_tells_the_end(self, gate, exchange):
         worker = gate.workers[0]
-        order = worker.place(top_price(exchange))
+        order = worker.place(exchange.top_price())
         worker.wait(order, ReplyKind.ACKED)
         exchange.fault("mute", channel="user")
         exchange.fill(Decimal(exchange.orders(order)[0]["price"]))
@@ -203,11 +157,11 @@ class TestCancels:
     def test_one_of_an_order_that_waits_for_its_turn_annihilates_both(self, start, exchange):
         gate = start(rate_limiting={"global_orders_per_second": 1, "per_strategy_orders_per_second": 1}).ready()
         worker = gate.workers[0]
-        first, second = worker.place(low_price(exchange)), worker.place(low_price(exchange))
+        first, second = worker.place(exchange.low_price()), worker.place(exchange.low_price())
         worker.cancel(second)
         assert worker.wait(second, *ENDS).kind is ReplyKind.CANCELLED
         worker.wait(first, ReplyKind.ACKED)
-        third = worker.place(low_price(exchange))
+        third = worker.place(exchange.low_price())
         worker.wait(third, ReplyKind.ACKED)
         assert {order["clientOrderId"] for order in exchange.orders()} == {first, third}
 
@@ -221,7 +175,7 @@ class TestUnknown:
         exchange.fault("http_5xx", operation="place", executed=1)
         if not heard:
             exchange.fault("mute", channel="user")
-        order = worker.place(low_price(exchange))
+        order = worker.place(exchange.low_price())
         worker.wait(order, ReplyKind.ACKED)
         if not heard:
             assert worker.kinds(order) == ["UNKNOWN", "ACKED"]
@@ -233,7 +187,7 @@ class TestUnknown:
         worker = gate.workers[0]
         exchange.fault("http_5xx", operation="place", executed=0)
         began = time.monotonic()
-        order = worker.place(low_price(exchange))
+        order = worker.place(exchange.low_price())
         worker.wait(order, ReplyKind.UNKNOWN)
         reply = worker.wait(order, *ENDS)
         assert (reply.kind, reply.code, reply.text) == (ReplyKind.REJECTED, -2013, "never reached the venue")
@@ -244,7 +198,7 @@ class TestUnknown:
         worker = gate.workers[0]
         exchange.fault("mute", channel="user")
         exchange.fault("delay", channel="ws_api", operation="place", ms=800)
-        orders = [worker.place(low_price(exchange)) for _ in range(5)]
+        orders = [worker.place(exchange.low_price()) for _ in range(5)]
         until(lambda: len(exchange.orders()) == 5, "the exchange has them")
         exchange.fault("drop", channel="ws_api", abort=1)
         for order in orders:
@@ -256,7 +210,7 @@ class TestUnknown:
 
     def test_more_fills_than_one_page_of_trades_are_found_when_the_stream_missed_them_all(self, gate, exchange):
         worker = gate.workers[0]
-        price = top_price(exchange)
+        price = exchange.top_price()
         exchange.fault("mute", channel="user")
         order = worker.place(price, "0.01005")
         worker.wait(order, ReplyKind.ACKED)
@@ -273,7 +227,7 @@ class TestUnknown:
         worker = gate.workers[0]
         exchange.fault("mute", channel="user")
         exchange.fault("stall", channel="ws_api", seconds=3)
-        order = worker.place(low_price(exchange))
+        order = worker.place(exchange.low_price())
         worker.wait(order, ReplyKind.UNKNOWN)
         last = worker.wait(order, ReplyKind.ACKED, ReplyKind.REJECTED)
         live = [o["clientOrderId"] for o in exchange.open_orders()]
@@ -283,7 +237,7 @@ class TestUnknown:
         worker = gate.workers[0]
         exchange.fault("mute", channel="user")
         exchange.fault("http_5xx", operation="place", executed=1)
-        order = worker.place(low_price(exchange))
+        order = worker.place(exchange.low_price())
         worker.wait(order, ReplyKind.UNKNOWN)
         worker.cancel(order)
         assert worker.wait(order, *ENDS).kind is ReplyKind.CANCELLED
@@ -291,7 +245,7 @@ class TestUnknown:
 
     def test_a_cancel_without_an_answer_is_settled_by_asking(self, gate, exchange):
         worker = gate.workers[0]
-        order = worker.place(low_price(exchange))
+        order = worker.place(exchange.low_price())
         worker.wait(order, ReplyKind.ACKED)
         for executed in (0, 1):
             exchange.fault("http_5xx", operation="cancel", executed=executed)
@@ -301,7 +255,7 @@ class TestUnknown:
 
     def test_an_order_that_an_earlier_gate_may_have_sent_is_found_and_never_placed(self, gate, exchange):
         worker = gate.workers[0]
-        price = low_price(exchange)
+        price = exchange.low_price()
         there, absent = worker.new_id(), worker.new_id()
         exchange.place_around(there, price)
         for order in (there, absent):
@@ -315,7 +269,7 @@ class TestUnknown:
 
     def test_a_question_is_answered_with_the_whole_story(self, gate, exchange):
         worker = gate.workers[0]
-        price = top_price(exchange)
+        price = exchange.top_price()
         known, found, absent = worker.place(price), worker.new_id(), worker.new_id()
         worker.wait(known, ReplyKind.ACKED)
         worker.query(known)
@@ -336,7 +290,7 @@ class TestStream:
 
     def test_a_fill_during_an_outage_is_told_once_when_the_stream_is_back(self, gate, exchange):
         worker = gate.workers[0]
-        price = top_price(exchange)
+        price = exchange.top_price()
         order = worker.place(price, "0.05")
         worker.wait(order, ReplyKind.ACKED)
         exchange.fill(price, "0.01")
@@ -351,7 +305,7 @@ class TestStream:
 
     def test_a_mute_stream_does_not_hide_a_fill_for_long(self, gate, exchange):
         worker = gate.workers[0]
-        price = top_price(exchange)
+        price = exchange.top_price()
         order = worker.place(price)
         worker.wait(order, ReplyKind.ACKED)
         exchange.fault("mute", channel="user")
@@ -372,13 +326,13 @@ class TestFallback:
     def test_orders_and_cancels_go_by_rest_and_fills_are_found_without_a_stream(self, start, exchange, relay):
         gate = start(venue={"ws_api_url": relay.url}).ready()
         worker = gate.workers[0]
-        price = top_price(exchange)
+        price = exchange.top_price()
         rests = worker.place(price, "0.02")
         worker.wait(rests, ReplyKind.ACKED)
         relay.cut()
         until(lambda: gate.figures()["user_connections"] == 0, "both connections are down")
         before = exchange.get("/sim/state")["requests"]
-        first, taker = worker.place(low_price(exchange)), worker.place(exchange.best("ask") + 1)
+        first, taker = worker.place(exchange.low_price()), worker.place(exchange.best("ask") + 1)
         assert worker.wait(first, *FIRST_WORD).kind is ReplyKind.ACKED
         assert worker.wait(taker, *ENDS).kind is ReplyKind.FILLED
         worker.cancel(first)
@@ -399,7 +353,7 @@ class TestFallback:
     def test_a_cut_in_the_middle_of_many_orders_loses_and_doubles_none(self, start, exchange, relay):
         gate = start(venue={"ws_api_url": relay.url}).ready()
         worker = gate.workers[0]
-        price = low_price(exchange)
+        price = exchange.low_price()
         orders = []
         for number in range(60):
             orders.append(worker.place(price))
@@ -414,237 +368,3 @@ class TestFallback:
         assert sorted(recorded) == acked
         assert gate.stop() == 0
         assert exchange.open_orders() == []
-
-
-class TestLimits:
-    """The venue's limits, the fleet's rates, and the age of what waits."""
-
-    def test_a_429_delays_an_order_and_it_is_sent_once(self, gate, exchange):
-        worker = gate.workers[0]
-        exchange.fault("http_429", channel="ws_api", retry_after=2)
-        began = time.monotonic()
-        order = worker.place(low_price(exchange))
-        assert worker.wait(order, *FIRST_WORD).kind is ReplyKind.ACKED
-        assert time.monotonic() - began > 1.0
-        assert len(exchange.orders()) == 1
-        assert gate.figures()["http_429"] == 1
-
-    def test_the_venues_count_of_orders_is_never_exceeded(self, start):
-        small = Exchange("--orders-10s", "10")
-        gate = GateBench(small).ready()
-        try:
-            worker = gate.workers[0]
-            orders = [worker.place(low_price(small)) for _ in range(15)]
-            for order in orders:
-                assert worker.wait(order, *FIRST_WORD, timeout_s=60).kind is ReplyKind.ACKED
-            assert small.get("/sim/state")["refusals"] == {}
-            assert gate.figures()["http_429"] == 0
-        finally:
-            gate.close()
-            small.close()
-
-    def test_a_strategy_above_its_rate_waits_for_itself_alone(self, start, exchange):
-        gate = start(workers=2, rate_limiting={"per_strategy_orders_per_second": 2}).ready()
-        hog, quiet = gate.workers
-        price = low_price(exchange)
-        many = [hog.place(price) for _ in range(6)]
-        one = quiet.place(price)
-        quiet.wait(one, ReplyKind.ACKED)
-        waits = [hog.wait(order, ReplyKind.ACKED).sent_ns for order in many]
-        assert quiet.heard(one)[0].sent_ns < waits[3]
-        assert waits[-1] - waits[0] > 1.8e9
-
-    def test_an_intent_that_waited_too_long_is_refused_and_not_sent(self, start, exchange):
-        gate = start(rate_limiting={"per_strategy_orders_per_second": 0.2, "max_order_age_s": 1}).ready()
-        worker = gate.workers[0]
-        first, second = worker.place(low_price(exchange)), worker.place(low_price(exchange))
-        worker.wait(first, ReplyKind.ACKED)
-        reply = worker.wait(second, *ENDS)
-        assert (reply.kind, reply.text) == (ReplyKind.REJECTED, "waited longer than 1 s for its turn")
-        old = worker.place(low_price(exchange), created_ns=time.monotonic_ns() - 2_000_000_000)
-        assert "waited longer" in worker.wait(old, *ENDS).text
-        assert len(exchange.orders()) == 1
-
-    @pytest.mark.parametrize("skew_ms", [5_000, -5_000])
-    def test_a_venue_whose_clock_jumps_is_followed(self, gate, exchange, skew_ms):
-        worker = gate.workers[0]
-        worker.wait(worker.place(low_price(exchange)), ReplyKind.ACKED)
-        exchange.fault("skew", ms=skew_ms)
-        order = worker.place(low_price(exchange))
-        assert worker.wait(order, *FIRST_WORD).kind is ReplyKind.ACKED
-        worker.cancel(order)
-        assert worker.wait(order, *ENDS).kind is ReplyKind.CANCELLED
-        assert len(exchange.orders()) == 2
-
-
-def readable(path: Path) -> bytes:
-    """Return what this user can read there: nothing of a process that is not dumpable, unless it is root."""
-    try:
-        return path.read_bytes()
-    except PermissionError:
-        return b""
-
-
-class TestLife:
-    """Start, stop, and the deaths of others."""
-
-    def test_the_secret_is_in_no_argument_environment_or_log(self, gate, exchange):
-        gate.workers[0].wait(gate.workers[0].place(low_price(exchange)), ReplyKind.ACKED)
-        secret = exchange.told["api_secret"].encode()
-        for name in ("environ", "cmdline"):
-            assert secret not in readable(Path(f"/proc/{gate.process.pid}/{name}"))
-        assert gate.stop() == 0
-        assert secret not in gate.log.read_bytes()
-        assert b"signature" not in gate.log.read_bytes()
-
-    def test_the_process_cannot_be_dumped(self):
-        get_dumpable = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
-        code = f"from hive.gate.process import make_undumpable; make_undumpable(); {get_dumpable}"
-        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert told.stdout.strip() == "0"
-
-    def test_stopping_cancels_what_is_open_and_says_so(self, gate, exchange):
-        worker = gate.workers[0]
-        orders = [worker.place(low_price(exchange)) for _ in range(10)]
-        for order in orders:
-            worker.wait(order, ReplyKind.ACKED)
-        foreign = exchange.place_around("somebody-elses", low_price(exchange))
-        assert gate.stop() == 0
-        assert [order["orderId"] for order in exchange.open_orders()] == [foreign["orderId"]]
-        for order in orders:
-            assert worker.wait(order, *ENDS).kind is ReplyKind.CANCELLED
-
-    def test_a_gone_supervisor_leaves_no_order_and_no_segment(self, gate, exchange):
-        for worker in gate.workers:
-            for order in [worker.place(low_price(exchange)) for _ in range(5)]:
-                worker.wait(order, ReplyKind.ACKED)
-        gate.channel.close()
-        until(lambda: exchange.open_orders() == [], "the orders are cancelled")
-        late = gate.workers[0].place(low_price(exchange))
-        assert gate.process.wait(20) == 0
-        assert list_segments(gate.run) == []
-        assert exchange.orders(late) == []
-        assert len(exchange.orders()) == 10
-
-    def test_a_fleet_that_keeps_its_orders_leaves_them_when_the_supervisor_dies(self, start, exchange):
-        gate = start(on_supervisor_death="keep").ready()
-        worker = gate.workers[0]
-        order = worker.place(low_price(exchange))
-        worker.wait(order, ReplyKind.ACKED)
-        gate.channel.close()
-        assert gate.process.wait(20) == 0
-        assert [o["clientOrderId"] for o in exchange.open_orders()] == [order]
-
-    def test_a_gone_workers_orders_are_cancelled_and_its_successor_can_ask(self, gate, exchange):
-        worker, neighbour = gate.workers
-        orders = [worker.place(low_price(exchange)) for _ in range(5)]
-        stays = neighbour.place(low_price(exchange))
-        for order in orders:
-            worker.wait(order, ReplyKind.ACKED)
-        neighbour.wait(stays, ReplyKind.ACKED)
-        gate.channel.send({"type": "worker_gone", "index": 0, "epoch": 1})
-        until(lambda: len(exchange.open_orders()) == 1, "only the neighbour's order is open")
-        assert exchange.open_orders()[0]["clientOrderId"] == stays
-        successor = Worker(gate, 0, epoch=2)
-        gate.workers.append(successor)
-        until(successor.opened, "the account is opened for the successor")
-        successor.query(orders[0])
-        assert successor.wait(orders[0], *ENDS).kind is ReplyKind.CANCELLED
-        again = successor.place(low_price(exchange))
-        assert successor.wait(again, *FIRST_WORD).kind is ReplyKind.ACKED
-
-    def test_a_killed_gates_orders_are_found_by_the_next_one(self, start, exchange):
-        gate = start().ready()
-        worker = gate.workers[0]
-        price = top_price(exchange)
-        filled, cancelled, waits = worker.place(price), worker.place(low_price(exchange)), worker.new_id()
-        for order in (filled, cancelled):
-            worker.wait(order, ReplyKind.ACKED)
-        os.kill(gate.process.pid, signal.SIGKILL)
-        gate.process.wait()
-        exchange.fill(price)
-        worker.place(price, client_order_id=waits)
-        second = start(run=gate.run, epoch=2)
-        told = second.message("ready")
-        assert told["leftovers"] == 1
-        second.wake = told["wake"]
-        worker.waker.close()
-        after = Worker(second, 0)
-        gate.workers.append(after)
-        for order in (filled, cancelled):
-            after.query(order)
-        after.place(price, client_order_id=waits, flags=MAYBE_SENT)
-        assert after.wait(filled, *ENDS).kind is ReplyKind.FILLED
-        assert [kind for kind in after.kinds(filled) if kind != "ACKED"] == ["FILL", "FILLED"]
-        assert after.wait(cancelled, *ENDS).kind is ReplyKind.CANCELLED
-        assert after.wait(waits, *FIRST_WORD).kind is ReplyKind.ACKED  # no gate had sent it: it goes now, and once
-        assert len(exchange.orders()) == 3
-
-    def test_an_order_that_was_adopted_by_policy_outlives_the_gates(self, start, exchange):
-        found = f"{order_prefix(FLEET_ID, strategy_tag('strategy-0'))}found"
-        exchange.place_around(found, low_price(exchange))
-        gate = start(on_unknown_orders="adopt").ready()
-        assert gate.message_of_ready["leftovers"] == 1
-        os.kill(gate.process.pid, signal.SIGKILL)
-        gate.process.wait()
-        second = start(run=gate.run, epoch=2, on_unknown_orders="adopt", living={"0": 1}).ready()
-        assert [order["clientOrderId"] for order in exchange.open_orders()] == [found]
-        second.workers[0].cancel(found)
-        assert second.workers[0].wait(found, *ENDS).kind is ReplyKind.CANCELLED
-        assert exchange.open_orders() == []
-
-    def test_fresh_queues_for_the_same_worker_lose_nothing(self, gate, exchange):
-        worker = gate.workers[0]
-        order = worker.place(low_price(exchange))
-        worker.wait(order, ReplyKind.ACKED)
-        link = worker.link
-        worker.connect(gate)
-        fresh, worker.link = worker.link, link
-        worker.link.relink(fresh._inbound, fresh._outbound)
-        second = worker.place(low_price(exchange))
-        worker.wait(second, ReplyKind.ACKED)
-        worker.cancel(order)
-        assert worker.wait(order, *ENDS).kind is ReplyKind.CANCELLED
-        assert worker.kinds(order) == ["ACKED", "CANCELLED"]
-
-    @pytest.mark.parametrize("whom", [{}, {"venue": "binance"}, {"strategy": "strategy-0"}])
-    def test_a_halt_refuses_new_orders_until_it_is_lifted_and_cancels_pass(self, gate, exchange, whom):
-        worker, neighbour = gate.workers[:2]
-        order = worker.place(low_price(exchange))
-        worker.wait(order, ReplyKind.ACKED)
-        gate.channel.send({"type": "halt", "reason": "a look at the books", **whom})
-
-        def answer() -> tuple[int, str]:
-            reply = worker.wait(worker.place(low_price(exchange)), *FIRST_WORD)
-            return reply.code, reply.text
-
-        until(lambda: answer() == (Refusal.HALTED, "a look at the books"), "new orders are refused")
-        worker.cancel(order)
-        assert worker.wait(order, *ENDS).kind is ReplyKind.CANCELLED
-        others = neighbour.wait(neighbour.place(low_price(exchange)), *FIRST_WORD).kind
-        assert others is (ReplyKind.ACKED if "strategy" in whom else ReplyKind.REJECTED)
-        gate.channel.send({"type": "resume", **whom})
-        until(lambda: answer() == (0, ""), "new orders are taken again")
-
-    def test_a_second_fleet_on_the_same_key_is_refused_by_name(self, gate, start):
-        second = start(fleet="other", fleet_id="other")
-        message = until(lambda: second.channel.recv_blocking(20), "an answer")
-        assert message["type"] == "fatal"
-        assert message["message"] == (f"another fleet is using this API key (pid {gate.process.pid}, fleet bench)")
-        assert second.process.wait(10) == 3
-
-    @pytest.mark.parametrize(
-        ("venue", "text"),
-        [
-            ({"api_key": "wrong" * 12}, "refuses the API key"),
-            ({"api_secret": "wrong" * 12}, "refuses the API key"),
-            ({"rest_url": "https://api.binance.com"}, "api.binance.com is not a loopback, testnet or demo host"),
-            ({"api_key": ""}, "api_key must be ASCII and not empty"),
-        ],
-    )
-    def test_what_cannot_work_is_said_and_not_tried_again(self, start, venue, text):
-        bench = start(venue=venue)
-        message = until(lambda: bench.channel.recv_blocking(20), "an answer")
-        assert message["type"] == "fatal"
-        assert text in message["message"]
-        assert bench.process.wait(10) == 3

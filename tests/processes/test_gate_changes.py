@@ -3,29 +3,11 @@
 import time
 from decimal import Decimal
 
-import pytest
-
-from gate.bench import FLEET_ID, Exchange, GateBench, until
+from gate.bench import FLEET_ID, GateBench, until
 from hive.shm.counters import CountersReader
 from hive.shm.ids import order_prefix, strategy_tag
 from hive.shm.messages import ReplyKind
 from hive.shm.refusals import Refusal
-
-TICK = Decimal("0.01")
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange()
-    yield exchange
-    exchange.close()
-
-
-@pytest.fixture
-def gate(exchange):
-    bench = GateBench(exchange, workers=2)
-    yield bench.ready()
-    bench.close()
 
 
 class Lives:
@@ -72,17 +54,13 @@ def refusals(gate: GateBench) -> dict[str, int]:
     return {dict(labels)["reason"]: n for (name, labels), n in values.items() if name == "orders_refused" and n}
 
 
-def low(exchange: Exchange) -> Decimal:
-    return (exchange.best("bid") * Decimal("0.9")).quantize(TICK)
-
-
 def test_an_order_of_a_strategy_that_lives_elsewhere_is_refused_by_its_code_and_counted(gate, exchange):
     one, two = gate.workers
     forged = order_of("strategy-1")
-    one.place(low(exchange), client_order_id=forged)
+    one.place(exchange.low_price(), client_order_id=forged)
     reply = one.wait(forged, ReplyKind.REJECTED)
     assert (reply.code, reply.text) == (Refusal.WRONG_WORKER, f"no strategy of worker 0 has the tag {two.tag}")
-    mine = two.place(low(exchange))
+    mine = two.place(exchange.low_price())
     two.wait(mine, ReplyKind.ACKED)
     one.cancel(mine)  # nor can it end what is another's
     assert one.wait(mine, ReplyKind.CANCEL_FAILED).code == Refusal.WRONG_WORKER
@@ -94,25 +72,25 @@ def test_an_order_of_a_strategy_that_lives_elsewhere_is_refused_by_its_code_and_
 def test_a_moved_strategys_orders_are_told_to_its_next_life_and_taken_from_nowhere_else(gate, exchange):
     one, two = gate.workers
     lives = Lives(gate)
-    top = exchange.best("bid") + TICK
-    resting, filled = one.place(low(exchange)), one.place(top)
+    top = exchange.top_price()
+    resting, filled = one.place(exchange.low_price()), one.place(top)
     for order in (resting, filled):
         one.wait(order, ReplyKind.ACKED)
     assert lives.retire("strategy-0", cancel=False) == 2
     exchange.fill(top)  # between two lives: kept
     until(lambda: exchange.orders(filled)[0]["status"] == "FILLED", "the exchange has filled it")
     assert one.kinds(filled) == ["ACKED"]
-    late = one.place(low(exchange))
+    late = one.place(exchange.low_price())
     assert one.wait(late, ReplyKind.REJECTED).code == Refusal.WRONG_WORKER
     lives.adopt("strategy-0", 1)
     two.wait(resting, ReplyKind.ACKED)
     two.wait(filled, ReplyKind.FILLED)
     assert two.kinds(filled).count("FILL") == 1
-    again = one.place(low(exchange))
+    again = one.place(exchange.low_price())
     assert one.wait(again, ReplyKind.REJECTED).code == Refusal.WRONG_WORKER
-    fresh = two.place(low(exchange), client_order_id=order_of("strategy-0"))
+    fresh = two.place(exchange.low_price(), client_order_id=order_of("strategy-0"))
     two.wait(fresh, ReplyKind.ACKED)
-    own = two.place(low(exchange))  # its own strategy is there still
+    own = two.place(exchange.low_price())  # its own strategy is there still
     two.wait(own, ReplyKind.ACKED)
     two.cancel(resting)
     two.wait(resting, ReplyKind.CANCELLED)
@@ -122,13 +100,13 @@ def test_a_moved_strategys_orders_are_told_to_its_next_life_and_taken_from_nowhe
 def test_the_death_of_the_old_worker_leaves_a_moved_strategys_orders_alone_and_that_of_the_new_does_not(gate, exchange):
     one, two = gate.workers
     lives = Lives(gate)
-    resting = one.place(low(exchange))
+    resting = one.place(exchange.low_price())
     one.wait(resting, ReplyKind.ACKED)
     lives.retire("strategy-0", cancel=False)
     lives.adopt("strategy-0", 1)
     two.wait(resting, ReplyKind.ACKED)
     gate.channel.send({"type": "worker_gone", "index": 0, "epoch": 1})
-    marker = two.place(low(exchange))
+    marker = two.place(exchange.low_price())
     two.wait(marker, ReplyKind.ACKED)
     assert {order["clientOrderId"] for order in exchange.open_orders()} == {resting, marker}
     gate.channel.send({"type": "worker_gone", "index": 1, "epoch": 1})
@@ -138,8 +116,8 @@ def test_the_death_of_the_old_worker_leaves_a_moved_strategys_orders_alone_and_t
 def test_a_removed_strategys_orders_are_cancelled_and_what_it_has_is_there_when_it_comes_back(gate, exchange):
     one, _ = gate.workers
     lives = Lives(gate)
-    top = exchange.best("bid") + TICK
-    filled, resting = one.place(top), one.place(low(exchange), amount="0.02")
+    top = exchange.top_price()
+    filled, resting = one.place(top), one.place(exchange.low_price(), amount="0.02")
     for order in (filled, resting):
         one.wait(order, ReplyKind.ACKED)
     exchange.fill(top)
@@ -153,14 +131,14 @@ def test_a_removed_strategys_orders_are_cancelled_and_what_it_has_is_there_when_
     assert lives.exposure("strategy-0")["positions"] == stake["positions"]
     lives.adopt("strategy-0", 0)
     one.wait(resting, ReplyKind.CANCELLED)  # nobody was there to hear of it
-    back = one.place(low(exchange))
+    back = one.place(exchange.low_price())
     one.wait(back, ReplyKind.ACKED)
 
 
 def test_a_new_strategy_trades_within_its_limits_and_other_limits_count_what_is_open_already(gate, exchange):
     one, _ = gate.workers
     lives = Lives(gate)
-    price = low(exchange)
+    price = exchange.low_price()
     life = lives.adopt("newcomer", 0, risk={"max_open_orders": 2})
     orders = []
     for _ in range(2):
@@ -190,7 +168,7 @@ def test_orders_that_were_handed_over_are_still_its_when_the_gate_is_killed(exch
         first.ready()
         one, two = first.workers
         lives = Lives(first)
-        resting = one.place(low(exchange))
+        resting = one.place(exchange.low_price())
         one.wait(resting, ReplyKind.ACKED)
         lives.retire("strategy-0", cancel=False)
         life = lives.adopt("strategy-0", 1)

@@ -89,7 +89,7 @@ def trade_on(
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_storm_of_faults_loses_doubles_and_misdirects_nothing(exchange, seed):
     rng = random.Random(seed)
-    price = exchange.best("bid") + TICK
+    price = exchange.top_price()
     gate = GateBench(exchange, workers=3).ready()
     owners: dict[str, Worker] = {}
     try:
@@ -116,7 +116,7 @@ def test_a_storm_of_faults_loses_doubles_and_misdirects_nothing(exchange, seed):
 
 def test_a_gate_killed_in_the_middle_loses_doubles_and_misdirects_nothing(exchange):
     rng = random.Random(5)
-    price = exchange.best("bid") + TICK
+    price = exchange.top_price()
     first = GateBench(exchange, workers=2).ready()
     second = None
     owners: dict[str, Worker] = {}

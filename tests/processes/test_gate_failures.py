@@ -24,27 +24,9 @@ def exchange():
     exchange.close()
 
 
-@pytest.fixture
-def start(exchange):
-    made: list[GateBench] = []
-
-    def bench(**boot) -> GateBench:
-        made.append(GateBench(exchange, **boot))
-        return made[-1]
-
-    yield bench
-    for one in made:
-        one.close()
-        one.forget()
-
-
-def low(exchange: Exchange) -> Decimal:
-    return (exchange.best("bid") * Decimal("0.9")).quantize(CENT)
-
-
 def placed(gate: GateBench, **order) -> tuple[ReplyKind, int]:
     worker = gate.workers[0]
-    reply = worker.wait(worker.place(low(gate.exchange), **order), *FIRST_WORD)
+    reply = worker.wait(worker.place(gate.exchange.low_price(), **order), *FIRST_WORD)
     return reply.kind, reply.code
 
 
@@ -68,14 +50,14 @@ def fill_up(file: Path) -> None:
 def test_on_a_full_disk_no_order_is_taken_cancels_pass_and_nothing_is_forgotten(small_disk, start, exchange):
     gate = start(state_dir=str(small_disk), journal={"file_bytes": 65536}).ready()
     worker = gate.workers[0]
-    rests = worker.place(low(exchange))
+    rests = worker.place(exchange.low_price())
     worker.wait(rests, ReplyKind.ACKED)
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space"):
         fill_up(filler)
     sent = [rests]
     for _ in range(600):  # what is allocated already carries some
-        order = worker.place(low(exchange))
+        order = worker.place(exchange.low_price())
         reply = worker.wait(order, *FIRST_WORD)
         if reply.kind is ReplyKind.REJECTED:
             break
@@ -120,7 +102,7 @@ def test_a_venue_whose_clock_jumps_gets_orders_with_its_new_time(start, exchange
     gate = start().ready()
     exchange.fault("skew", ms=ms)
     worker = gate.workers[0]
-    order = worker.place(low(exchange))
+    order = worker.place(exchange.low_price())
     assert worker.wait(order, *FIRST_WORD).kind is ReplyKind.ACKED
     assert len(exchange.orders(order)) == 1
     assert abs(gate.figures()["clock_offset_ms"] - ms) < 2000 or until(
@@ -148,13 +130,13 @@ def test_a_venue_that_is_a_black_hole_leaves_the_others_orders_alone(start, exch
     try:
         logged = len(gate.log_text())  # gates of one name share a log
         exchange.fault("stall", channel="all", seconds=600)
-        lost = [worker.place(low(other)) for _ in range(3)]
+        lost = [worker.place(other.low_price()) for _ in range(3)]
         for _ in range(20):
-            order = worker.place(low(other), venue=1)
+            order = worker.place(other.low_price(), venue=1)
             assert worker.wait(order, *FIRST_WORD).kind is ReplyKind.ACKED
         for order in lost:
             assert worker.wait(order, *FIRST_WORD).kind is ReplyKind.UNKNOWN
-        waits = worker.place(low(other))  # the breaker is open: it is not sent into the hole
+        waits = worker.place(other.low_price())  # the breaker is open: it is not sent into the hole
         until(lambda: "answers no orders" in gate.log_text()[logged:], "the breaker opens")
         worker.cancel(waits)
         assert worker.wait(waits, *ENDS).kind is ReplyKind.CANCELLED
@@ -171,17 +153,17 @@ def test_a_gate_that_hung_and_was_replaced_finds_what_it_had_sent(start, exchang
     """As the supervisor does with a gate whose heart stopped: kill it, start the next."""
     gate = start().ready()
     worker = gate.workers[0]
-    rests = worker.place(low(exchange))
+    rests = worker.place(exchange.low_price())
     worker.wait(rests, ReplyKind.ACKED)
     os.kill(gate.process.pid, signal.SIGSTOP)
-    waits = worker.place(low(exchange))
+    waits = worker.place(exchange.low_price())
     time.sleep(0.3)
     os.kill(gate.process.pid, signal.SIGKILL)
     gate.process.wait()
     second = start(run=gate.run, epoch=2, living={"0": 1}).ready()
     after = second.workers[0]
     after.query(rests)
-    after.place(low(exchange), client_order_id=waits, flags=MAYBE_SENT)
+    after.place(exchange.low_price(), client_order_id=waits, flags=MAYBE_SENT)
     assert after.wait(rests, *FIRST_WORD).kind is ReplyKind.ACKED
     assert after.wait(waits, *FIRST_WORD).kind is ReplyKind.ACKED
     assert len(exchange.orders()) == 2

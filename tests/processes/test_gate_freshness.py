@@ -4,11 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-from decimal import Decimal
 
 import pytest
 
-from gate.bench import Exchange, GateBench, until
+from gate.bench import GateBench, until
 from hive.shm.counters import CountersReader
 from hive.shm.messages import STALE_BOOK, ReplyKind
 from hive.shm.refusals import Refusal
@@ -71,13 +70,6 @@ class Feed:
 
 
 @pytest.fixture
-def exchange():
-    exchange = Exchange()
-    yield exchange
-    exchange.close()
-
-
-@pytest.fixture
 def bench(exchange):
     replay = {"index": 1, "name": "tape", "mode": "replay"}
     bench = GateBench(exchange, stale_after_ms=80, replays=[replay], assets=["BTC", "USDT"])
@@ -104,7 +96,7 @@ def feeds(bench):
 
 def place(bench, epoch):
     """Place an order that will rest, decided on a book of that epoch; return its first reply."""
-    price = (bench.exchange.best("bid") * Decimal("0.9")).quantize(Decimal("0.01"))
+    price = bench.exchange.low_price()
     order = bench.workers[0].place(price, book_epoch=epoch)
     return bench.workers[0].wait(order, ReplyKind.ACKED, ReplyKind.REJECTED)
 
@@ -166,7 +158,7 @@ def test_an_order_that_waited_for_its_turn_is_refused_when_its_book_died_meanwhi
     feed = feeds(1)
     until(lambda: taken(bench, 1), "the feed is known")
     bench.exchange.fault("http_429", channel="ws_api", operation="place", retry_after=2, count=1)
-    price = (bench.exchange.best("bid") * Decimal("0.9")).quantize(Decimal("0.01"))
+    price = bench.exchange.low_price()
     order = bench.workers[0].place(price, book_epoch=1)
     until(lambda: bench.figures()["http_429"] > 0, "the exchange asks for a pause")
     feed.process.kill()

@@ -14,7 +14,7 @@ from terminal import Terminal
 STRATEGIES = {"left": "BTC-USDT", "right": "ETH-USDT"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def exchange():
     exchange = Exchange("--rate", "100")
     yield exchange
@@ -22,8 +22,7 @@ def exchange():
     exchange.close()
 
 
-@pytest.fixture
-def run(tmp_path, exchange):
+def fleet(folder, exchange) -> FleetRun:
     strategies = [
         {
             "id": name,
@@ -33,9 +32,21 @@ def run(tmp_path, exchange):
         }
         for name, pair in STRATEGIES.items()
     ]
-    made = FleetRun(tmp_path, exchange, strategies)
-    yield made
-    made.close()
+    return FleetRun(folder, exchange, strategies)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, exchange):
+    """The fleet of all tests but one; each leaves it without a halt, and it is stopped well after them."""
+    made = fleet(tmp_path_factory.mktemp("shared"), exchange)
+    made.up()
+    try:
+        made.wait_running()
+        yield made
+        assert made.stop() == 0, made.text()
+    finally:
+        made.close()
+    assert exchange.open_orders() == []
 
 
 class Orders:
@@ -74,31 +85,16 @@ def halted(run: FleetRun) -> dict[str, bool]:
     return {one["id"]: one["halted"] == 1 for one in gate_of(run)["strategies"] if one["venue"]}
 
 
-def test_a_halted_strategy_places_nothing_while_others_trade_and_goes_on_when_resumed(run, orders):
-    run.up()
-    run.wait_running()
-    orders.wait_for_more("left")
-    assert told(run, "halt", "--strategy", "left", "--reason", "test") == "fleet trial: halted: strategy left (test)\n"
-    wait_until(lambda: halted(run) == {"left": True, "right": False}, "the gate has halted left")
-    before = orders.count("left")
-    orders.wait_for_more("right", 4)
-    assert orders.count("left") == before
-    wait_until(lambda: not open_of(run, "left"), "left's cancels have passed")
-    refusals = run.status()["totals"]["refusals"]
-    assert refusals["halted"] > 0
-    assert set(refusals) == {"halted"}
-    assert "HALTED strategy left: test" in told(run, "status")
-    assert told(run, "resume", "--strategy", "left").endswith("fleet trial: nothing is halted\n")
-    orders.wait_for_more("left")
-    assert run.stop() == 0, run.text()
+def test_a_halt_outlives_the_gate_and_the_fleet(tmp_path, exchange):
+    run = fleet(tmp_path, exchange)
+    try:
+        halt_and_start_again(run)
+    finally:
+        run.close()
 
 
-def open_of(run: FleetRun, strategy: str) -> list[dict]:
-    mine = run.recorded_orders().get(tags([strategy])[strategy], [])
-    return [order for order in mine if order["status"] in ("NEW", "PARTIALLY_FILLED")]
-
-
-def test_a_halt_outlives_the_gate_and_the_fleet(run, orders):
+def halt_and_start_again(run: FleetRun) -> None:
+    orders = Orders(run)
     run.up()
     run.wait_running()
     orders.wait_for_more("right")
@@ -122,9 +118,28 @@ def test_a_halt_outlives_the_gate_and_the_fleet(run, orders):
     assert run.stop() == 0, run.text()
 
 
+def test_a_halted_strategy_places_nothing_while_others_trade_and_goes_on_when_resumed(run, orders):
+    orders.wait_for_more("left")
+    assert told(run, "halt", "--strategy", "left", "--reason", "test") == "fleet trial: halted: strategy left (test)\n"
+    wait_until(lambda: halted(run) == {"left": True, "right": False}, "the gate has halted left")
+    before = orders.count("left")
+    orders.wait_for_more("right", 4)
+    assert orders.count("left") == before
+    wait_until(lambda: not open_of(run, "left"), "left's cancels have passed")
+    refusals = run.status()["totals"]["refusals"]
+    assert refusals["halted"] > 0
+    assert set(refusals) == {"halted"}
+    assert "HALTED strategy left: test" in told(run, "status")
+    assert told(run, "resume", "--strategy", "left").endswith("fleet trial: nothing is halted\n")
+    orders.wait_for_more("left")
+
+
+def open_of(run: FleetRun, strategy: str) -> list[dict]:
+    mine = run.recorded_orders().get(tags([strategy])[strategy], [])
+    return [order for order in mine if order["status"] in ("NEW", "PARTIALLY_FILLED")]
+
+
 def test_flat_leaves_nothing_open_and_the_fleet_halted(run, orders, exchange):
-    run.up()
-    run.wait_running()
     for name in STRATEGIES:
         orders.wait_for_more(name)
     wait_until(exchange.open_orders, "open orders")
@@ -133,17 +148,15 @@ def test_flat_leaves_nothing_open_and_the_fleet_halted(run, orders, exchange):
     assert said == "fleet trial: nothing of it is open, says the venue; it stays halted until `hive resume`\n"
     assert [order["orderId"] for order in exchange.open_orders()] == [foreign["orderId"]]
     before = {name: orders.count(name) for name in STRATEGIES}
-    wait_until(lambda: gate_of(run)["refusals"].get("halted", 0) > 0, "orders that were refused")
+    refused = gate_of(run)["refusals"].get("halted", 0)
+    wait_until(lambda: gate_of(run)["refusals"].get("halted", 0) > refused, "orders that were refused")
     assert {name: orders.count(name) for name in STRATEGIES} == before
     told(run, "resume")
     orders.wait_for_more("left")
     exchange.signed("DELETE", "/api/v3/order", symbol="BTCUSDT", orderId=foreign["orderId"])
-    assert run.stop() == 0, run.text()
 
 
 def test_flat_at_a_venue_that_answers_nothing_never_says_that_all_is_well(run, orders, exchange):
-    run.up()
-    run.wait_running()
     orders.wait_for_more("left")
     wait_until(exchange.open_orders, "open orders")
     exchange.fault("stall", seconds=20)
@@ -153,12 +166,10 @@ def test_flat_at_a_venue_that_answers_nothing_never_says_that_all_is_well(run, o
     exchange.clear()
     told(run, "flat", "--cancel-all", "--timeout", "30")
     assert exchange.open_orders() == []
-    assert run.stop() == 0, run.text()
+    told(run, "resume")
 
 
 def test_several_commands_at_once_and_wrong_names(run):
-    run.up()
-    run.wait_running()
     wrong = run.hive("halt", "--strategy", "middle")
     assert (wrong.returncode, wrong.stderr) == (
         NOT_FOUND,
@@ -174,12 +185,9 @@ def test_several_commands_at_once_and_wrong_names(run):
     wait_until(lambda: gate_of(run)["venues"][0]["halted"] == 1, "the venue is halted still")
     told(run, "resume", "--venue", "binance")
     wait_until(lambda: gate_of(run)["venues"][0]["halted"] == 0, "nothing is halted")
-    assert run.stop() == 0, run.text()
 
 
 def test_the_gate_is_watched_in_a_terminal_and_on_a_page_of_hive_top(run):
-    run.up()
-    run.wait_running()
     told(run, "halt", "--venue", "binance", "--reason", "look")
     with Terminal([*HIVE, "gate", "--watch", "--interval", "0.2"], run.env) as terminal:
         terminal.wait_for("hive gate  fleet trial")
@@ -198,4 +206,4 @@ def test_the_gate_is_watched_in_a_terminal_and_on_a_page_of_hive_top(run):
         terminal.wait_for("PROCESS")
         terminal.type("q")
         assert terminal.ended() == OK
-    assert run.stop() == 0, run.text()
+    told(run, "resume", "--venue", "binance")

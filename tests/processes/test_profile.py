@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from command import EXAMPLES, FLEET, Command
-from hive.cli_up import hang_after_ms
 from hive.config import load_fleet
+from hive.up import hang_after_ms
 
 PROFILE = Path(__file__).parents[2] / "perf" / "profile.sh"
 STRATEGY = "touch-BTC-USDT"
@@ -23,7 +23,7 @@ PARTS = {
     "worker1": LOOP,
     STRATEGY: "worker_main (hive/workers/worker.py:",
 }
-WITH_KEYS = {"gate": "main (hive/gate/process.py:", "supervisor": "up (hive/cli_up.py:"}
+WITH_KEYS = {"gate": "main (hive/gate/process.py:", "supervisor": "up (hive/up.py:"}
 
 
 class Profiler:
@@ -31,7 +31,7 @@ class Profiler:
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.folder = folder
-        self.env = {**env, "HIVE_BIN": str(Path(sys.executable).parent)}
+        self.env = {**env, "HIVE_BIN": str(Path(sys.executable).parent), "TMPDIR": str(folder)}
 
     def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess:
         result = subprocess.run(
@@ -88,6 +88,7 @@ def test_memory_is_told_by_allocation_site(fleet, profile):
     sites = [line for line in table.splitlines() if re.search(r"\d(kB|MB|B) ", line)]
     assert len(sites) >= 10, table
     assert "run_until_done" in (profile.folder / "memory.html").read_text()
+    assert [one.name for one in profile.folder.iterdir()] == ["memory.html"]  # the trace is removed
     check_unharmed(fleet)
 
 

@@ -1,11 +1,13 @@
-"""The example fleet in pure Python and compiled: it trades, ends cleanly, and says which of the two it is."""
+"""The example fleet in pure Python: it trades, ends cleanly, and says what it is; test_fleet.py has it compiled."""
 
 import pytest
 import yaml
 
 from fleet_run import EXAMPLES, FleetRun, wait_until
 from gate.bench import Exchange
+from hive.pure import VARIABLE
 
+KIND = "pure python"
 TRADE_WITHIN_S = 90.0
 
 
@@ -16,27 +18,26 @@ def exchange():
     exchange.close()
 
 
-@pytest.mark.parametrize(("variable", "kind"), [("1", "pure python"), ("0", "compiled")])
-def test_the_example_fleet_trades_and_says_what_it_runs_on(tmp_path, exchange, variable, kind):
+def test_the_example_fleet_trades_in_pure_python_and_says_so(tmp_path, exchange):
     example = yaml.safe_load((EXAMPLES / "fleet.yml").read_text())
     sections = {key: example[key] for key in ("rate_limiting", "risk")}
     run = FleetRun(tmp_path, exchange, example["strategies"], **sections)
     plain = dict(run.env)
-    run.env["HIVE_PURE_PYTHON"] = variable
+    run.env[VARIABLE] = "1"
     run.up()
     try:
         running = run.wait_running()
-        assert running["implementation"] == kind
-        assert f"memory: {kind}" in run.text()
+        assert running["implementation"] == KIND
+        assert f"memory: {KIND}" in run.text()
         run.env = plain  # whoever asks need not be of the fleet's kind
-        assert run.status()["implementation"] == kind
-        assert f"  {kind}  " in run.hive("status", run.name).stdout.splitlines()[0]
+        assert run.status()["implementation"] == KIND
+        assert f"  {KIND}  " in run.hive("status", run.name).stdout.splitlines()[0]
         wait_until(lambda: run.status()["totals"]["fills"] >= 5, f"five fills\n{run.text()}", TRADE_WITHIN_S)
         assert run.stop() == 0, run.text()
     finally:
         run.close()
     report = run.report()
-    assert report["implementation"] == kind
+    assert report["implementation"] == KIND
     assert report["totals"]["fills"] >= 5
     assert (report["totals"]["errors"], report["totals"]["mixed_books"], report["totals"]["restarts"]) == (0, 0, 0)
     assert {strategy["ticks"] > 0 for strategy in report["strategies"]} == {True}

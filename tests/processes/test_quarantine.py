@@ -1,5 +1,7 @@
 """Strategies that bring their worker down, beside others that do not: who comes back, where, and what is said of it."""
 
+import time
+
 import pytest
 
 from fleet_run import FleetRun, fills_of, tags, wait_until
@@ -21,6 +23,7 @@ class CulpritConfig(StrategyV2ConfigBase):
     how: str = ""
     after: int = 20
     once: str = ""
+    waits_for: str = ""
 
     def update_markets(self, markets: MarketDict) -> MarketDict:
         return markets.add_or_update("binance", "BTC-USDT")
@@ -34,6 +37,8 @@ class Culprit(StrategyV2Base):
     def on_tick(self):
         self.ticks += 1
         if self.ticks < self.config.after or (self.config.once and Path(self.config.once).exists()):
+            return
+        if self.config.waits_for and not Path(self.config.waits_for).exists():
             return
         if self.config.once:
             Path(self.config.once).touch()
@@ -50,6 +55,9 @@ class Culprit(StrategyV2Base):
 """
 NEIGHBOURS = {"left": "ETH-USDT", "right": "BNB-USDT"}
 CULPRITS = {"leaves": "leave", "faults": "fault", "hangs": "hang"}
+LADDER = {"id": "ladder", "script": "controllers_runner", "set": {"controllers_config": ["ladder_btc.yml"]}}
+EXECUTORS_LIVE = "executors.live"
+TOLD_WITHIN_S = 3.0  # executors are told once a second
 
 
 @pytest.fixture
@@ -69,7 +77,8 @@ def run(tmp_path, exchange):
 
     def culprit(name: str, after: int) -> dict:
         once = "" if name == "leaves" else str(tmp_path / f"{name}.once")
-        values = {"how": CULPRITS[name], "after": after, "once": once}
+        waits_for = str(tmp_path / EXECUTORS_LIVE) if name == "faults" else ""
+        values = {"how": CULPRITS[name], "after": after, "once": once, "waits_for": waits_for}
         return {"id": name, "script": "culprit", "config": "culprit.yml", "root": str(bad), "set": values}
 
     neighbours = [
@@ -81,7 +90,8 @@ def run(tmp_path, exchange):
         }
         for name, pair in NEIGHBOURS.items()
     ]
-    strategies = [*neighbours, culprit("leaves", 20), culprit("faults", 90), culprit("hangs", 160)]
+    # As many to each worker, in this order: the ladder is beside `faults`.
+    strategies = [*neighbours, culprit("leaves", 20), culprit("faults", 90), culprit("hangs", 160), LADDER]
     made = FleetRun(tmp_path, exchange, strategies, runtime={"restart_wait_max_s": 0.5})
     made.up()
     yield made
@@ -97,12 +107,19 @@ def test_culprits_are_isolated_or_stopped_with_a_reason_and_their_neighbours_tra
             return None
         return found if all(found[one]["state"] == "running" for one in found if one != "leaves") else None
 
+    (ladder,) = tags(["ladder"]).values()
+    wait_until(lambda: len(run.recorded_orders().get(ladder, ())) >= 2, "orders of executors")
+    time.sleep(TOLD_WITHIN_S)
+    (run.folder / EXECUTORS_LIVE).touch()
     found = wait_until(judged, "every culprit is judged", 120.0)
     assert found["leaves"]["worker"] is None
     assert found["leaves"]["reason"].endswith("in quarantine, 3 times")
     alone = [found[one]["worker"] for one in ("faults", "hangs")]
     assert min(alone) >= 2
     assert alone[0] != alone[1]
+    processes = FleetDir.of(run.name).read()["processes"]
+    niceness = {one["index"]: one["nice"] for one in processes if one["role"] == "worker"}
+    assert min(niceness[one] for one in alone) > max(niceness[0], niceness[1])
     assert "was killed by SIGSEGV while it was running" in found["faults"]["reason"]
     assert "hung and was killed while it was running" in found["hangs"]["reason"]
     assert {found[one]["worker"] for one in NEIGHBOURS} <= {0, 1}
@@ -115,6 +132,10 @@ def test_culprits_are_isolated_or_stopped_with_a_reason_and_their_neighbours_tra
     )
     blasts = run.status()["blasts"]
     assert {one["culprit"] for one in blasts if one["worker"] in (0, 1)} >= set(CULPRITS)
+    lost = next(one for one in blasts if one["culprit"] == "faults")["at_stake"]["ladder"]["executors"]
+    assert {one["kind"] for one in lost} == {"position_executor"}
+    assert {(market["venue"], market["pair"]) for one in lost for market in one["markets"]} == {("binance", "BTC-USDT")}
+    assert "lost executors: position_executor binance BTC-USDT" in run.text()
     shown = run.hive("status").stdout
     assert "STRATEGY leaves stopped: its worker ended with exit code 7, in quarantine, 3 times" in shown
     assert "by hangs: " in shown

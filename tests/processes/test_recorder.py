@@ -16,6 +16,7 @@ from gate.bench import Exchange
 from gate.journal_rig import Clock, live_orders, opened
 from gate.recorder_rig import STRATEGY
 from hive.shm.channel import Channel
+from hive.shm.row_log import read_rows
 from hive.shm.segment import sweep
 from hive.workers.recording import SOCKET
 from small_disk import small_file_system
@@ -76,6 +77,30 @@ def kill(run: FleetRun, *roles: str) -> None:
     run.wait_running()
 
 
+def kill_before_rows_are_committed(run: FleetRun, strategy: str) -> list[dict]:
+    """Kill all workers and the recorder while rows of a strategy wait for its database; returns these rows."""
+    data = run.folder / "state" / "hive" / run.name / "data"
+
+    def waiting() -> list[dict]:
+        found = []
+        for path in (data / "rows").glob("*.rows"):
+            with path.open("rb") as file:
+                found += [message["row"] for message in read_rows(file.fileno()) if message["id"] == strategy]
+        return found
+
+    with contextlib.closing(sqlite3.connect(data / f"{strategy}.sqlite", isolation_level=None, timeout=60)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        wait_until(lambda: any(row["table"] == "Executors" for row in waiting()), "executors whose rows wait", 120)
+        victims = [*run.pids("worker"), *run.pids("recorder")]
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        left = waiting()
+        other.execute("ROLLBACK")
+    wait_until(lambda: {*run.pids("worker"), *run.pids("recorder")}.isdisjoint(victims), "others in their places")
+    run.wait_running()
+    return left
+
+
 def test_after_kills_of_recorder_gate_and_worker_the_rows_are_the_exchanges_records(fleet):
     fleet.up()
     fleet.wait_running()
@@ -83,9 +108,15 @@ def test_after_kills_of_recorder_gate_and_worker_the_rows_are_the_exchanges_reco
     for roles in (("recorder",), ("gate", "worker", "recorder")):
         kill(fleet, *roles)
         trades_on(fleet, f"orders after the death of {roles}")
+    left = kill_before_rows_are_committed(fleet, "ladder")
+    trades_on(fleet, "orders after the death of every worker and the recorder")
     assert fleet.stop() == 0, fleet.text()
     assert fleet.exchange.open_orders() == []
+    ids = [one for (one,) in rows(fleet, "ladder", "SELECT id FROM Executors")]
+    assert {row["values"]["id"] for row in left if row["table"] == "Executors"} <= set(ids)
+    assert len(ids) == len(set(ids))
     data = fleet.folder / "state" / "hive" / "trial" / "data"
+    assert list((data / "rows").iterdir()) == []
     files = {path.name for path in data.glob("*.sqlite*")}
     assert files == {f"{name}.sqlite" for name in (*TOUCHES, "ladder")}  # each is one file that can be copied
     recorded = fleet.recorded_orders()

@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from fleet_run import FleetRun, tags, wait_until
+from fleet_run import tags, wait_until
 from gate.bench import Exchange
+from venues_run import VenuesRun
 
 KNOWN_WITHIN_MS = 100
 CANCEL_AFTER_MS = 1000
@@ -32,7 +33,12 @@ AVELLANEDA = {
     "set": {"market": "ETH-USDT", "order_amount": 0.05, "order_refresh_time": 3.0, "filled_order_delay": 1.0},
     "tick_interval_ms": 1000,
 }
-LADDER = {"id": "ladder", "script": "controllers_runner", "config": "ladder_xrp.yml", "tick_interval_ms": 1000}
+LADDER = {
+    "id": "ladder",
+    "script": "controllers_runner",
+    "set": {"controllers_config": ["ladder_quick.yml"]},
+    "tick_interval_ms": 1000,
+}
 NAMES = ["pmm", "avellaneda", "ladder"]
 
 
@@ -48,7 +54,8 @@ def launch(tmp_path, exchange):
     runs = []
 
     def make(strategies, *, hang_after_ms=600_000, **sections):
-        run = FleetRun(tmp_path, exchange, strategies, runtime={"hang_after_ms": hang_after_ms}, **sections)
+        venues = {"binance": exchange}
+        run = VenuesRun(tmp_path, venues, strategies, runtime={"hang_after_ms": hang_after_ms}, **sections)
         runs.append(run)
         run.up()
         run.wait_running()
@@ -105,9 +112,23 @@ def assert_cancelled_in_time(run, resting, stopped_ms):
     assert max(late) <= CANCEL_AFTER_MS + SLACK_MS
 
 
-def test_while_the_feed_is_stopped_no_order_is_placed_and_what_rests_is_cancelled(launch, exchange):
+def test_while_the_feed_is_stopped_or_dead_no_order_is_placed_and_what_rests_is_cancelled(launch, exchange):
     run = launch([PMM, AVELLANEDA, LADDER])
     wait_until_trading(run, NAMES)
+    stop_the_feed_for_a_while(run, exchange)
+    kill_the_feed(run, exchange)
+    assert run.stop() == 0, run.text()
+    assert exchange.open_orders() == []
+    report = run.report()
+    refused = {one["id"]: one["orders"]["refused"] for one in report["strategies"]}
+    assert min(refused.values()) > 0, f"a strategy did not even try to place: {refused}"
+    (venue,) = report["venues"]
+    assert venue["stale"]["worker"]["intervals"] >= len(NAMES)
+    assert venue["stale"]["gate"]["ms"] >= LONG_ENOUGH_S * 1000
+
+
+def stop_the_feed_for_a_while(run, exchange):
+    """Stop and continue the feed of a fleet that trades; see the exchange's records; return when all trade again."""
     (feed,) = run.pids("feed")
     others = pids(run)
     resting = exchange.open_orders()
@@ -124,19 +145,11 @@ def test_while_the_feed_is_stopped_no_order_is_placed_and_what_rests_is_cancelle
     assert placed_between(run, stopped_ms + KNOWN_WITHIN_MS, goes_on_ms + 1_900) == []
     assert run.pids("feed") == [feed]
     assert pids(run) == others
-    assert run.stop() == 0, run.text()
-    assert exchange.open_orders() == []
-    report = run.report()
-    refused = {one["id"]: one["orders"]["refused"] for one in report["strategies"]}
-    assert min(refused.values()) > 0, f"a strategy did not even try to place: {refused}"
-    (venue,) = report["venues"]
-    assert venue["stale"]["worker"]["intervals"] >= len(NAMES)
-    assert venue["stale"]["gate"]["ms"] >= LONG_ENOUGH_S * 1000
 
 
-def test_when_the_feed_is_killed_no_order_is_placed_before_the_next_one_has_live_books(launch, exchange):
-    run = launch([PMM, AVELLANEDA, LADDER])
-    wait_until_trading(run, NAMES)
+def kill_the_feed(run, exchange):
+    """Kill the feed of a fleet that trades: no order before the next one has live books; return when all trade again.
+    """
     (feed,) = run.pids("feed")
     others = pids(run)
     resting = exchange.open_orders()
@@ -151,8 +164,6 @@ def test_when_the_feed_is_killed_no_order_is_placed_before_the_next_one_has_live
     assert placed_between(run, killed_ms + KNOWN_WITHIN_MS, blind_until_ms) == []
     assert run.pids("feed") != [feed]
     assert pids(run) == others
-    assert run.stop() == 0, run.text()
-    assert exchange.open_orders() == []
 
 
 def test_with_hold_resting_orders_stay_and_cancels_pass(launch, exchange):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hummingbot.strategy.strategy_v2_base import StrategyV2Base
 
 from hive.gate.recorder import Recorder
 from hive.gate.recorder_settings import RecorderSettings
@@ -237,8 +238,9 @@ class Stage:
     async def stop(self):
         """Stop every strategy; executors that are open get no time to close: no test looks at what they would do."""
         for context in self.cores.values():
-            if context.host_data is not None and context.host_data.strategy is not None:
-                context.host_data.strategy.max_executors_close_attempts = 0
+            strategy = None if context.host_data is None else context.host_data.strategy
+            if isinstance(strategy, StrategyV2Base):
+                strategy.max_executors_close_attempts = 0
             stopping = context.create_task(self.host.stop(context))
             while not stopping.done():
                 await self.settle(3)

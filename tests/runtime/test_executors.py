@@ -1,7 +1,12 @@
 """Executors live in loops of their own: what they promise holds while their strategy is not ticked."""
 
 import asyncio
+import re
+import shutil
 from decimal import ROUND_DOWN, Decimal
+from pathlib import Path
+
+import pytest
 
 from hive.shm.messages import OrderType, Side
 from hummingbot.runtime.selftest import KNOWN
@@ -9,6 +14,8 @@ from runtime.pmm import PMM
 
 PATIENCE = 200  # rounds of a tenth of a second
 STEP = KNOWN.step
+TESTS_ROOT = Path(__file__).parents[1] / "strategies_root"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 async def rounds_until(stage, condition, ticks):
@@ -56,6 +63,27 @@ async def test_what_executors_trade_and_hold_is_known_from_outside_until_they_en
     stage.venue.fill(ask)
     await stage.settle()
     assert list(map(Decimal, nets())) == [-ask.amount, 0, 0, bid.amount / 2]
+
+
+@pytest.mark.parametrize("kind", ["grid", "dca", "twap", "order"])
+async def test_what_any_kind_of_executor_holds_is_found_where_it_keeps_its_orders(stage, tmp_path, kind):
+    shutil.copytree(TESTS_ROOT, tmp_path / "root")
+    shutil.copytree(EXAMPLES / "scripts", tmp_path / "root/scripts")
+    file = tmp_path / f"root/conf/controllers/{kind}.yml"
+    file.write_text(re.sub("trading_pair: .*", "trading_pair: BTC-USDT", file.read_text()))
+    config = {"controllers_config": [f"{kind}.yml"]}
+    await stage.start(kind, "script", "controllers_runner", config, root=str(tmp_path / "root"))
+    placed = stage.venue.placed
+    (first, *_) = await rounds_until(stage, lambda: list(placed), ticks=True)
+    shown = stage.cores[kind].executors
+    (executor,) = shown()
+    assert executor["kind"] == f"{kind}_executor"
+    assert executor["markets"] == [{"venue": "binance", "pair": "BTC-USDT", "net": "0"}]
+    part = (first.amount / 2).quantize(STEP, ROUND_DOWN)
+    stage.venue.fill(first._replace(price=first.price or Decimal(100)), part, final=False)
+    await stage.settle()
+    ((market,),) = (one["markets"] for one in shown())
+    assert Decimal(market["net"]) == (part if first.side is Side.BUY else -part)
 
 
 async def test_a_strategy_of_another_kind_has_no_executors(stage):

@@ -45,9 +45,13 @@ async def test_the_time_limit_of_a_position_passes_while_its_strategy_is_paused(
     context = await bought(stage)
     stage.services.scheduler.set_state(context, State.PAUSED, "by its operator")
     core = context.host_data
-    before = core.strategy.current_timestamp
-    core.context.run(core.keep_time, before + 21)  # the controller's time limit is 20 seconds
-    (close,) = await until(stage, lambda: exits(stage))
+    later = core.strategy.current_timestamp + 21  # the controller's time limit is 20 seconds
+
+    def closing():
+        core.context.run(core.keep_time, later)  # again and again: the worker shows it the real time once a second
+        return exits(stage)
+
+    (close,) = await until(stage, closing)
     assert close.side is Side.SELL
     stage.venue.fill(close._replace(price=Decimal(100)))
 

@@ -3,22 +3,34 @@
 import asyncio
 import json
 import sqlite3
+import sys
+import threading
 import time
+import traceback
 from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
+from hummingbot.client.config.client_config_map import DBSqliteMode
 from hummingbot.connector.markets_recorder import MarketsRecorder
+from hummingbot.core.data_type.common import OrderType, TradeType
 from hummingbot.core.data_type.in_flight_order import InFlightOrder, OrderState
+from hummingbot.core.data_type.trade_fee import AddedToCostTradeFee, TokenAmount
+from hummingbot.core.event.events import OrderFilledEvent
+from hummingbot.model.inventory_cost import InventoryCost
 from hummingbot.model.position import Position
 from hummingbot.model.sql_connection_manager import SQLConnectionManager, SQLConnectionType
+from hummingbot.strategy import pure_market_making
+from hummingbot.strategy.pure_market_making import inventory_cost_price_delegate
 
 from hive.gate.journal import Journal
 from hive.gate.order import Order, State
 from hive.gate.venue import Trade
 from hive.shm.ids import strategy_tag
 from hive.shm.messages import ReplyKind, Side
+from hummingbot.runtime.inventory_cost import InventoryCosts
 from hummingbot.runtime.singletons import claim_recorder_slot
 from runtime import pmm
 
@@ -251,3 +263,106 @@ async def test_the_kill_switch_reckons_with_the_fills_since_the_start(stage, gat
     await stage.settle()
     assert strategy_tag(name) in bid.client_order_id
     assert await context.create_task(context.host_data.calculate_profitability()) != 0
+
+
+# ---- What a strategy's inventory has cost ----------------------------------------------------------------------------
+
+
+def fill_event(side, price, amount, fee_asset, fee, number):
+    fees = AddedToCostTradeFee(flat_fees=[TokenAmount(fee_asset, Decimal(fee))], percent=Decimal("0.001"))
+    return OrderFilledEvent(
+        float(number), f"o{number}", "BTC-USDT", side, OrderType.LIMIT, Decimal(price), Decimal(amount), fees
+    )
+
+
+FILLS = [
+    fill_event(*fill, number)
+    for number, fill in enumerate(
+        (
+            (TradeType.BUY, "30000.1", "0.3", "BTC", "0.0003"),
+            (TradeType.BUY, "29999.7", "0.7", "USDT", "1.1"),
+            (TradeType.SELL, "30100", "0.1", "USDT", "0.3"),
+            (TradeType.BUY, "30050.05", "0.33333333", "BNB", "0.001"),
+            (TradeType.SELL, "30200", "0.9", "BTC", "0.0001"),
+        )
+    )
+]
+
+
+def test_inventory_costs_are_those_that_hummingbots_own_delegate_keeps(tmp_path, host_config, monkeypatch):
+    prices, changes = [], []
+    mine = pure_market_making.InventoryCostPriceDelegate(
+        SimpleNamespace(costs=InventoryCosts([], changes.append)), "BTC-USDT"
+    )
+    for event in FILLS:
+        mine.process_order_fill_event(event)
+        prices.append(mine.get_price())
+    monkeypatch.setattr(inventory_cost_price_delegate, "InventoryCost", InventoryCost)
+    path = tmp_path / "stock.sqlite"
+    database = SQLConnectionManager(
+        SimpleNamespace(db_mode=DBSqliteMode()), SQLConnectionType.TRADE_FILLS, str(path), called_from_migrator=True
+    )
+    stock = inventory_cost_price_delegate.InventoryCostPriceDelegate(database, "BTC-USDT")
+    expected = []
+    for event in FILLS:
+        stock.process_order_fill_event(event)
+        expected.append(stock.get_price())
+    database.engine.dispose()
+    assert prices == expected
+    (row,) = select(path, "SELECT base_asset, quote_asset, base_volume, quote_volume FROM InventoryCost")
+    assert changes[-1] == row
+
+
+class Witness:
+    """Notes every connection to a database that is not the recorder's, with its thread."""
+
+    def __init__(self):
+        self.seen = None
+        sys.addaudithook(self.hear)
+
+    def hear(self, event, values):
+        if event != "sqlite3.connect" or self.seen is None:
+            return
+        if not any("/hive/gate/recorder" in frame.filename for frame in traceback.extract_stack()):
+            self.seen.append((threading.current_thread().name, str(values[0])))
+
+
+@pytest.fixture(scope="session")
+def hook():
+    return Witness()  # an audit hook stays
+
+
+@pytest.fixture
+def others(hook):
+    hook.seen = []
+    yield hook.seen
+    hook.seen = None
+
+
+async def test_inventory_cost_is_known_and_kept_without_a_database_call_on_the_loop(stage, gate, hook, others):
+    name = f"cost{time.time_ns()}"
+    await stage.start(name, "v1", "pure_market_making", PMM)
+    core = stage.cores[name].host_data
+    stopping = stage.cores.pop(name).create_task(stage.host.stop(core.context))
+    while not stopping.done():
+        await stage.settle(3)
+    path = core.trade_fill_db.db_path
+    hook.seen = None
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO InventoryCost VALUES (1, 'BTC', 'USDT', 2, 50000)")
+    hook.seen = others
+    config = {**PMM, "price_type": "inventory_cost", "inventory_price": 25_000}
+    await stage.start(name, "v1", "pure_market_making", config)
+    delegate = stage.cores[name].host_data.strategy.inventory_cost_price_delegate
+    assert delegate.get_price() == 25_000
+    await stage.tick(3)
+    bid = next(order for order in stage.venue.placed if order.side is Side.BUY and order.price < 26_000)
+    stage.venue.fill(bid)
+    await stage.settle()
+    price = delegate.get_price()
+    assert price != 25_000
+    assert await stage.cores[name].host_data.markets_recorder._line.written(30)
+    assert others == []
+    (row,) = select(path, "SELECT base_volume, quote_volume FROM InventoryCost")
+    assert row["base_volume"] > 2
+    assert float(price) == pytest.approx(row["quote_volume"] / row["base_volume"])

@@ -75,8 +75,8 @@ class Stage:
                 {"type": "strategy", "id": context.id, "state": state.value, "message": text}
             ),
         )
-        market = MarketData(boot_ns=monotonic_ns, want=lambda *_: None, stale_after_ms=50)
-        self.router = OrderRouter(loop=loop, now_ns=monotonic_ns, market=market)
+        self.market = MarketData(boot_ns=monotonic_ns, want=lambda *_: None, stale_after_ms=60_000)
+        self.router = OrderRouter(loop=loop, now_ns=monotonic_ns, market=self.market)
         self.ended: list[str] = []
         self.strategies = WorkerStrategies(
             self.host, [], scheduler=self.scheduler, orders=self.router, on_end=self.ended.append
@@ -107,6 +107,21 @@ class Stage:
             self.add(name)
             self.changes.take({"type": "go", "id": name})
         await self.until(lambda: all("running" in self.states(name) for name in names))
+
+    async def idle(self, name: str) -> dict:
+        """Return what is said of a strategy that is to leave only when it has nothing in the market."""
+        self.told.clear()
+        self.changes.take({"type": "idle", "id": name, "change": 7})
+        (answer,) = self.told
+        assert (answer["type"], answer["id"], answer["change"]) == ("idle", name, 7)
+        return answer
+
+    async def leaves_if(self, name: str, submitted: int) -> str:
+        """Ask it to leave if it has made so many orders; return what the worker says then."""
+        self.told.clear()
+        self.changes.take({"type": "remove", "id": name, "change": 8, "deadline_s": 10.0, "submitted": submitted})
+        await self.until(lambda: any(one.get("change") == 8 for one in self.told))
+        return next(one["type"] for one in self.told if one.get("change") == 8)
 
     async def removed(self, name: str, **more) -> dict:
         self.changes.take({"type": "remove", "id": name, "deadline_s": 10.0, **more})
@@ -198,6 +213,50 @@ async def test_a_paused_one_is_not_ticked_until_it_is_resumed_also_when_it_comes
     for name in ("one", "held"):
         stage.changes.take({"type": "resume", "id": name})
     await stage.until(lambda: stage.host.made["one"].ticks > ticks and stage.host.made["held"].ticks > 0)
+
+
+async def test_one_that_may_leave_only_idle_stays_for_an_executor_an_order_and_one_made_meanwhile(stage, run):
+    feed, gate = TinyFeed(run), ScriptedGate(run, 1, 3)
+    feed.add(PAIR)
+    feed.beat()
+    stage.market.attach(0, 1, feed.books.name, feed.trades.name)
+
+    def make_link(inbound: str, outbound: str) -> Link:
+        return Link(OrderQueue.attach(inbound), OrderQueue.attach(outbound), None, 3)
+
+    def said(kind: ReplyKind, **more) -> None:
+        gate.say(kind, **more)
+        gate.flush()
+        stage.router.pump()
+
+    stage.router.attach_gate(1, *gate.names, make_link)
+    said(ReplyKind.OPENED)
+    await stage.running("one")
+    (context,) = stage.contexts.made
+    nothing = {"type": "idle", "id": "one", "change": 7, "exposed": "", "submitted": 0}
+    assert await stage.idle("one") == nothing
+    context.executors = lambda: [{"id": "e"}]
+    assert (await stage.idle("one"))["exposed"] == "1 executors"
+    assert await stage.leaves_if("one", 0) == "idle"
+    context.executors = list
+    limit = {"side": Side.BUY, "order_type": OrderType.LIMIT, "price": Decimal(99), "amount": Decimal(1)}
+    order = order_prefix("abcde", context.tag) + "a"
+    placed = stage.router.place(Intent(IntentKind.PLACE, 0, PAIR, order, **limit))
+    assert (await stage.idle("one"))["exposed"] == "1 orders"
+    assert await stage.leaves_if("one", 1) == "idle"
+    said(ReplyKind.REJECTED, client_order_id=order)
+    await placed
+    assert await stage.idle("one") == {**nothing, "submitted": 1}
+    assert await stage.leaves_if("one", 0) == "idle"  # asked before it made that order
+    assert stage.host.stopped == []
+    ticks = stage.host.made["one"].ticks
+    await stage.until(lambda: stage.host.made["one"].ticks > ticks)
+    assert await stage.leaves_if("one", 1) == "removed"
+    assert stage.host.stopped == [("one", False)]
+    assert (await stage.idle("one"))["exposed"] == "it is not here"
+    stage.router.detach_gate()
+    feed.close()
+    gate.close()
 
 
 async def test_of_one_that_leaves_only_the_order_without_an_answer_is_cancelled(run, strategies):

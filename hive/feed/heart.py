@@ -1,0 +1,85 @@
+"""How the feed's loop waits, and beats meanwhile; the twin of heart.pyx in pure Python.
+
+What a beat is, and when wait() returns, is described there.
+"""
+
+import select
+from collections.abc import Iterable
+from time import monotonic_ns
+
+from hive.shm.atomics import Memory, boottime_ns
+from hive.shm.layout import SEGMENT_HEADER
+
+QUIET, READABLE, LOOK = 0, 1, 2
+EARLY_NS = 3_000_000
+_HEARTBEAT, _HEARTBEAT_BOOT, _BOOT_OFFSET = (
+    SEGMENT_HEADER.offset(name) >> 3 for name in ("heartbeat_ns", "heartbeat_boot_ns", "boot_offset_ns")
+)
+
+
+class Heart:
+    """The heartbeats of the segments `memories`, which this process alone writes.
+
+    `last_ns` and `last_boot_ns` are when it beat last, by CLOCK_MONOTONIC and CLOCK_BOOTTIME, 0 before it ever did.
+
+    Args:
+        every_ns: between two beats.
+        look_after_ns: a beat that would come later than that after the one before, by either clock, is not made.
+    """
+
+    def __init__(self, *, every_ns: int, look_after_ns: int) -> None:
+        if not 0 < every_ns < look_after_ns:
+            raise ValueError(f"every_ns must lie between 0 and look_after_ns = {look_after_ns}, was {every_ns}")
+        self.last_ns = 0
+        self.last_boot_ns = 0
+        self.memories: list[Memory] = []
+        self._every_ns = every_ns
+        self._look_after_ns = look_after_ns
+
+    def keep(self, memories: Iterable[Memory]) -> None:
+        """Beat for these segments from now on: writable Memory of each."""
+        memories = list(memories)
+        if not all(memory.writable for memory in memories):
+            raise ValueError("this memory is mapped read-only")
+        self.memories = memories
+
+    def beat(self, now_ns: int, boot_ns: int) -> None:
+        """Beat, however late: CLOCK_MONOTONIC and CLOCK_BOOTTIME of now."""
+        for memory in self.memories:
+            memory.signed[_BOOT_OFFSET] = boot_ns - now_ns
+            memory.signed[_HEARTBEAT] = now_ns
+            memory.signed[_HEARTBEAT_BOOT] = boot_ns
+        self.last_ns = now_ns
+        self.last_boot_ns = boot_ns
+
+    def wait(self, fd: int, timeout: float | None) -> int:
+        """Wait until `fd` is readable, for `timeout` seconds at most (None: without end).
+
+        Returns:
+            READABLE (also when a signal came, or there was nothing to wait for), QUIET when the time is over, or LOOK:
+            the beat that was due has not been made.
+        """
+        now_ns = monotonic_ns()
+        if now_ns >= self.last_ns + self._every_ns - EARLY_NS and self._beat_or_look(now_ns):
+            return LOOK
+        if timeout is not None and timeout <= 0:
+            return READABLE
+        end_ns = None if timeout is None else now_ns + int(timeout * 1e9) + 1
+        while True:
+            due_ns = self.last_ns + self._every_ns
+            until_ns = due_ns if end_ns is None else min(due_ns, end_ns)
+            if select.select((fd,), (), (), max(0, until_ns - now_ns) / 1e9)[0]:
+                return READABLE
+            now_ns = monotonic_ns()
+            if now_ns >= self.last_ns + self._every_ns and self._beat_or_look(now_ns):
+                return LOOK
+            if end_ns is not None and now_ns >= end_ns:
+                return QUIET
+
+    def _beat_or_look(self, now_ns: int) -> bool:
+        """Beat, unless that would be late; return whether it would."""
+        boot_ns = boottime_ns()
+        if self.last_ns and max(now_ns - self.last_ns, boot_ns - self.last_boot_ns) > self._look_after_ns:
+            return True
+        self.beat(now_ns, boot_ns)
+        return False

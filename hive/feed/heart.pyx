@@ -1,0 +1,127 @@
+"""How the feed's loop waits: in C, and it beats meanwhile.
+
+    wait(): ──beat── 10 ms ──beat── 10 ms ──▶ the file is readable | the time is over | the beat would come late
+
+A beat stores the heartbeat of every segment. An interpreter that was asleep for 10 ms finds its own code no longer in
+the caches of the CPU: a beat that is a timer of asyncio takes 100 us then, one in C a third of that, most of it the
+wake-up itself. A loop that does not wait does not beat, so one that a callback holds is seen; and a beat that would
+come late is not made here: whoever waits has to look first, and make it.
+"""
+
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport int64_t, uint64_t
+
+from hive.shm.atomics cimport Memory, c_boottime_ns, monotonic_clock_ns, store_release
+from hive.shm.layout cimport segment_header
+
+QUIET, READABLE, LOOK = 0, 1, 2
+cdef enum:
+    _QUIET = 0
+    _READABLE = 1
+    _LOOK = 2
+    EARLY_NS = 3000000  # a loop that is awake beats rather than wake up for it so soon
+
+cdef extern from "<time.h>" nogil:
+    cdef struct timespec:
+        long tv_sec
+        long tv_nsec
+
+cdef extern from "<poll.h>" nogil:
+    cdef struct pollfd:
+        int fd
+        short events
+        short revents
+    enum:
+        POLLIN
+    int ppoll(pollfd *files, unsigned long count, const timespec *timeout, const void *mask)
+
+
+cdef class Heart:
+    """The heartbeats of the segments `memories`, which this process alone writes.
+
+    `last_ns` and `last_boot_ns` are when it beat last, by CLOCK_MONOTONIC and CLOCK_BOOTTIME, 0 before it ever did.
+
+    Args:
+        every_ns: between two beats.
+        look_after_ns: a beat that would come later than that after the one before, by either clock, is not made.
+    """
+
+    def __init__(self, *, int64_t every_ns, int64_t look_after_ns):
+        if not 0 < every_ns < look_after_ns:
+            raise ValueError(f"every_ns must lie between 0 and look_after_ns = {look_after_ns}, was {every_ns}")
+        self._every_ns = every_ns
+        self._look_after_ns = look_after_ns
+        self.memories = []
+
+    def keep(self, memories) -> None:
+        """Beat for these segments from now on: writable Memory of each."""
+        cdef Memory memory
+        for memory in memories:
+            memory._writable_word(0)
+        self.memories = list(memories)
+
+    def beat(self, int64_t now_ns, int64_t boot_ns) -> None:
+        """Beat, however late: CLOCK_MONOTONIC and CLOCK_BOOTTIME of now."""
+        self._beat(now_ns, boot_ns)
+
+    def wait(self, int fd, timeout) -> int:
+        """Wait until `fd` is readable, for `timeout` seconds at most (None: without end).
+
+        Returns:
+            READABLE (also when a signal came, or there was nothing to wait for), QUIET when the time is over, or LOOK:
+            the beat that was due has not been made.
+        """
+        cdef int64_t now_ns = monotonic_clock_ns()
+        cdef int64_t end_ns = -1
+        cdef int64_t left_ns
+        cdef pollfd file
+        cdef timespec span
+        cdef int ready
+        if now_ns >= self.last_ns + self._every_ns - EARLY_NS and self._beat_or_look(now_ns):
+            return _LOOK
+        if timeout is not None:
+            if timeout <= 0:
+                return _READABLE
+            end_ns = now_ns + <int64_t>(<double>timeout * 1e9) + 1
+        file.fd = fd
+        file.events = POLLIN
+        while True:
+            left_ns = self.last_ns + self._every_ns - now_ns
+            if end_ns >= 0:
+                left_ns = min(left_ns, end_ns - now_ns)
+            left_ns = max(0, left_ns)
+            span.tv_sec = left_ns // 1000000000
+            span.tv_nsec = left_ns % 1000000000
+            with nogil:
+                ready = ppoll(&file, 1, &span, NULL)
+            if ready > 0:
+                return _READABLE
+            if ready < 0:
+                if errno == EINTR:
+                    return _READABLE
+                raise OSError(errno, "ppoll")
+            now_ns = monotonic_clock_ns()
+            if now_ns >= self.last_ns + self._every_ns and self._beat_or_look(now_ns):
+                return _LOOK
+            if 0 <= end_ns <= now_ns:
+                return _QUIET
+
+    cdef bint _beat_or_look(self, int64_t now_ns) except -1:
+        """Beat, unless that would be late; return whether it would."""
+        cdef int64_t boot_ns = c_boottime_ns()
+        if self.last_ns and max(now_ns - self.last_ns, boot_ns - self.last_boot_ns) > self._look_after_ns:
+            return True
+        self._beat(now_ns, boot_ns)
+        return False
+
+    cdef int _beat(self, int64_t now_ns, int64_t boot_ns) except -1:
+        cdef Memory memory
+        cdef segment_header *header
+        for memory in self.memories:
+            header = <segment_header *>memory.base
+            store_release(<uint64_t *>&header.boot_offset_ns, <uint64_t>(boot_ns - now_ns))
+            store_release(<uint64_t *>&header.heartbeat_ns, <uint64_t>now_ns)
+            store_release(<uint64_t *>&header.heartbeat_boot_ns, <uint64_t>boot_ns)  # pairs with a reader's load
+        self.last_ns = now_ns
+        self.last_boot_ns = boot_ns
+        return 0

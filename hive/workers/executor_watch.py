@@ -1,0 +1,69 @@
+"""Tells the supervisor which executors live in a worker: they end with it, and then nobody could say what they held.
+
+    strategy ── context.executors() ──▶ ExecutorWatch ── "executors", when they have changed ──▶ supervisor
+
+They are told within about a second, and within a tenth of one after a fill. The message is in the channel before the
+next callback runs, so it reaches the supervisor even when the process dies in that.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from hive.workers.context import StrategyContext
+
+EVERY = 10  # looks between two at a strategy that has had no fill
+
+log = logging.getLogger(__name__)
+
+
+class ExecutorWatch:
+    """Looks at the strategies of a worker.
+
+    Args:
+        send: sends a message to the supervisor.
+    """
+
+    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+        self._send = send
+        self._seen: WeakKeyDictionary[StrategyContext, _Seen] = WeakKeyDictionary()
+        self._looks = 0
+
+    def take_in(self, strategy: StrategyContext) -> None:
+        """Look at one more strategy."""
+        self._seen[strategy] = _Seen()
+
+    def look(self) -> None:
+        """Tell what has changed; ten times a second, outside of every strategy's context."""
+        self._looks += 1
+        for strategy, seen in list(self._seen.items()):
+            fills = strategy.counters.fills.value
+            if fills == seen.fills and self._looks % EVERY:
+                continue
+            if not strategy.pending:  # else the fill may not have reached its executor yet: the next look comes soon
+                seen.fills = fills
+            self._tell(strategy, seen)
+
+    def _tell(self, strategy: StrategyContext, seen: "_Seen") -> None:
+        try:
+            executors = [] if strategy.executors is None else strategy.run(strategy.executors)
+        except Exception:  # code of a strategy's own executors; it must not stop the others'
+            if not seen.failed:
+                log.exception("strategy %s: what its executors hold cannot be told", strategy.id)
+            seen.failed = True
+            return
+        if executors != seen.told:
+            seen.told = executors
+            self._send({"type": "executors", "id": strategy.id, "executors": executors})
+
+
+class _Seen:
+    """What was last seen of a strategy."""
+
+    __slots__ = ("failed", "fills", "told")
+
+    def __init__(self) -> None:
+        self.fills = 0
+        self.told: list[dict[str, Any]] = []
+        self.failed = False

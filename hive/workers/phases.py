@@ -1,0 +1,46 @@
+"""Where in its interval a strategy is ticked: at a pulse, with as few others as there can be.
+
+    interval 1 s   |....|....|....|....|  a pulse every 20 ms, 50 of them; of 100 ms: 10 of 10 ms
+                   a    d    b    e    c
+
+A wake-up of a process costs more than many a tick, so strategies of a worker meet, and so do their timers (loop.py).
+They are spread evenly over the pulses, because who is at one pulse waits for one another.
+
+An interval that no pulse divides has no pulses: phases are spread over it, by multiples of the golden ratio. However
+many there are, the gaps between neighbours have at most three lengths, and the largest is at most 2.62 times the
+smallest; adding one splits a largest gap.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+PULSE_NS = 10_000_000
+LONG_PULSE_NS = 20_000_000  # also of the timers of strategies
+LONG_NS = 1_000_000_000  # intervals from here on have the long pulse
+PLACES_MAX = 100  # of an interval, however long it is
+
+GOLDEN = 0x9E3779B97F4A7C15  # 2**64 / golden ratio
+
+
+def phase_ns(k: int, interval_ns: int) -> int:
+    """Return the phase of the k-th strategy, in [0, interval), with as wide a gap to all before as there is."""
+    return ((k * GOLDEN) % (1 << 64)) * interval_ns >> 64
+
+
+def pulse_phase_ns(k: int, interval_ns: int, taken: Iterable[int]) -> int:
+    """Return the phase of one more strategy, in [0, interval).
+
+    Args:
+        k: how many there were before, those that are gone included.
+        interval_ns: its interval.
+        taken: the phases of the others with this interval.
+    """
+    pulse_ns = LONG_PULSE_NS if interval_ns >= LONG_NS else PULSE_NS
+    if interval_ns % pulse_ns:
+        return phase_ns(k, interval_ns)
+    count = min(interval_ns // pulse_ns, PLACES_MAX)
+    apart_ns = interval_ns // pulse_ns // count * pulse_ns
+    first = phase_ns(k, count)
+    at = Counter(taken)
+    place = min(range(count), key=lambda place: (at[place * apart_ns], (place - first) % count))
+    return place * apart_ns

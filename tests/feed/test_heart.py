@@ -1,0 +1,125 @@
+"""The feed's heart: it beats while it waits, and not when that would be late."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from hive.feed.heart import LOOK, QUIET, READABLE, Heart
+from hive.shm.atomics import boottime_ns
+from hive.shm.segment import Segment, segment_name
+
+MS = 1_000_000
+EVERY_NS, LOOK_AFTER_NS = 10 * MS, 60_000 * MS
+HOUR_NS = 3_600_000 * MS
+
+
+@pytest.fixture
+def segments():
+    made = [
+        Segment.create(segment_name(f"{os.getpid():08x}", f"heart{index}", 1), 4096, kind="books", epoch=1)
+        for index in range(2)
+    ]
+    yield made
+    for one in made:
+        one.unlink()
+        one.close()
+
+
+@pytest.fixture
+def heart(segments):
+    made = Heart(every_ns=EVERY_NS, look_after_ns=LOOK_AFTER_NS)
+    made.keep([one.memory() for one in segments])
+    yield made
+    made.keep(())
+
+
+@pytest.fixture
+def pipe():
+    ends = os.pipe()
+    yield ends
+    for fd in ends:
+        os.close(fd)
+
+
+def test_it_beats_for_every_segment_while_it_waits(heart, segments, pipe):
+    began_ns, began_boot_ns = time.monotonic_ns(), boottime_ns()
+    assert heart.wait(pipe[0], 0.05) == QUIET
+    assert time.monotonic_ns() - began_ns >= 50 * MS
+    for one in segments:
+        assert began_ns + 2 * EVERY_NS <= one.heartbeat_ns == heart.last_ns
+        assert began_boot_ns <= one.heartbeat_boot_ns == heart.last_boot_ns
+
+
+def test_it_beats_while_it_waits_without_end(heart, segments, pipe):
+    beats = []
+
+    def look():
+        while len(beats) < 5:
+            if segments[0].heartbeat_ns not in beats:
+                beats.append(segments[0].heartbeat_ns)
+        os.write(pipe[1], b"x")
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    assert heart.wait(pipe[0], None) == READABLE
+    looking.join()
+    assert beats == sorted(beats)
+
+
+def test_what_is_readable_is_said_at_once_and_a_look_without_waiting_too(heart, pipe):
+    assert heart.wait(pipe[0], 0) == READABLE
+    os.write(pipe[1], b"x")
+    assert heart.wait(pipe[0], 60.0) == READABLE
+
+
+def test_one_that_is_awake_beats_without_waiting_for_it(heart, segments, pipe):
+    heart.beat(time.monotonic_ns() - EVERY_NS, boottime_ns() - EVERY_NS)
+    before_ns = heart.last_ns
+    heart.wait(pipe[0], 0)
+    assert segments[0].heartbeat_ns == heart.last_ns > before_ns
+
+
+@pytest.mark.parametrize(("mono_ns", "boot_ns"), [(61_000 * MS, 61_000 * MS), (0, HOUR_NS), (61_000 * MS, 0)])
+def test_a_late_beat_is_left_to_who_looks(heart, segments, pipe, mono_ns, boot_ns):
+    heart.beat(time.monotonic_ns() - EVERY_NS - mono_ns, boottime_ns() - EVERY_NS - boot_ns)
+    before = heart.last_ns, heart.last_boot_ns
+    assert heart.wait(pipe[0], 60.0) == LOOK
+    assert (heart.last_ns, heart.last_boot_ns) == before
+    assert {(one.heartbeat_ns, one.heartbeat_boot_ns) for one in segments} == {before}
+    heart.beat(time.monotonic_ns(), boottime_ns())
+    assert heart.wait(pipe[0], 0) == READABLE
+
+
+def test_a_signal_ends_the_wait(heart, pipe):
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        while heart.wait(pipe[0], 60.0) != READABLE:
+            pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_only_what_is_kept_gets_the_beat(heart, segments, pipe):
+    heart.keep(heart.memories[:1])
+    heart.beat(time.monotonic_ns(), boottime_ns())
+    assert (segments[0].heartbeat_ns, segments[1].heartbeat_ns) == (heart.last_ns, 0)
+
+
+def test_a_segment_that_others_write_is_refused(heart, segments):
+    reader = Segment.open(segments[0].name)
+    try:
+        with pytest.raises(ValueError, match="mapped read-only"):
+            heart.keep([reader.memory()])
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("every_ns", [0, -1, LOOK_AFTER_NS])
+def test_beats_must_be_closer_than_what_is_late(every_ns):
+    with pytest.raises(ValueError, match=f"every_ns must lie between 0 and look_after_ns = {LOOK_AFTER_NS}, was"):
+        Heart(every_ns=every_ns, look_after_ns=LOOK_AFTER_NS)
