@@ -364,8 +364,20 @@ def sim_command(arguments: tuple[str, ...]) -> None:
     os.execv(sys.executable, [sys.executable, "-P", "-m", "hive.sim", *arguments])
 
 
+def open_standard_streams() -> None:
+    """Open what the shell has closed (`>&-`) on /dev/null, before a socket or a key gets its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode)  # noqa: SIM115 - for as long as the process lives
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+            if stream.fileno() != number:
+                raise OSError(f"descriptor {number} must be free or open, {stream.fileno()} was the next")
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
+    open_standard_streams()
     try:
         result = cli.main(prog_name="hive", standalone_mode=False)
     except click.UsageError as error:

@@ -34,7 +34,8 @@ def resume(name: str | None, venue: str | None, strategy: str | None) -> None:
     for whom in answer["lifted"]:
         click.echo(f"fleet {folder.name}: {whom} may trade, as far as nothing else is halted")
     if not answer["lifted"]:
-        click.echo(f"fleet {folder.name}: there was no such halt")
+        whom = f"venue {venue}" if venue else f"strategy {strategy}" if strategy else "the fleet as a whole"
+        click.echo(f"fleet {folder.name}: {whom} was not halted")
     _print_halts(folder.name, answer)
 
 

@@ -148,7 +148,9 @@ class _Loader:
             self._problem(place, f"must be 1 to 32 of A-Z, a-z, 0-9, '_', '.', '-', was {name!r}")
         kind = venue.kind or name.removesuffix(PAPER_TRADE)
         if kind not in VENUE_KINDS:
-            self._problem(place, f"must be one of {', '.join(VENUE_KINDS)}: Hive speaks no other venue's protocol yet")
+            known = " or ".join(VENUE_KINDS)
+            text = f"must be called {known}, or have `kind: {known}`: Hive speaks no other venue's protocol yet"
+            self._problem(place, text)
         if isinstance(venue, Live) and name.endswith(PAPER_TRADE):
             self._problem(f"{place}.mode", "must be sim or replay where the name says paper trade, was live")
         if not isinstance(venue, Replay):

@@ -24,7 +24,6 @@ from hive.shm.segment import process_start_ticks
 
 SCHEMA = 1
 SOCKET_PATH_MAX = 107  # of a unix socket, its final zero not counted
-SOCKET_PATH_MAX = 107  # sizeof(sun_path) without its last zero byte: unix(7)
 
 
 class StateError(Exception):

@@ -79,7 +79,7 @@ async def test_halt_and_resume_say_what_is_halted(running):
     )
     code, lines = await running.hive("resume", "--strategy", "x-1")
     assert (code, lines[-1]) == (OK, "fleet bench: nothing is halted")
-    nothing = ["fleet bench: there was no such halt", "fleet bench: nothing is halted"]
+    nothing = ["fleet bench: the fleet as a whole was not halted", "fleet bench: nothing is halted"]
     assert await running.hive("resume") == (OK, nothing)
 
 

@@ -27,6 +27,8 @@ class Heart:
         look_after_ns: a beat that would come later than that after the one before, by either clock, is not made.
     """
 
+    __slots__ = ("_every_ns", "_look_after_ns", "last_boot_ns", "last_ns", "memories")
+
     def __init__(self, *, every_ns: int, look_after_ns: int) -> None:
         if not 0 < every_ns < look_after_ns:
             raise ValueError(f"every_ns must lie between 0 and look_after_ns = {look_after_ns}, was {every_ns}")
@@ -56,7 +58,7 @@ class Heart:
         """Wait until `fd` is readable, for `timeout` seconds at most (None: without end).
 
         Returns:
-            READABLE (also when a signal came, or there was nothing to wait for), QUIET when the time is over, or LOOK:
+            READABLE (also when there was nothing to wait for), QUIET when the time is over, or LOOK:
             the beat that was due has not been made.
         """
         now_ns = monotonic_ns()

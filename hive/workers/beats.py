@@ -65,7 +65,7 @@ class Beats:
         """Wait until `fd` is readable, for `timeout` seconds at most (None: without end).
 
         Returns:
-            READABLE (also when a signal came, or there was nothing to wait for), LOOK, or QUIET when the time is over.
+            READABLE (also when there was nothing to wait for), LOOK, or QUIET when the time is over.
         """
         now_ns = monotonic_ns()
         if now_ns >= self._due_ns - EARLY_NS and self._beat(now_ns):

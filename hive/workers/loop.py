@@ -40,14 +40,22 @@ class ContextExecutor(ThreadPoolExecutor):
 
 
 class WorkerLoop(asyncio.SelectorEventLoop):
-    """An event loop that wakes up once for what strategies do once a second, instead of for each of them."""
+    """An event loop that wakes up once for what strategies do once a second, instead of for each of them.
+
+    Args:
+        worker_offset_ns: of the worker's pulses.
+    """
+
+    def __init__(self, selector: CountingSelector, worker_offset_ns: int = 0) -> None:
+        super().__init__(selector)
+        self._worker_offset_ns = worker_offset_ns
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """Schedule a callback; one of a strategy up to 5 ms earlier or 15 ms later, when it is half a second away."""
         if when - self.time() >= FAR_S and (CURRENT.get(None) if context is None else context.get(CURRENT)) is not None:
-            when = at_pulse_ns(round(when * 1e9), time_ns() - monotonic_ns()) / 1e9
+            when = at_pulse_ns(round(when * 1e9), time_ns() - monotonic_ns() - self._worker_offset_ns) / 1e9
         return super().call_at(when, callback, *args, context=context)
 
 
@@ -56,15 +64,15 @@ def at_pulse_ns(at_ns: int, wall_offset_ns: int) -> int:
 
     Args:
         at_ns: when it was to be due.
-        wall_offset_ns: the wall clock less the monotonic one.
+        wall_offset_ns: the wall clock less the monotonic one, and less the offset of the worker's pulses.
     """
     past_ns = (at_ns + wall_offset_ns) % LONG_PULSE_NS
     return at_ns - past_ns + (0 if past_ns <= EARLY_NS else LONG_PULSE_NS) + BEHIND_NS
 
 
-def new_loop(callbacks: CallbackCounter) -> WorkerLoop:
+def new_loop(callbacks: CallbackCounter, worker_offset_ns: int = 0) -> WorkerLoop:
     """Return a loop as described above; the caller makes it current and closes it."""
-    loop = WorkerLoop(CountingSelector(callbacks))
+    loop = WorkerLoop(CountingSelector(callbacks), worker_offset_ns)
     loop.set_default_executor(ContextExecutor(EXECUTOR_THREADS, thread_name_prefix="hive-executor"))
     loop.set_exception_handler(handle_exception)
     return loop

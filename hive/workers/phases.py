@@ -6,6 +6,8 @@
 A wake-up of a process costs more than many a tick, so strategies of a worker meet, and so do their timers (loop.py).
 They are spread evenly over the pulses, because who is at one pulse waits for one another.
 
+The pulses of one worker lie between those of another, because they share CPUs, and feed and gate.
+
 An interval that no pulse divides has no pulses: phases are spread over it, by multiples of the golden ratio. However
 many there are, the gaps between neighbours have at most three lengths, and the largest is at most 2.62 times the
 smallest; adding one splits a largest gap.
@@ -27,13 +29,19 @@ def phase_ns(k: int, interval_ns: int) -> int:
     return ((k * GOLDEN) % (1 << 64)) * interval_ns >> 64
 
 
-def pulse_phase_ns(k: int, interval_ns: int, taken: Iterable[int]) -> int:
+def offset_ns(worker: int) -> int:
+    """Return how long after full pulses of the wall clock those of a worker are."""
+    return phase_ns(worker, PULSE_NS)
+
+
+def pulse_phase_ns(k: int, interval_ns: int, taken: Iterable[int], worker_offset_ns: int = 0) -> int:
     """Return the phase of one more strategy, in [0, interval).
 
     Args:
         k: how many there were before, those that are gone included.
         interval_ns: its interval.
         taken: the phases of the others with this interval.
+        worker_offset_ns: of the worker's pulses.
     """
     pulse_ns = LONG_PULSE_NS if interval_ns >= LONG_NS else PULSE_NS
     if interval_ns % pulse_ns:
@@ -42,5 +50,5 @@ def pulse_phase_ns(k: int, interval_ns: int, taken: Iterable[int]) -> int:
     apart_ns = interval_ns // pulse_ns // count * pulse_ns
     first = phase_ns(k, count)
     at = Counter(taken)
-    place = min(range(count), key=lambda place: (at[place * apart_ns], (place - first) % count))
-    return place * apart_ns
+    place = min(range(count), key=lambda place: (at[place * apart_ns + worker_offset_ns], (place - first) % count))
+    return place * apart_ns + worker_offset_ns

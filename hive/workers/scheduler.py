@@ -57,7 +57,8 @@ class StrategyScheduler:
 
     `report(context, state, message)` is called at every change of a strategy's state, `on_failing(context)` after the
     clock has paused one for its errors. `books` tells the versions of books, for strategies that follow theirs;
-    `read_clocks` returns (monotonic, wall) nanoseconds of one moment.
+    `worker_offset_ns` is that of the worker's pulses (phases.py); `read_clocks` returns (monotonic, wall) nanoseconds
+    of one moment.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class StrategyScheduler:
         report: Callable[[StrategyContext, State, str], None],
         on_failing: Callable[[StrategyContext], None] | None = None,
         books: Versions | None = None,
+        worker_offset_ns: int = 0,
         read_clocks: Callable[[], tuple[int, int]] = read_anchor,
         wall_ns: Callable[[], int] = time_ns,
     ) -> None:
@@ -79,6 +81,7 @@ class StrategyScheduler:
         self._on_failing = on_failing
         self._states: dict[StrategyContext, State] = {}
         self._watch = None if books is None else BookWatch(clock, books, loop=loop, nudged=self._arm_when_started)
+        self._worker_offset_ns = worker_offset_ns
         self._read_clocks = read_clocks
         self._wall_ns = wall_ns
         self._wall_offset_ns = 0
@@ -129,7 +132,7 @@ class StrategyScheduler:
         """
         interval = self.interval_ns if interval_ns is None else interval_ns
         taken = [phase for other, phase in self._phases.values() if other == interval]
-        phase = pulse_phase_ns(self._added, interval, taken)
+        phase = pulse_phase_ns(self._added, interval, taken, self._worker_offset_ns)
         self.clock.add(context, target, interval, phase)
         self._phases[context] = (interval, phase)
         self._added += 1

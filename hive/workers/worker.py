@@ -47,6 +47,7 @@ from hive.workers.log_quota import LineQuota
 from hive.workers.loop import new_loop, note_callbacks, run_until_done
 from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
+from hive.workers.phases import offset_ns
 from hive.workers.pulse import BEAT_NS, Pulse
 from hive.workers.refusals import Refusals
 from hive.workers.running import Running
@@ -116,6 +117,7 @@ class Worker:
             report=self._report,
             on_failing=self._cancel_orders_of,
             books=self._market,
+            worker_offset_ns=offset_ns(boot.index),
         )
         self._executors = ExecutorWatch(channel.send)
         self._refusals = Refusals()
@@ -354,7 +356,7 @@ def worker_main(fd: int, host_class: type[Host], host_config: Mapping[str, Any])
         if message.get("profiling"):
             allow_tracing()
         callbacks = CallbackCounter()
-        loop = new_loop(callbacks)
+        loop = new_loop(callbacks, offset_ns(boot.index))
         asyncio.set_event_loop(loop)
         if logs is not None:
             tell_of_logs(logs, boot.index, channel, loop)

@@ -4,11 +4,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import urllib.request
 
 import pytest
 
-from command import FLEET, Command
+from command import EXAMPLES, FLEET, HIVE, PATIENCE_S, Command
 from hive.cli_errors import ERROR, NOT_RUNNING, OK
 from hive.shm.segment import list_segments
 
@@ -184,3 +185,11 @@ def test_a_strategy_that_cannot_start_fails_alone_and_all_of_them_end_the_fleet(
     texts = [line["text"] for line in command.lines()]
     assert any(text.startswith("error: strategy touch failed: ") for text in texts)
     assert texts[-1] == "fleet ended: no strategy could be started"
+
+
+def test_a_fleet_whose_standard_streams_are_closed_runs_to_its_end(command):
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", HIVE]
+    options = ["--strategies", str(command.file), "--root", str(EXAMPLES), "--duration", "1"]
+    up = [*closed, "up", *options, "--report", str(command.report)]
+    assert subprocess.run(up, env=command.env, timeout=PATIENCE_S, check=False).returncode == 0
+    assert json.loads(command.report.read_text())["stop"] == {"open_orders": 0}

@@ -7,17 +7,17 @@ import pytest
 
 from hive.workers.clock import CallbackCounter
 from hive.workers.loop import BEHIND_NS, EARLY_NS, at_pulse_ns, new_loop
-from hive.workers.phases import LONG_PULSE_NS, PULSE_NS, phase_ns, pulse_phase_ns
+from hive.workers.phases import LONG_PULSE_NS, PULSE_NS, offset_ns, phase_ns, pulse_phase_ns
 
 MS = 1_000_000
 SECOND = 1000 * MS
 
 
-def taken_by(count, interval_ns, gone=()):
+def taken_by(count, interval_ns, gone=(), offset=0):
     """Return the phases of `count` strategies, of which those in `gone` left again before the next came."""
     phases = {}
     for k in range(count):
-        phases[k] = pulse_phase_ns(k, interval_ns, phases.values())
+        phases[k] = pulse_phase_ns(k, interval_ns, phases.values(), offset)
         if k in gone:
             del phases[k]
     return phases
@@ -34,6 +34,18 @@ def test_strategies_meet_at_pulses_and_no_pulse_has_two_more_than_another(interv
     assert all(phase in range(0, interval_ns, apart_ns) for phase in at)
     assert len(at) == min(count, places)
     assert max(at.values()) - min(at.values()) <= 1
+
+
+@pytest.mark.parametrize("interval_ns", [10 * MS, 100 * MS, SECOND])
+def test_the_pulses_of_a_worker_lie_between_those_of_another_and_its_timers_with_them(interval_ns):
+    offsets = [offset_ns(worker) for worker in range(8)]
+    assert len(set(offsets)) == 8
+    assert all(0 <= offset < PULSE_NS for offset in offsets)
+    for offset in offsets:
+        plain, moved = taken_by(60, interval_ns), taken_by(60, interval_ns, offset=offset)
+        assert moved == {k: phase + offset for k, phase in plain.items()}
+        assert max(moved.values()) < interval_ns
+        assert (at_pulse_ns(SECOND, -offset) - BEHIND_NS - offset) % PULSE_NS == 0
 
 
 def test_who_comes_takes_the_place_of_who_is_gone():
