@@ -501,7 +501,8 @@ def test_a_paper_trade_venue_speaks_its_exchanges_protocol_and_is_never_live(roo
 
 def test_a_venue_of_another_protocol_is_refused(root):
     problems = problems_of(root, "venues: {kraken: {mode: sim}}\nstrategies: [{script: quoter}]\n")
-    assert problems == ["fleet.yml: venues.kraken: must be called binance, or have `kind: binance`: Hive speaks no other venue's protocol yet"]
+    called = "must be called binance, or have `kind: binance`"
+    assert problems == [f"fleet.yml: venues.kraken: {called}: Hive speaks no other venue's protocol yet"]
 
 
 def test_a_missing_venue_mode_is_named(root):
