@@ -7,6 +7,7 @@ cdef class Heart:
     cdef public int64_t last_ns
     cdef public int64_t last_boot_ns
     cdef readonly list memories
+    cdef readonly list ready
     cdef int64_t _look_after_ns
     cdef int64_t _every_ns
 

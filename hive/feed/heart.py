@@ -21,13 +21,14 @@ class Heart:
     """The heartbeats of the segments `memories`, which this process alone writes.
 
     `last_ns` and `last_boot_ns` are when it beat last, by CLOCK_MONOTONIC and CLOCK_BOOTTIME, 0 before it ever did.
+    `ready` is what the last wait found: (descriptor, events), as from select.epoll.
 
     Args:
         every_ns: between two beats.
         look_after_ns: a beat that would come later than that after the one before, by either clock, is not made.
     """
 
-    __slots__ = ("_every_ns", "_look_after_ns", "last_boot_ns", "last_ns", "memories")
+    __slots__ = ("_every_ns", "_look_after_ns", "last_boot_ns", "last_ns", "memories", "ready")
 
     def __init__(self, *, every_ns: int, look_after_ns: int) -> None:
         if not 0 < every_ns < look_after_ns:
@@ -35,6 +36,7 @@ class Heart:
         self.last_ns = 0
         self.last_boot_ns = 0
         self.memories: list[Memory] = []
+        self.ready: list[tuple[int, int]] = []
         self._every_ns = every_ns
         self._look_after_ns = look_after_ns
 
@@ -54,23 +56,25 @@ class Heart:
         self.last_ns = now_ns
         self.last_boot_ns = boot_ns
 
-    def wait(self, fd: int, timeout: float | None) -> int:
-        """Wait until `fd` is readable, for `timeout` seconds at most (None: without end).
+    def wait(self, epoll: select.epoll, timeout: float | None) -> int:
+        """Wait until a file of `epoll` is ready (`ready`), for `timeout` seconds at most (None: without end).
+
+        Times are rounded up to milliseconds, as select.epoll does.
 
         Returns:
-            READABLE (also when there was nothing to wait for), QUIET when the time is over, or LOOK:
-            the beat that was due has not been made.
+            READABLE, QUIET when the time is over, or LOOK: the beat that was due has not been made, and nothing waited
+            for.
         """
         now_ns = monotonic_ns()
+        self.ready = []
         if now_ns >= self.last_ns + self._every_ns - EARLY_NS and self._beat_or_look(now_ns):
             return LOOK
-        if timeout is not None and timeout <= 0:
-            return READABLE
-        end_ns = None if timeout is None else now_ns + int(timeout * 1e9) + 1
+        end_ns = None if timeout is None else now_ns + max(0, int(timeout * 1e9))
         while True:
             due_ns = self.last_ns + self._every_ns
             until_ns = due_ns if end_ns is None else min(due_ns, end_ns)
-            if select.select((fd,), (), (), max(0, until_ns - now_ns) / 1e9)[0]:
+            self.ready = epoll.poll(max(0, until_ns - now_ns) / 1e9)
+            if self.ready:
                 return READABLE
             now_ns = monotonic_ns()
             if now_ns >= self.last_ns + self._every_ns and self._beat_or_look(now_ns):

@@ -1,6 +1,6 @@
 """How the feed's loop waits: in C, and it beats meanwhile.
 
-    wait(): ──beat── 10 ms ──beat── 10 ms ──▶ the file is readable | the time is over | the beat would come late
+    wait(): ──beat── 10 ms ──beat── 10 ms ──▶ something is ready | the time is over | the beat would come late
 
 A beat stores the heartbeat of every segment. An interpreter that was asleep for 10 ms finds its own code no longer in
 the caches of the CPU: a beat that is a timer of asyncio takes 100 us then, one in C a third of that, most of it the
@@ -8,8 +8,9 @@ wake-up itself. A loop that does not wait does not beat, so one that a callback 
 come late is not made here: whoever waits has to look first, and make it.
 """
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, errno
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from hive.shm.atomics cimport Memory, c_boottime_ns, monotonic_clock_ns, store_release
 from hive.shm.layout cimport segment_header
@@ -21,25 +22,23 @@ cdef enum:
     _LOOK = 2
     EARLY_NS = 3000000  # a loop that is awake beats rather than wake up for it so soon
 
-cdef extern from "<time.h>" nogil:
-    cdef struct timespec:
-        long tv_sec
-        long tv_nsec
+    MOST_EVENTS = 64  # in one go; what more is ready comes with the next wait
+    MS_NS = 1000000
 
-cdef extern from "<poll.h>" nogil:
-    cdef struct pollfd:
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
         int fd
-        short events
-        short revents
-    enum:
-        POLLIN
-    int ppoll(pollfd *files, unsigned long count, const timespec *timeout, const void *mask)
+    cdef struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_wait(int epoll, epoll_event *events, int most, int timeout_ms)
 
 
 cdef class Heart:
     """The heartbeats of the segments `memories`, which this process alone writes.
 
     `last_ns` and `last_boot_ns` are when it beat last, by CLOCK_MONOTONIC and CLOCK_BOOTTIME, 0 before it ever did.
+    `ready` is what the last wait found: (descriptor, events), as from select.epoll.
 
     Args:
         every_ns: between two beats.
@@ -52,6 +51,7 @@ cdef class Heart:
         self._every_ns = every_ns
         self._look_after_ns = look_after_ns
         self.memories = []
+        self.ready = []
 
     def keep(self, memories) -> None:
         """Beat for these segments from now on: writable Memory of each."""
@@ -64,42 +64,41 @@ cdef class Heart:
         """Beat, however late: CLOCK_MONOTONIC and CLOCK_BOOTTIME of now."""
         self._beat(now_ns, boot_ns)
 
-    def wait(self, int fd, timeout) -> int:
-        """Wait until `fd` is readable, for `timeout` seconds at most (None: without end).
+    def wait(self, epoll, timeout) -> int:
+        """Wait until a file of `epoll` is ready (`ready`), for `timeout` seconds at most (None: without end).
+
+        Times are rounded up to milliseconds, as select.epoll does.
 
         Returns:
-            READABLE (also when a signal came, or there was nothing to wait for), QUIET when the time is over, or LOOK:
-            the beat that was due has not been made.
+            READABLE (nothing may be `ready`: a signal came), QUIET when the time is over, or LOOK: the beat that was
+            due has not been made, and nothing waited for.
         """
         cdef int64_t now_ns = monotonic_clock_ns()
         cdef int64_t end_ns = -1
         cdef int64_t left_ns
-        cdef pollfd file
-        cdef timespec span
-        cdef int ready
+        cdef epoll_event events[MOST_EVENTS]
+        cdef int fd = epoll.fileno()
+        cdef int count, at
+        self.ready = []
         if now_ns >= self.last_ns + self._every_ns - EARLY_NS and self._beat_or_look(now_ns):
             return _LOOK
         if timeout is not None:
-            if timeout <= 0:
-                return _READABLE
-            end_ns = now_ns + <int64_t>(<double>timeout * 1e9) + 1
-        file.fd = fd
-        file.events = POLLIN
+            end_ns = now_ns + max(0, <int64_t>(<double>timeout * 1e9))
         while True:
             left_ns = self.last_ns + self._every_ns - now_ns
             if end_ns >= 0:
                 left_ns = min(left_ns, end_ns - now_ns)
             left_ns = max(0, left_ns)
-            span.tv_sec = left_ns // 1000000000
-            span.tv_nsec = left_ns % 1000000000
             with nogil:
-                ready = ppoll(&file, 1, &span, NULL)
-            if ready > 0:
+                count = epoll_wait(fd, events, MOST_EVENTS, <int>((left_ns + MS_NS - 1) // MS_NS))
+            if count > 0:
+                self.ready = [(events[at].data.fd, events[at].events) for at in range(count)]
                 return _READABLE
-            if ready < 0:
+            if count < 0:
                 if errno == EINTR:
                     return _READABLE
-                raise OSError(errno, "ppoll")
+                raise OSError(errno, "epoll_wait")
+            PyErr_CheckSignals()  # one that came between two waits has ended neither
             now_ns = monotonic_clock_ns()
             if now_ns >= self.last_ns + self._every_ns and self._beat_or_look(now_ns):
                 return _LOOK

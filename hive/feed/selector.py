@@ -10,11 +10,12 @@ are later by NAP_S at most. Below that rate, and when messages come in bunches, 
 While it waits, the Heart that it was given beats (see heart.pyx).
 """
 
+import select
 import selectors
 import time
 from collections.abc import Callable
 
-from hive.feed.heart import LOOK, QUIET, Heart
+from hive.feed.heart import LOOK, Heart
 
 MOST_WAKES_PER_S = 4_000
 NAP_S = 0.0003
@@ -61,11 +62,10 @@ class WakeupSelector(selectors.EpollSelector):
         if self._heart is None:
             ready = ready or super().select(timeout)
         else:
-            found = self._heart.wait(self.fileno(), 0 if ready else timeout)
-            if found == LOOK:
+            if self._heart.wait(self._selector, 0 if ready else timeout) == LOOK:
                 self._when_late()
-            if found != QUIET and not ready:
-                ready = super().select(0)
+                ready = ready or super().select(0)
+            ready = ready or self._keyed(self._heart.ready)
         self.previous_ns = self.woke_ns
         self.woke_ns = self._clock()
         if waits:
@@ -81,6 +81,18 @@ class WakeupSelector(selectors.EpollSelector):
     def read_ns(self) -> int:
         """Return when the data that a task has just been given was read."""
         return self.previous_ns
+
+    def _keyed(self, events: list[tuple[int, int]]) -> _Ready:
+        """Return what select() returns for events of epoll."""
+        ready: _Ready = []
+        for fd, event in events:
+            key = self._fd_to_key.get(fd)
+            if key:
+                mask = (event & ~select.EPOLLIN and selectors.EVENT_WRITE) | (
+                    event & ~select.EPOLLOUT and selectors.EVENT_READ
+                )
+                ready.append((key, mask & key.events))
+        return ready
 
     def _look(self) -> None:
         """Decide whether to nap."""

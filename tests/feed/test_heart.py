@@ -1,6 +1,7 @@
 """The feed's heart: it beats while it waits, and not when that would be late."""
 
 import os
+import select
 import signal
 import threading
 import time
@@ -44,16 +45,23 @@ def pipe():
         os.close(fd)
 
 
-def test_it_beats_for_every_segment_while_it_waits(heart, segments, pipe):
+@pytest.fixture
+def epoll(pipe):
+    with select.epoll() as made:
+        made.register(pipe[0], select.EPOLLIN)
+        yield made
+
+
+def test_it_beats_for_every_segment_while_it_waits(heart, segments, pipe, epoll):
     began_ns, began_boot_ns = time.monotonic_ns(), boottime_ns()
-    assert heart.wait(pipe[0], 0.05) == QUIET
+    assert heart.wait(epoll, 0.05) == QUIET
     assert time.monotonic_ns() - began_ns >= 50 * MS
     for one in segments:
         assert began_ns + 2 * EVERY_NS <= one.heartbeat_ns == heart.last_ns
         assert began_boot_ns <= one.heartbeat_boot_ns == heart.last_boot_ns
 
 
-def test_it_beats_while_it_waits_without_end(heart, segments, pipe):
+def test_it_beats_while_it_waits_without_end(heart, segments, pipe, epoll):
     beats = []
 
     def look():
@@ -64,47 +72,50 @@ def test_it_beats_while_it_waits_without_end(heart, segments, pipe):
 
     looking = threading.Thread(target=look)
     looking.start()
-    assert heart.wait(pipe[0], None) == READABLE
+    assert heart.wait(epoll, None) == READABLE
     looking.join()
     assert beats == sorted(beats)
 
 
-def test_what_is_readable_is_said_at_once_and_a_look_without_waiting_too(heart, pipe):
-    assert heart.wait(pipe[0], 0) == READABLE
+def test_what_is_readable_is_said_at_once_and_a_look_without_waiting_too(heart, pipe, epoll):
+    assert (heart.wait(epoll, 0), heart.ready) == (QUIET, [])
     os.write(pipe[1], b"x")
-    assert heart.wait(pipe[0], 60.0) == READABLE
+    assert (heart.wait(epoll, 60.0), heart.ready) == (READABLE, [(pipe[0], select.EPOLLIN)])
+    assert (heart.wait(epoll, 0), heart.ready) == (READABLE, [(pipe[0], select.EPOLLIN)])
+    os.read(pipe[0], 1)
+    assert (heart.wait(epoll, 0.001), heart.ready) == (QUIET, [])
 
 
-def test_one_that_is_awake_beats_without_waiting_for_it(heart, segments, pipe):
+def test_one_that_is_awake_beats_without_waiting_for_it(heart, segments, pipe, epoll):
     heart.beat(time.monotonic_ns() - EVERY_NS, boottime_ns() - EVERY_NS)
     before_ns = heart.last_ns
-    heart.wait(pipe[0], 0)
+    heart.wait(epoll, 0)
     assert segments[0].heartbeat_ns == heart.last_ns > before_ns
 
 
 @pytest.mark.parametrize(("mono_ns", "boot_ns"), [(61_000 * MS, 61_000 * MS), (0, HOUR_NS), (61_000 * MS, 0)])
-def test_a_late_beat_is_left_to_who_looks(heart, segments, pipe, mono_ns, boot_ns):
+def test_a_late_beat_is_left_to_who_looks(heart, segments, pipe, epoll, mono_ns, boot_ns):
     heart.beat(time.monotonic_ns() - EVERY_NS - mono_ns, boottime_ns() - EVERY_NS - boot_ns)
     before = heart.last_ns, heart.last_boot_ns
-    assert heart.wait(pipe[0], 60.0) == LOOK
+    assert heart.wait(epoll, 60.0) == LOOK
     assert (heart.last_ns, heart.last_boot_ns) == before
     assert {(one.heartbeat_ns, one.heartbeat_boot_ns) for one in segments} == {before}
     heart.beat(time.monotonic_ns(), boottime_ns())
-    assert heart.wait(pipe[0], 0) == READABLE
+    assert heart.wait(epoll, 0) == QUIET
 
 
-def test_a_signal_that_tells_the_loop_ends_the_wait(heart, pipe):
+def test_a_signal_that_tells_the_loop_ends_the_wait(heart, pipe, epoll):
     before = signal.signal(signal.SIGUSR1, lambda *_: os.write(pipe[1], b"x"))  # as asyncio's wake-up descriptor
     timer = threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
     try:
         timer.start()
-        assert heart.wait(pipe[0], 60.0) == READABLE
+        assert heart.wait(epoll, 60.0) == READABLE
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_only_what_is_kept_gets_the_beat(heart, segments, pipe):
+def test_only_what_is_kept_gets_the_beat(heart, segments, pipe, epoll):
     heart.keep(heart.memories[:1])
     heart.beat(time.monotonic_ns(), boottime_ns())
     assert (segments[0].heartbeat_ns, segments[1].heartbeat_ns) == (heart.last_ns, 0)
