@@ -56,12 +56,15 @@ def pairs() -> Iterator[Callable[[int], tuple[str, str]]]:
 
 
 class Producer:
-    """Sends 1, 2, 3, ... without end; resumes behind what `progress` says."""
+    """Sends 1, 2, 3, ... without end; resumes behind what `progress` says.
+
+    Each word of `progress` is one store: struct.pack_into() clears it before it writes, and a kill falls in between.
+    """
 
     def __init__(self, progress: Path) -> None:
         with progress.open("r+b") as file:
-            self._progress = mmap.mmap(file.fileno(), 16)
-        self._sent, self._acked = struct.unpack("<QQ", self._progress)
+            self._progress = memoryview(mmap.mmap(file.fileno(), 16)).cast("Q")
+        self._sent, self._acked = self._progress
         self.link: Link | None = None
 
     def connect(self, names: tuple[str, str]) -> None:
@@ -75,11 +78,11 @@ class Producer:
 
     def step(self) -> None:
         self.link.poll()
-        WORD.pack_into(self._progress, 8, self._sent - len(self.link.unacked()))
+        self._progress[1] = self._sent - len(self.link.unacked())
         if len(self.link.unacked()) < 500:
             for _ in range(5):
                 self._sent += 1
-                WORD.pack_into(self._progress, 0, self._sent)
+                self._progress[0] = self._sent
                 self.link.send(WORD.pack(self._sent))
         self.link.flush()
 
