@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from hive.priority import prefer
 from hive.shm.book import LIVE, BookDirectory
 from hive.shm.channel import Channel
 from hive.shm.counters import CountersReader
@@ -50,7 +51,7 @@ class Sender:
 
 
 class Feed:
-    """The process of hive.feed.process. `cpus`: what it may use."""
+    """The process of hive.feed.process, preferred by the scheduler as `hive up` has it. `cpus`: what it may use."""
 
     def __init__(self, sender: Sender, depth: int, cpus: set[int]) -> None:
         self._channel, theirs = Channel.pair()
@@ -60,6 +61,7 @@ class Feed:
                 pass_fds=[theirs.fileno()],
             )
         os.sched_setaffinity(self._process.pid, cpus)
+        prefer(self._process.pid)
         venue = {"index": 0, "name": "perf", "kind": "binance", "max_connections": 1}
         venue |= {"audit_interval_s": 0, "silence_s": 3600}  # nothing is sent before every book is live
         venue |= {"feed_share": 0.99}  # 1,000 snapshots within the first minute

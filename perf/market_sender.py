@@ -7,9 +7,10 @@
 
 It answers exchangeInfo and GET depth with the books as they are before the messages that it sends next, grants every
 subscription and answers pings. Messages go out in groups of G that share an intended time, G / R seconds apart; the
-sender sleeps until shortly before and then spins, so that it is late only when it was not given a CPU. FILE gets four
-int64 per message: the instrument's number, update id, intended time, and the time right before the socket was given the
-message (CLOCK_MONOTONIC, ns).
+sender sleeps until shortly before and then spins, so that it is late only when it was not given a CPU. FILE gets five
+int64 per message: the instrument's number, update id, and three times (CLOCK_MONOTONIC, ns): the intended one, the one
+right before the socket was given the message, and the one at which the kernel handed it to the loopback device (the
+former, where the kernel gave no stamp).
 """
 
 import array
@@ -28,14 +29,17 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from market_stream import Instrument, instruments, messages
+from transmit_stamps import TransmitStamps
 
 WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 LONGEST_SPIN_NS = 150_000
 FIRST_IN_NS = 200_000_000
+LAST_STAMP_S = 0.1
 PR_SET_TIMERSLACK = 29
 TEXT, PING, PONG = 0x81, 0x89, 0x8A
 
 type Group = tuple[bytes, list[tuple[int, int]]]  # frames; number of the instrument and update id of each
+type Log = list[tuple[list[tuple[int, int]], int, int, int]]  # of each group; when; when; bytes sent with its last one
 
 
 def frame(kind: int, payload: bytes) -> bytes:
@@ -115,12 +119,25 @@ class MarketSocket:
         self.url = f"ws://127.0.0.1:{self._listening.getsockname()[1]}/ws"
         self._lock = threading.Lock()
         self._connection: socket.socket | None = None
+        self._sent_bytes = 0  # on the newest connection
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def send(self, frames: bytes) -> None:
-        """Send whole frames on the newest connection."""
+    def send(self, frames: bytes) -> int:
+        """Send whole frames on the newest connection; return how many bytes that makes since stamps() or its start."""
         with self._lock:
-            self._connection.sendall(frames)
+            self._write(self._connection, frames)
+            return self._sent_bytes
+
+    def stamps(self) -> TransmitStamps:
+        """Let the kernel stamp what is sent on the newest connection."""
+        with self._lock:
+            self._sent_bytes = 0
+            return TransmitStamps(self._connection)
+
+    def _write(self, connection: socket.socket, data: bytes) -> None:
+        connection.sendall(data)
+        if connection is self._connection:
+            self._sent_bytes += len(data)
 
     def _accept(self) -> None:
         while True:
@@ -139,6 +156,7 @@ class MarketSocket:
         with self._lock:
             connection.sendall(head + b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
             self._connection = connection
+            self._sent_bytes = 0
         while (heard := self._hear(file)) is not None:
             kind, payload = heard
             answer = None
@@ -148,7 +166,7 @@ class MarketSocket:
                 answer = frame(PONG, payload)
             if answer is not None:
                 with self._lock:
-                    connection.sendall(answer)
+                    self._write(connection, answer)
 
     @staticmethod
     def _hear(file) -> tuple[int, bytes] | None:
@@ -181,24 +199,38 @@ def groups(books: Books, count: int, group: int, seed: int) -> list[Group]:
     return made
 
 
-def send(market: MarketSocket, ready: list[Group], interval_ns: int) -> tuple[array.array, int]:
-    """Send each group at its time; return the log and how late the latest was, in ns."""
+def send(market: MarketSocket, ready: list[Group], interval_ns: int, stamps: TransmitStamps | None) -> tuple[Log, int]:
+    """Send each group at its time; return what was sent (stamps: 0) and how late the latest was, in ns."""
     clock = time.monotonic_ns
-    log = array.array("q")
+    log = []
     latest = 0
     spin_ns = min(LONGEST_SPIN_NS, interval_ns // 4)  # the feed may need this CPU between two messages
     intended = clock() + FIRST_IN_NS
     for frames, ids in ready:
-        while (ahead := intended - clock()) > 0:
-            if ahead > spin_ns:
-                time.sleep((ahead - spin_ns) / 1e9)
+        ahead = intended - clock()
+        if ahead > spin_ns:
+            time.sleep((ahead - spin_ns) / 1e9)
+        if stamps is not None:
+            stamps.collect()  # of those before; the feed has had its turn
+        while intended > clock():
+            pass
         handed = clock()
-        market.send(frames)
-        for number, update_id in ids:
-            log.extend((number, update_id, intended, handed))
+        log.append((ids, intended, handed, market.send(frames)))
         latest = max(latest, handed - intended)
         intended += interval_ns
     return log, latest
+
+
+def log_rows(log: Log, stamps: TransmitStamps) -> array.array:
+    """Return the rows of the file: see the module. TCP joins sends now and then, and the first has no stamp then."""
+    time.sleep(LAST_STAMP_S)
+    stamps.collect()
+    stamps.close()
+    rows = array.array("q")
+    for ids, intended, handed, sent_bytes in log:
+        for number, update_id in ids:
+            rows.extend((number, update_id, intended, handed, stamps.of(sent_bytes) or handed))
+    return rows
 
 
 def main() -> None:
@@ -217,13 +249,15 @@ def main() -> None:
             ready = groups(books, wish["generate"], wish["group"], number)
             print(json.dumps({"ready": len(ready)}), flush=True)
             continue
+        stamps = market.stamps() if wish.get("log") else None
         cpu = time.process_time()
-        log, latest = send(market, ready, round(wish["group"] / wish["rate"] * 1e9))
+        log, latest = send(market, ready, round(wish["group"] / wish["rate"] * 1e9), stamps)
         cpu = time.process_time() - cpu
-        if wish.get("log"):
-            Path(wish["log"]).write_bytes(log.tobytes())
+        if stamps is not None:
+            Path(wish["log"]).write_bytes(log_rows(log, stamps).tobytes())
+        sent = sum(len(ids) for ids, *_ in log)
         seconds = len(ready) * wish["group"] / wish["rate"]
-        result = {"sent": len(log) // 4, "seconds": seconds, "cpu_s": cpu, "late_us": latest / 1e3}
+        result = {"sent": sent, "seconds": seconds, "cpu_s": cpu, "late_us": latest / 1e3}
         print(json.dumps(result), flush=True)
         books.keep()
 
