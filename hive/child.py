@@ -25,7 +25,7 @@ from hive.shm.channel import Channel
 from hive.shm.counters import CountersReader
 from hive.shm.errors import ShmError
 from hive.shm.segment import Segment, process_start_ticks
-from hive.shm.snapshots import CountersSnapshot
+from hive.shm.snapshots import CountersSnapshot, HistogramSnapshot
 
 EXIT_CANNOT_BOOT = 3
 OOM_SCORES = {"server": 400, "recorder": 400, "feed": 300, "sim": 300, "gate": 100}
@@ -93,6 +93,14 @@ class Child:
     def read_counters(self) -> CountersSnapshot | None:
         """Return the process's counters, None before it announced them; works after its death too."""
         return self._reader.read() if self._reader is not None else None
+
+    def count(self, name: str) -> int:
+        """Return a counter over all labels, without reading the others."""
+        return self._reader.total(name) if self._reader is not None else 0
+
+    def merged(self, name: str) -> HistogramSnapshot:
+        """Return a histogram over all labels, without reading the others."""
+        return self._reader.merged(name) if self._reader is not None else HistogramSnapshot()
 
     def heartbeat_age_ns(self, now_ns: int) -> int | None:
         """Return the age of the last heartbeat, None when there is none to expect."""

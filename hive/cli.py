@@ -352,7 +352,7 @@ def completion_command(shell: str) -> None:
 
 @cli.command("clean")
 def clean_command() -> None:
-    """Remove what dead fleets left behind: segments and folders."""
+    """Remove what dead fleets left behind: segments, folders, locks of API keys."""
     cli_ask.clean()
 
 

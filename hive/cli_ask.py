@@ -13,7 +13,7 @@ from hive.control import ControlError, ask
 from hive.gate_view import notices, venue_table
 from hive.handover import UpOptions
 from hive.shm.segment import sweep
-from hive.state import FleetDir, StateError, fleet_names, is_alive
+from hive.state import FleetDir, StateError, drop_key_locks, fleet_names, is_alive
 from hive.top_sample import Sampler
 from hive.top_view import Frame, Look, draw_all
 
@@ -61,7 +61,7 @@ def status(name: str | None, as_json: bool) -> None:
         click.echo(json.dumps(total, indent=1))
         return
     frame = Frame(total, total, total["duration_s"], took_ns=sample.took_ns)
-    for line in draw_all(frame, Look(), WIDTH):
+    for line in draw_all(frame, Look(title="hive status"), WIDTH):
         click.echo(line)
     for line in [*venue_table(frame, WIDTH), *notices(total)]:
         click.echo(line.text.rstrip())
@@ -105,11 +105,12 @@ def check(options: UpOptions) -> None:
         for strategy in worker.strategies:
             pairs = " ".join(strategy.pairs)
             click.echo(f"worker {worker.index}  {strategy.id}  {strategy.name}  {pairs}".rstrip())
-    click.echo(f"{options.strategies}: ok, {len(fleet.strategies)} strategies")
+    count = len(fleet.strategies)
+    click.echo(f"{options.strategies}: ok, {count} strateg{'y' if count == 1 else 'ies'}")
 
 
 def clean() -> None:
-    """Remove what dead fleets left: segments, folders, sockets."""
+    """Remove what dead fleets left: segments, folders, sockets, locks of API keys."""
     try:
         names = fleet_names()
     except StateError as error:
@@ -119,5 +120,7 @@ def clean() -> None:
         if not folder.is_locked():
             folder.remove()
             click.echo(f"removed the folder of fleet {name}")
+    for lock in drop_key_locks():
+        click.echo(f"removed {lock}")
     for segment in sweep():
         click.echo(f"removed segment {segment}")

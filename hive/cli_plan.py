@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hive import memory
+from hive import descriptors, memory
 from hive.cli_errors import ERROR, OK, Failure
 from hive.cli_up import loaded
 from hive.costs import FILE as COSTS_FILE
@@ -50,7 +50,7 @@ def plan(options: PlanOptions) -> int:
     costs = costs_of(fleet, read_costs(costs_file(fleet)))
     figures = memory.read_figures()
     topology = read_topology()
-    machine = Machine(topology.power, memory.available(), free_bytes())
+    machine = Machine(topology.power, memory.available(), free_bytes(), descriptors.allowed())
     sims = sum(isinstance(venue, SimVenue) for venue in fleet.venues)
     sizes = [len(worker.strategies) for worker in placement.workers]
     needs = needs_of(
@@ -112,6 +112,11 @@ def document(
             "unit": "cpus" if costs.in_cpus else "weight",
             "strategies": {key: {"cost": cost, "from": costs.sources[key]} for key, cost in costs.values.items()},
         },
-        "machine": {"cpus": machine.cpus, "memory_bytes": machine.memory, "shm_bytes": machine.shm},
+        "machine": {
+            "cpus": machine.cpus,
+            "memory_bytes": machine.memory,
+            "shm_bytes": machine.shm,
+            "open_files": machine.files,
+        },
         **as_json(needs),
     }

@@ -4,12 +4,13 @@ import contextlib
 import importlib.metadata
 from typing import NoReturn
 
+from hive import descriptors
 from hive._build_info import HUMMINGBOT_RELEASE
 from hive.cli_errors import CONFIG, Failure
 from hive.cli_keys import keys_of, secret_variables
 from hive.config import ConfigError, load_fleet, users_in
 from hive.fleet import FleetConfig
-from hive.handover import HandOver, UpOptions, become
+from hive.handover import PROGRAM, PROGRAM_WITH_METRICS, HandOver, UpOptions, become
 from hive.placing import placed
 from hive.plan import Placement
 from hive.users import Users, UsersError, files_of, find_users
@@ -30,8 +31,18 @@ def up(options: UpOptions) -> NoReturn:
     check_hummingbot()
     if options.report is not None and not options.report.absolute().parent.is_dir():
         raise Failure(f"--report: there is no folder {options.report.absolute().parent}")
+    check_files(fleet, placement)
     key_fds = keys_of(fleet, options.password_stdin)
-    become(HandOver(options, fleet, placement, users, key_fds), secret_variables(fleet))
+    program = PROGRAM_WITH_METRICS if fleet.monitoring.metrics_port else PROGRAM
+    become(HandOver(options, fleet, placement, users, key_fds), secret_variables(fleet), program)
+
+
+def check_files(fleet: FleetConfig, placement: Placement) -> None:
+    """Let this process, and so its children, open as many files as it may; Failure when the fleet needs more."""
+    descriptors.allow_all()
+    needed = descriptors.open_files(fleet, [len(worker.strategies) for worker in placement.workers])
+    if problem := descriptors.too_few(needed, descriptors.allowed()):
+        raise Failure(problem)
 
 
 def prepared(options: UpOptions) -> tuple[FleetConfig, Placement]:

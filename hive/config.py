@@ -9,6 +9,7 @@ Together with config_yaml.py the only reader of YAML, and with config_models.py 
 import re
 from collections.abc import Mapping
 from dataclasses import fields
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from hive.entries import ID_MAX, Variant, merged, pairs_in, readable, variants
 from hive.fleet import FleetConfig, StrategyConfig
 from hive.gate.errors import EndpointRefused
 from hive.gate.venue import check_endpoint
-from hive.installation import Installation, sendable
+from hive.installation import Installation, sendable, spot_connectors
 from hive.shm import ids
 from hive.sim.faults import Faults, parse_fault
 
@@ -49,7 +50,10 @@ def load_fleet(
     Raises:
         ConfigError: with every error found.
     """
-    return _Loader(path, config, root, name).load()
+    try:
+        return _Loader(path, config, root, name).load()
+    except OSError as error:  # of a file or folder that is named, other than that it is not there
+        raise ConfigError([f"{error.filename}: {error.strerror}"]) from error
 
 
 def users_in(path: Path, config: Path | None) -> tuple[Any, Any]:
@@ -123,9 +127,9 @@ class _Loader:
         for path in filter(None, (self._config, self._path)):
             raw = self._read(path)
             self._stop_if_wrong()  # what cannot be read cannot be judged
-            problems += _validated(raw, path.name)[1]
+            problems += _validated(raw, self._shown(path))[1]
             for key in raw.keys() & both.keys():
-                problems.append(f"{self._path.name}: {key}: stands in {self._config.name} too; keep one")
+                problems.append(f"{self._path.name}: {key}: stands in {self._shown(self._config)} too; keep one")
             both |= raw
         self._problems += problems
         self._required(both)
@@ -144,10 +148,14 @@ class _Loader:
 
     def _venue(self, name: str, venue: Sim | Live | Replay) -> values.Venue:
         place = f"{self._path.name}: venues.{name}"
+        connector = name.removesuffix(PAPER_TRADE)
+        kind = venue.kind or connector
         if not VENUE.fullmatch(name):
             self._problem(place, f"must be 1 to 32 of A-Z, a-z, 0-9, '_', '.', '-', was {name!r}")
-        kind = venue.kind or name.removesuffix(PAPER_TRADE)
-        if kind not in VENUE_KINDS:
+        elif spot_connectors() and connector not in spot_connectors():
+            known = ", ".join(sorted(spot_connectors()))
+            self._problem(place, f"must be called as one of Hummingbot's spot connectors ({known}), was {name!r}")
+        elif kind not in VENUE_KINDS:
             known = " or ".join(VENUE_KINDS)
             text = f"must be called {known}, or have `kind: {known}`: Hive speaks no other venue's protocol yet"
             self._problem(place, text)
@@ -182,6 +190,8 @@ class _Loader:
                 check_endpoint(getattr(venue, key), venue.production)
             except EndpointRefused as refused:
                 self._problem(f"{place}.{key}", str(refused))
+            except ValueError as error:
+                self._problem(f"{place}.{key}", f"must be an address, was {getattr(venue, key)!r}: {error}")
         risk = _risk(venue.risk, self._risk)
         self._check_production(venue.production, risk, place)
         return values.LiveVenue(
@@ -275,14 +285,16 @@ class _Loader:
         if config is None:
             return []
         stem = entry.id or readable(Path(entry.config).stem if entry.config else name)
-        bad = [one for one in variants(stem, entry.for_each, entry.count)[:1] if not ID.fullmatch(one.id)]
-        if bad:
-            self._problem(f"{place}.id", f"must be 1 to {ID_MAX} of A-Z, a-z, 0-9, '.', '_', '-', was {bad[0].id!r}")
+        many = prod(map(len, entry.for_each.values())) * entry.count
+        if many > STRATEGIES_MAX:
+            self._problem(place, f"for_each and count must make at most {STRATEGIES_MAX} strategies, made {many}")
             return []
-        return [
-            self._strategy(entry, variant, kind, name, config, place, installation)
-            for variant in variants(stem, entry.for_each, entry.count)
-        ]
+        made = variants(stem, entry.for_each, entry.count)
+        bad = [one.id for one in made if not ID.fullmatch(one.id)]
+        if bad:
+            self._problem(f"{place}.id", f"must be 1 to {ID_MAX} of A-Z, a-z, 0-9, '.', '_', '-', was {bad[0]!r}")
+            return []
+        return [self._strategy(entry, variant, kind, name, config, place, installation) for variant in made]
 
     def _entry_config(
         self, entry: Entry, kind: str, name: str, place: str, installation: Installation
@@ -382,8 +394,14 @@ class _Loader:
         try:
             return read_yaml(path)
         except YamlError as error:
-            self._problem(error.place, error.rule)
+            self._problem(error.place if error.place == str(path) else self._shown(path), error.rule)
             return {}
+
+    def _shown(self, path: Path) -> str:
+        """Return a file as errors name it: the fleet's files by their names, others below the root or as written."""
+        if path == self._path or (path == self._config and path.parent == self._path.parent):
+            return path.name
+        return str(path.relative_to(self._root)) if path.is_relative_to(self._root) else str(path)
 
     def _problem(self, place: str, rule: str) -> None:
         line = f"{place}: {rule}"

@@ -1,6 +1,7 @@
 """The fleet file's keys, their types, ranges and defaults, as pydantic models; config.py reads and completes them.
 
-A key that stands in no model is an error. Amounts are exact: a YAML number or a text becomes a Decimal by its digits.
+A key that stands in no model is an error. Amounts are exact: a YAML number or a text becomes a Decimal by its digits,
+and has no more of them than a message between gate and worker carries without loss (hive.shm.decimals.halves).
 """
 
 from decimal import Decimal, InvalidOperation
@@ -11,15 +12,24 @@ from pydantic_core import PydanticCustomError
 
 STRATEGIES_MAX = 2000
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
+AMOUNT_DIGITS = 18  # before the point, and as many after it
 
 
 def _exact(value: Any) -> Decimal:
     try:
-        if not isinstance(value, bool) and isinstance(value, int | float | str):
-            return Decimal(str(value).strip())
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise InvalidOperation
+        number = Decimal(str(value).strip())
     except InvalidOperation:
-        pass
-    raise ValueError(f"must be a number, was {value!r}")
+        raise ValueError(f"must be a number, was {value!r}") from None
+    if number.is_finite() and not _fits(number):
+        digits = f"{AMOUNT_DIGITS} digits before the point and {AMOUNT_DIGITS} after it"
+        raise ValueError(f"must have at most {digits}, was {value!s:.50}")
+    return number
+
+
+def _fits(number: Decimal) -> bool:
+    return number.adjusted() < AMOUNT_DIGITS and number.as_tuple().exponent >= -AMOUNT_DIGITS
 
 
 Exact = Annotated[Decimal, BeforeValidator(_exact), Field(allow_inf_nan=False)]

@@ -3,12 +3,16 @@
 `yes`, `12:30:00` and `2024-01-01` are texts, `1e-5` is a number, `010` is ten.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
+
+SIZE_MAX = 1_000_000
+DIGITS_MAX = 100
 
 
 class YamlError(Exception):
@@ -46,11 +50,24 @@ def parse_yaml(text: str, place: str) -> Mapping[str, Any]:
         raise YamlError(place, " ".join(str(error).split())) from error
     except RecursionError as error:
         raise YamlError(place, "must not be nested so deeply") from error
+    if _size(loaded, {}) > SIZE_MAX:
+        raise YamlError(place, f"must hold at most {SIZE_MAX} values, counted wherever an alias repeats them")
     if loaded is None:
         return {}
     if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded):
         raise YamlError(place, "must be a mapping of keys to values")
     return loaded
+
+
+def _size(value: Any, known: dict[int, float]) -> float:
+    """Return how many values there are in one, those behind aliases each time; endless when it holds itself."""
+    if not isinstance(value, Mapping | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = math.inf  # as long as its parts are counted: one that is among them again has no end
+        parts = value.values() if isinstance(value, Mapping) else value
+        known[id(value)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(value)]
 
 
 class _Yaml12(yaml.SafeLoader):
@@ -68,6 +85,13 @@ class _Yaml12(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _int(node: yaml.ScalarNode) -> int:
+    if len(node.value) > DIGITS_MAX:
+        rule = f"a whole number must have at most {DIGITS_MAX} digits, had {len(node.value)}"
+        raise yaml.constructor.ConstructorError(None, None, rule, node.start_mark)
+    return int(node.value, 16 if node.value.startswith("0x") else 10)
+
+
 def _resolve(tag: str, pattern: str, first: list[str]) -> None:
     _Yaml12.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})$"), first)
 
@@ -78,6 +102,4 @@ _resolve("int", "[-+]?[0-9]+|0x[0-9a-fA-F]+", list("-+0123456789"))
 _resolve("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", list("-+.0123456789"))
 _resolve("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", list("-+."))
 _resolve("merge", "<<", ["<"])
-_Yaml12.add_constructor(
-    "tag:yaml.org,2002:int", lambda loader, node: int(node.value, 16 if node.value.startswith("0x") else 10)
-)
+_Yaml12.add_constructor("tag:yaml.org,2002:int", lambda loader, node: _int(node))

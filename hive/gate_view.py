@@ -147,7 +147,9 @@ def _head(frame: Frame, width: int) -> list[Line]:
     sums = total["totals"]
     refused = sum(sums["refusals"].values())
     title = f"hive gate  fleet {total['fleet']}  {'gone' if gone else 'up ' + span(total['duration_s'])}  "
-    title += f"{len(total['strategies'])} strategies  starved {starved(sums['starved_s'])}  refused {si(refused)}"
+    count = len(total["strategies"])
+    title += f"{count} strateg{'y' if count == 1 else 'ies'}  "
+    title += f"starved {starved(sums['starved_s'])}  refused {si(refused)}"
     lines = [Line(title, Style.TITLE)]
     if gone:
         lines.append(Line("the fleet is gone: these are its last figures", Style.BAD))

@@ -24,6 +24,7 @@ from hive.plan import Placement
 from hive.users import Users
 
 PROGRAM = "hive.up"
+PROGRAM_WITH_METRICS = "hive.up_metrics"
 
 
 @dataclass(frozen=True, slots=True)

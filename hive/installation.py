@@ -9,7 +9,8 @@ Nothing of Hummingbot is imported here.
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,14 @@ EXCHANGE_KEYS = (
     "connector",
     "maker_market",
     "taker_market",
+    "primary_market",
+    "secondary_market",
+    "maker_connector",
+    "taker_connector",
     "connector_1",
     "connector_2",
     "hedge_connector",
+    "candles_connector",
     "price_source_exchange",
 )
 FREE_KEYS = frozenset({"template_version", "strategy"})
@@ -83,11 +89,10 @@ class Installation:
             report(f"{place}: script_file_name", f"must be {name}.py, as the fleet says, was {own!r}")
 
     def check_venues(self, config: Mapping[str, Any], place: str, report: Report) -> None:
-        """Report exchanges that the fleet has no venue for, under the keys that usually name one."""
-        for key in EXCHANGE_KEYS:
-            value = config.get(key)
-            if isinstance(value, str) and value and value not in self._venues:
-                report(f"{place}{key}", f"must be one of the fleet's venues ({', '.join(self._venues)}), was {value!r}")
+        """Report exchanges that the fleet has no venue for, under the keys that usually name one, at any depth."""
+        for key, name in _exchanges_in(config):
+            if name not in self._venues:
+                report(f"{place}{key}", f"must be one of the fleet's venues ({', '.join(self._venues)}), was {name!r}")
 
     def venues_in(self, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the fleet's venues that a configuration, or a file of its controllers, names as any key or value."""
@@ -123,15 +128,28 @@ class Installation:
         return self._templates[name]
 
     def _find_template(self, name: str) -> frozenset[str] | None:
-        spec = importlib.util.find_spec("hummingbot")
-        places = [Path(place) for place in spec.submodule_search_locations or ()] if spec else []
-        places = [place for place in places if (place / "strategy").is_dir()]
-        if not places:
+        folder = hummingbot_folder()
+        if folder is None:
             return frozenset()
-        template = places[0] / "templates" / f"conf_{name}_strategy_TEMPLATE.yml"
+        template = folder / "templates" / f"conf_{name}_strategy_TEMPLATE.yml"
         if template.is_file():
             return frozenset(self._read(template))
-        return frozenset() if (places[0] / "strategy" / name / "start.py").is_file() else None
+        return frozenset() if (folder / "strategy" / name / "start.py").is_file() else None
+
+
+def hummingbot_folder() -> Path | None:
+    """Return where the installed Hummingbot lies, None when there is none."""
+    spec = importlib.util.find_spec("hummingbot")
+    places = [Path(place) for place in spec.submodule_search_locations or ()] if spec else []
+    return next((place for place in places if (place / "strategy").is_dir()), None)
+
+
+@cache
+def spot_connectors() -> frozenset[str]:
+    """Return the names of Hummingbot's spot connectors, empty when it is not installed."""
+    folder = hummingbot_folder()
+    found = folder.glob("connector/exchange/*/*_utils.py") if folder is not None else ()
+    return frozenset(file.parent.name for file in found if file.stem == f"{file.parent.name}_utils")
 
 
 def sendable(config: Mapping[str, Any]) -> bool:
@@ -141,6 +159,17 @@ def sendable(config: Mapping[str, Any]) -> bool:
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _exchanges_in(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, name) for every text under one of EXCHANGE_KEYS."""
+    inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, part in inner:
+        if isinstance(part, str):
+            if part and key in EXCHANGE_KEYS:
+                yield f"{place}{key}", part
+        else:
+            yield from _exchanges_in(part, f"{place}{key}.")
 
 
 def _texts(value: Any) -> set[str]:

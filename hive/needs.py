@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hive.costs import Costs
+from hive.descriptors import open_files, too_few
 from hive.feed.binance import BinanceSpot
 from hive.fleet import FleetConfig, ReplayVenue, StrategyConfig, Venue
 from hive.gate.venue_limits import BINANCE_WEIGHTS, Operation
@@ -27,11 +28,15 @@ IDS_SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What there is: CPUs' worth of time, and free bytes of memory (None: not known) and of /dev/shm."""
+    """What there is: CPUs' worth of time, and free bytes of memory (None: not known) and of /dev/shm.
+
+    files: how many a process may have open; None: as many as it likes.
+    """
 
     cpus: float
     memory: int | None
     shm: int
+    files: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +74,15 @@ class VenueNeeds:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """All of it. Bytes by part; `memory` is empty where there is no measurement. `problems`: it will not fit."""
+    """All of it. Bytes by part; `memory` is empty where there is no measurement. `problems`: it will not fit.
+
+    files: the most that a process of each role has open.
+    """
 
     cpus: float | None
     memory: Mapping[str, float]
     shm: Mapping[str, int]
+    files: Mapping[str, int]
     venues: tuple[VenueNeeds, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -90,7 +99,10 @@ def needs_of(
     """Return what a fleet needs, with what is missing for it."""
     venues = tuple(_venue(fleet, venue) for venue in fleet.venues)
     cpus = sum(worker.cost for worker in placement.workers) if costs.in_cpus else None
+    files = open_files(fleet, [len(worker.strategies) for worker in placement.workers])
     problems = [*_too_little(memory, shm, machine), *_too_many(fleet, venues)]
+    if line := too_few(files, machine.files):
+        problems.append(line)
     warnings = [line for venue in venues for line in _order_warnings(fleet, venue)]
     if cpus is not None:
         problems += _overload(placement, cpus, machine)
@@ -99,7 +111,7 @@ def needs_of(
             for worker in placement.workers
             if NEARLY_FULL <= worker.cost < FULL
         ]
-    return Needs(cpus, memory, shm, venues, tuple(problems), (*warnings, *_without_capital(fleet)))
+    return Needs(cpus, memory, shm, files, venues, tuple(problems), (*warnings, *_without_capital(fleet)))
 
 
 def traders(fleet: FleetConfig, venue: Venue) -> list[StrategyConfig]:
@@ -239,6 +251,7 @@ def as_json(needs: Needs) -> dict[str, Any]:
         "cpus": needs.cpus,
         "memory_bytes": {name: round(size) for name, size in needs.memory.items()},
         "shm_bytes": dict(needs.shm),
+        "open_files": dict(needs.files),
         "venues": [_venue_json(venue) for venue in needs.venues],
         "problems": list(needs.problems),
         "warnings": list(needs.warnings),

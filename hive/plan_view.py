@@ -39,7 +39,8 @@ def draw_plan(
     lines += [*placement.remarks, ""]
     lines += [*_processes(placement, costs, width), ""]
     lines += [*_memory(needs, machine, sources), ""]
-    lines += [*_shm(needs, machine, candles_size(fleet.feed.candles)), "", *_connections(needs)]
+    lines += [*_shm(needs, machine, candles_size(fleet.feed.candles)), _files(needs, machine), ""]
+    lines += _connections(needs)
     for venue in needs.venues:
         if venue.shares:
             lines += ["", *_orders(venue)]
@@ -80,6 +81,12 @@ def _shm(needs: Needs, machine: Machine, series: int) -> list[str]:
     table = _table(["/dev/shm", "MB"], [[name, f"{size / MB:.1f}"] for name, size in needs.shm.items()])
     total = f"sum {sum(needs.shm.values()) / MB:.1f} MB, free {machine.shm / MB:.1f} MB"
     return [*table, f"{total}; each candle series that is asked for takes {series / MB:.1f} MB more"]
+
+
+def _files(needs: Needs, machine: Machine) -> str:
+    role = max(needs.files, key=needs.files.__getitem__)
+    most = "as many as it likes" if machine.files is None else f"{machine.files}"
+    return f"open files: up to {needs.files[role]} in one process ({role}), which may have {most}"
 
 
 def _connections(needs: Needs) -> list[str]:

@@ -16,7 +16,7 @@ from hive.plan import Placement
 from hive.processes import ProcessFacts
 from hive.pure import implementation
 from hive.shm.segment import process_start_ticks
-from hive.shm.snapshots import CountersSnapshot
+from hive.shm.snapshots import CountersSnapshot, HistogramSnapshot
 from hive.state import SCHEMA, FleetDir
 from hive.top_sample import Member, Sample, take
 
@@ -141,10 +141,16 @@ class Roster:
         """Return the process of that number, None when it is none of the fleet's."""
         return next((child for child in self.children.values() if child.pid == pid), None)
 
-    def total(self, role: str) -> CountersSnapshot:
-        """Return the counters of a role, the dead included."""
-        living = (child.read_counters() for child in self.of_role(role))
-        return totals.add([self._base.get(role, totals.EMPTY), *filter(None, living)])
+    def count(self, role: str, name: str) -> int:
+        """Return a counter of a role over all labels, the dead included."""
+        return self._base.get(role, totals.EMPTY).total(name) + sum(one.count(name) for one in self.of_role(role))
+
+    def merged(self, role: str, name: str) -> HistogramSnapshot:
+        """Return a histogram of a role over all labels, the dead included."""
+        found = self._base.get(role, totals.EMPTY).merged(name)
+        for child in self.of_role(role):
+            found = found.merge(child.merged(name))
+        return found
 
     def sample(self, *, pss: bool = False) -> Sample:
         """Return the figures of all, the dead included."""

@@ -177,6 +177,26 @@ class FleetDir:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def drop_key_locks() -> list[str]:
+    """Remove the locks of API keys that no gate holds, which gates that were killed left; return their names."""
+    dropped = []
+    for path in sorted(runs_dir().glob("key-*.lock")):
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:  # another user's gate, or gone by itself
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_nlink:  # else that path may be the lock of the next gate by now
+                path.unlink()  # while it is held: a gate that waits for it sees this, and makes another
+                dropped.append(path.name)
+        except OSError:
+            pass  # held by a gate
+        finally:
+            os.close(fd)
+    return dropped
+
+
 def is_alive(fleet: dict[str, Any] | None) -> bool:
     """Return whether the supervisor that wrote this fleet.json lives."""
     return fleet is not None and process_start_ticks(fleet["pid"]) == fleet["start_ticks"]

@@ -34,6 +34,7 @@ from hive.quarantine import Quarantine
 from hive.restarts import Restarts
 from hive.roster import Roster
 from hive.shm.errors import ShmError
+from hive.shm.heap import give_back
 from hive.shutdown import QUICK_S, Shutdown, end_everything
 from hive.steps import Changes
 from hive.top_sample import Member, Sample, Sampler
@@ -333,6 +334,7 @@ class Supervisor:
         if state == "running" and "starting" not in states:
             running = states.count("running")
             self._console.say("running", f"{running} of {len(states)} strategies running", running=running)
+            give_back()
         if not self._stopping and not self._some_ran and all(one == "failed" for one in states):
             self._fail("no strategy could be started")
         self._roster.save()

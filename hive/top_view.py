@@ -53,8 +53,9 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the operator chose."""
+    """What the operator chose; `title` is the command that shows it."""
 
+    title: str = "hive top"
     sort: str = "id"
     reverse: bool = False
     filter: str = ""
@@ -156,9 +157,9 @@ def _title(frame: Frame, look: Look, width: int) -> list[Line]:
         states[one["state"]] = states.get(one["state"], 0) + 1
     what = " ".join(f"{count} {state}" for state, count in sorted(states.items()))
     up = span(total["duration_s"])
-    head = f"hive top  fleet {total['fleet']}  {'gone' if gone else 'up ' + up}  "
+    head = f"{look.title}  fleet {total['fleet']}  {'gone' if gone else 'up ' + up}  "
     head += f"{total['implementation']}  " if total["implementation"] else ""
-    head += f"{len(total['strategies'])} strategies"
+    head += f"{len(total['strategies'])} strateg{'y' if len(total['strategies']) == 1 else 'ies'}"
     head += f": {what}" if what else ""
     head += "  PAUSED" if look.paused else ""
     sums, now = total["totals"], recent["totals"]

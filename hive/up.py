@@ -2,7 +2,8 @@
 
     hive up: command line, files, keys  ->  handover.become()  ->  this: lock, memory, supervisor, report
 
-So a fleet that runs has neither YAML nor pydantic nor the command line in its memory. FD is what was handed over; the
+So a fleet that runs has neither YAML nor pydantic nor the command line in its memory. One that serves /metrics runs as
+`hive.up_metrics`. FD is what was handed over; the
 arguments after it are those of `hive up`, for whoever looks at the list of processes.
 """
 
@@ -14,9 +15,9 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from hive import __version__, handover, keys, report
 from hive._build_info import HUMMINGBOT_RELEASE
@@ -30,7 +31,6 @@ from hive.costs import measured, unchanged, write_costs
 from hive.fleet import FleetConfig, SimVenue
 from hive.handover import HandOver, UpOptions
 from hive.launch import Launcher
-from hive.metrics import MetricsServer
 from hive.pairs import QueuePairs
 from hive.placing import costs_file, placed
 from hive.plan import Placement, shm_bytes
@@ -38,7 +38,7 @@ from hive.processes import is_same
 from hive.pure import implementation
 from hive.roster import Roster, versions
 from hive.shm.segment import free_bytes, process_start_ticks, sweep
-from hive.state import FleetDir, FleetLocked, StateError, is_alive, rotate_logs, state_dir
+from hive.state import FleetDir, FleetLocked, StateError, drop_key_locks, is_alive, rotate_logs, state_dir
 from hive.supervisor import Supervisor
 from hive.top_sample import Sampler
 from hive.users import Users, UsersError, become_user
@@ -50,11 +50,28 @@ PROFILED_HANG_MS = 60_000
 STILL_ENDING_S = 25.0  # a gate whose supervisor died takes up to 15 s to cancel
 
 
-def main(arguments: list[str]) -> int:
-    """Run the fleet that was handed over until it is stopped; return the exit code."""
+class Metrics(Protocol):
+    """What serves /metrics on `port`; see `hive.metrics`."""
+
+    port: int
+
+    def close(self) -> None:
+        """Stop serving."""
+
+
+type Serve = Callable[[FleetDir, int, str], Metrics]
+"""Takes the fleet's folder, a port and the address to bind."""
+
+
+def main(arguments: list[str], serve: Serve | None = None) -> int:
+    """Run the fleet that was handed over until it is stopped; return the exit code.
+
+    Args:
+        serve: serves /metrics, where the fleet wants that.
+    """
     keys.forbid_reads()
     try:
-        return up(handover.taken(int(arguments[0])))
+        return up(handover.taken(int(arguments[0])), serve)
     except Failure as failure:
         failure.show()
         return failure.exit_code
@@ -68,7 +85,7 @@ def main(arguments: list[str]) -> int:
         return ERROR
 
 
-def up(handed: HandOver) -> int:
+def up(handed: HandOver, serve: Serve | None = None) -> int:
     """Run a fleet until it is stopped; return the exit code.
 
     Raises:
@@ -86,9 +103,10 @@ def up(handed: HandOver) -> int:
     folder = FleetDir.of(fleet.name)
     lock_fd = locked(folder)
     try:
+        drop_key_locks()
         check_memory(fleet, placement, console)
         return asyncio.run(
-            run_fleet(fleet, placement, folder, lock_fd, handed.key_fds, handed.users, console, options)
+            run_fleet(fleet, placement, folder, lock_fd, handed.key_fds, handed.users, console, options, serve)
         )
     finally:
         folder.clear()
@@ -142,6 +160,7 @@ async def run_fleet(
     users: Users | None,
     console: Console,
     options: UpOptions,
+    serve: Serve | None,
 ) -> int:
     """Run the supervisor with its control socket and metrics; write the report at the end."""
     become_supervisor()
@@ -173,7 +192,7 @@ async def run_fleet(
     )
     control = ControlServer(folder.control, supervisor.ask)
     await control.open()
-    metrics = serve_metrics(fleet, folder, console)
+    metrics = None if serve is None else serve_metrics(serve, fleet, folder, console)
     try:
         code = await supervisor.supervise()
     except Exception:  # the one broad catch of this process: its children are dead by now
@@ -212,14 +231,14 @@ def introduce(run: Run, placement: Placement, console: Console) -> None:
         console.say("placement", remark)
 
 
-def serve_metrics(fleet: FleetConfig, folder: FleetDir, console: Console) -> MetricsServer | None:
+def serve_metrics(serve: Serve, fleet: FleetConfig, folder: FleetDir, console: Console) -> Metrics | None:
     """Serve /metrics where the fleet wants it; a port that is in use is a warning, not the end."""
     port = fleet.monitoring.metrics_port
     if not port:
         return None
     host = fleet.monitoring.metrics_host
     try:
-        server = MetricsServer(folder, port, host)
+        server = serve(folder, port, host)
     except OSError as error:
         reason = error.strerror or error
         console.say("warning", f"warning: no metrics: {host}:{port}: {reason} (monitoring.metrics_port)")

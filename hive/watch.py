@@ -3,22 +3,33 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from hive import totals
 from hive.child import Child
 from hive.console import Console
 from hive.roster import Roster
 from hive.shm.atomics import boottime_ns
-from hive.shm.snapshots import CountersSnapshot
+from hive.shm.snapshots import HistogramSnapshot
 
 HUNG_LOOKS = 3  # so many looks in a row must find the heartbeat too old: one may be this process's own lateness
 STARTING_FACTOR = 5  # a strategy's start may import and compute for long
 SILENT_S = 5.0  # a process that closed its channel must end by itself in so long
 SLOW_READY_S = 20.0
 AWAY_NS = 2_000_000_000  # between two looks: this process, or the machine, stood still
-SELDOM = 8  # looks between two for a first order that does not come soon: each reads every counter
+SELDOM = 8  # looks between two for a first order that does not come soon: each goes over all counters
 
 log = logging.getLogger("hive.supervisor")
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """What a summary is reckoned from."""
+
+    at_s: float
+    ticks: int
+    updates: int
+    lateness: HistogramSnapshot
 
 
 class Watch:
@@ -44,7 +55,7 @@ class Watch:
         self._told_slow: set[Child] = set()
         self._summary_at = 0.0
         self._looks = 0
-        self._before: tuple[float, dict[str, CountersSnapshot]] | None = None
+        self._before: _Figures | None = None
 
     def hung_up(self, child: Child) -> None:
         """Note that a process closed its channel: it is about to end."""
@@ -111,9 +122,8 @@ class Watch:
         self._looks += 1
         if "first_fill_s" in facts or (self._looks > 100 * SELDOM and self._looks % SELDOM):
             return
-        worker = self._totals(("worker",))["worker"]
         for key, counter in (("first_order_s", "orders_acked"), ("first_fill_s", "fills")):
-            if key not in facts and worker.total(counter):
+            if key not in facts and self._roster.count("worker", counter):
                 facts[key] = round(self._console.since_start_s(), 2)
                 what = "order acknowledged by the venue" if counter == "orders_acked" else "fill"
                 self._console.say(key.removesuffix("_s"), f"first {what}")
@@ -131,30 +141,30 @@ class Watch:
         if self._roster.state != "running" or now < self._summary_at:
             return
         self._summary_at = now + self._console.summary_every_s
-        counters = self._totals(("feed", "gate", "worker"))
+        figures = _Figures(
+            now,
+            self._roster.count("worker", "ticks"),
+            self._roster.count("feed", "updates"),
+            self._roster.merged("worker", "tick_lateness_ns"),
+        )
         if self._before is not None:
-            then, before = self._before
-            recent = {role: totals.minus(snapshot, before[role]) for role, snapshot in counters.items()}
-            self._console.summary(self._figures(counters, recent, now - then))
-        self._before = (now, counters)
+            self._console.summary(self._told(figures, self._before))
+        self._before = figures
 
-    def _figures(self, counters: dict, recent: dict, seconds: float) -> dict:
-        worker = counters["worker"]
-        late = recent["worker"].merged("tick_lateness_ns")
+    def _told(self, now: _Figures, before: _Figures) -> dict[str, Any]:
+        count, seconds = self._roster.count, now.at_s - before.at_s
+        late = now.lateness.minus(before.lateness)
         states = self._roster.states()
         return {
             "strategies": len(states),
             "running": states.count("running"),
-            "ticks_per_s": round(recent["worker"].total("ticks") / seconds, 1),
+            "ticks_per_s": round(max(0, now.ticks - before.ticks) / seconds, 1),
             "late_p99_ms": round(late.percentile(99) / 1e6, 2) if late.count else None,
-            "orders": worker.total("orders_submitted"),
-            "fills": worker.total("fills"),
-            "open_orders": counters["gate"].total("open_orders"),
-            "unknown_now": counters["gate"].total("unknown_now"),
-            "updates_per_s": round(recent["feed"].total("updates") / seconds, 1),
-            "errors": worker.total("errors"),
+            "orders": count("worker", "orders_submitted"),
+            "fills": count("worker", "fills"),
+            "open_orders": count("gate", "open_orders"),
+            "unknown_now": count("gate", "unknown_now"),
+            "updates_per_s": round(max(0, now.updates - before.updates) / seconds, 1),
+            "errors": count("worker", "errors"),
             "halts": len(self._roster.halts),
         }
-
-    def _totals(self, roles: tuple[str, ...]) -> dict[str, CountersSnapshot]:
-        return {role: self._roster.total(role) for role in roles}

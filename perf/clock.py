@@ -9,10 +9,11 @@
 A trivial strategy is a Python object whose tick() does nothing (one of all counts); a trivial iterator is Hummingbot's
 `PyTimeIterator` with such a tick(). Hive's side keeps, as in a worker, three histograms, ticks, CPU time and whose turn
 it is, and each tick runs in its strategy's context. The bare clock is timed by the wall, per burst; the median counts,
-of the worst of the three sizes. On a loop each clock runs for seconds at 10 ticks a second, and the CPU time of the
-thread is divided by the ticks; what counts is a hundred strategies, a fleet's number. Hummingbot has all iterators tick
-at the same instants; Hive spreads strategies over the interval, each with a wake-up of its own: what that costs is
-printed beside it.
+of the worst of the three sizes. Printed beside it: a loop in C that only calls each strategy in its context, after a
+burst of the clock. Its cost grows with their number as well, by cache misses that no clock can save. On a loop each
+clock runs for seconds at 10 ticks a second, and the CPU time of the thread is divided by the ticks; what counts is a
+hundred strategies, a fleet's number. Hummingbot has all iterators tick at the same instants; Hive spreads strategies
+over the interval, each with a wake-up of its own: what that costs is printed beside it.
 """
 
 import asyncio
@@ -53,7 +54,7 @@ def measure(args: Args) -> Outcome:
     rounds = args.size("rounds of bursts", 12, 4)
     seconds = args.size("seconds on the loop, for each clock and size", 6, 2)
     ticks = args.size("ticks of an idle strategy, in thousands", 8, 2)
-    bare, by_order = bare_us(rounds)
+    bare, by_order, floor = bare_us(rounds)
     with tempfile.TemporaryDirectory() as folder:
         runtime = asyncio.run(runtime_us(Path(folder), ticks))
     loops = {size: on_loop(size, seconds) for size in SIZES}
@@ -65,6 +66,8 @@ def measure(args: Args) -> Outcome:
     }
     lines = [
         *(f"bare, {size:>6} strategies: {us:.3f} us a tick" for size, us in bare.items()),
+        f"calls without a clock: {floor[100]:.3f} us at 100, {floor[10_000]:.3f} us at 10000: "
+        f"{floor[10_000] - floor[100]:.3f} us more, with the clock {bare[10_000] - bare[100]:.3f} us",
         *(f"bare, 100 strategies, {order}: {us:.3f} us a tick" for order, us in by_order.items()),
         *(
             f"on a loop, {size:>6}: hive {one['hive']:.2f}, upstream {one['upstream']:.2f} us of CPU a tick, "
@@ -74,24 +77,41 @@ def measure(args: Args) -> Outcome:
         f"an idle strategy: hive {runtime['hive']:.2f}, upstream {runtime['upstream']:.2f} us a tick",
         f"a look at 20 books for strategies that tick on them: {runtime['look']:.2f} us, 500 times a second",
     ]
-    return Outcome(values, {"bare_us": bare, "orders_us": by_order, "loop_us": loops, "runtime_us": runtime}, lines)
+    details = {"bare_us": bare, "floor_us": floor, "orders_us": by_order, "loop_us": loops, "runtime_us": runtime}
+    return Outcome(values, details, lines)
 
 
-def bare_us(rounds: int) -> tuple[dict[int, float], dict[str, float]]:
-    """Return us per tick by the number of strategies, and by the clock's order for a hundred."""
+def bare_us(rounds: int) -> tuple[dict[int, float], dict[str, float], dict[int, float]]:
+    """Return us per tick by the number of strategies, by the clock's order for a hundred, and by number without it."""
     loop = asyncio.new_event_loop()
     rivals: dict[tuple[str, int], Callable[[], list[float]]] = {}
     benches = []
     for order, size in [*(("round_robin", size) for size in SIZES), *((order, 100) for order in ORDERS[1:])]:
         bench = Bench(size, loop, order)
         benches.append((bench, bench.add_trivial(size, INTERVALS_NS[size])))
-        rivals[order, size] = lambda bench=bench, size=size: bench.bursts(5 if size == 10_000 else 40)
+        rivals[order, size] = lambda bench=bench, size=size: bench.bursts(bursts_at(size))
     found = interleaved(rivals, repeats=rounds)
+    calls = {
+        size: lambda bench=bench, size=size: bench.bare_calls(bursts_at(size))
+        for size, (bench, _) in zip(SIZES, benches, strict=False)
+    }
+    floor = interleaved(calls, repeats=rounds)
     for bench, first in benches:
         check_counted(bench, first)
     loop.close()
-    us = {key: statistics.median(ns for burst in bursts for ns in burst) / 1e3 for key, bursts in found.items()}
-    return {size: us["round_robin", size] for size in SIZES}, {order: us[order, 100] for order in ORDERS}
+    us = median_us(found)
+    by_size = {size: us["round_robin", size] for size in SIZES}
+    return by_size, {order: us[order, 100] for order in ORDERS}, median_us(floor)
+
+
+def bursts_at(size: int) -> int:
+    """Return how many bursts of so many strategies a round has."""
+    return 5 if size == 10_000 else 40
+
+
+def median_us[K](rounds: dict[K, list[list[float]]]) -> dict[K, float]:
+    """Return the median of all bursts, given in ns."""
+    return {key: statistics.median(ns for burst in bursts for ns in burst) / 1e3 for key, bursts in rounds.items()}
 
 
 def check_counted(bench: Bench, first: Counting) -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from harness import check
 from hive.shm.book import LIVE, BookTable, books_size
 from hive.shm.broadcast import BroadcastWriter, broadcast_size
 from hive.shm.counters import Counters, counters_size
@@ -23,6 +24,7 @@ from hive.workers.host import WorkerServices
 from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
 from hive.workers.scheduler import StrategyScheduler
+from native import loops
 
 PER_STRATEGY = len(StrategyCounters.__annotations__)
 PAIR = "BTC-USDT"
@@ -75,6 +77,7 @@ class Bench:
         running = self.counters.counter("running_strategy")
         self.clock = MultiStrategyClock(self.callbacks, order=order, running=running, budget_ns=1 << 60)
         self.contexts: list[StrategyContext] = []
+        self.targets: list[Counting | Trivial] = []
 
     def context(self, name: str) -> StrategyContext:
         """Return one more context."""
@@ -95,6 +98,7 @@ class Bench:
         contexts = [self.context(f"s{number}") for number in range(count)]  # first, as a worker makes them at boot
         for number, (context, target) in enumerate(zip(contexts, made, strict=True)):
             self.clock.add(context, target, interval_ns, phase(number))
+        self.targets = made
         return made[0]
 
     def bursts(self, count: int) -> list[float]:
@@ -109,6 +113,21 @@ class Bench:
             ticked = len(clock.advance(begun))
             clock.next_due_ns()
             took.append((now() - begun) / ticked)
+        return took
+
+    def bare_calls(self, count: int) -> list[float]:
+        """Call all in their contexts without a clock, each time after a burst of it; return the ns per call of each.
+
+        What no clock can save: the calls, and the cache misses on the strategies' own objects.
+        """
+        counting = Counting()
+        targets = [counting, *self.targets[1:]]
+        contexts = [context.pycontext for context in self.contexts]
+        took = []
+        for _ in range(count):
+            self.bursts(1)
+            took.append(loops.tick_each(contexts, targets, 0.0))
+        check(counting.count == count, f"{count} rounds of calls ticked the first {counting.count} times")
         return took
 
 

@@ -106,6 +106,7 @@ class Window:
             "tick_lateness_us": micros(worker.merged("tick_lateness_ns")),
             "tick_duration_us": micros(worker.merged("tick_duration_ns")),
             "loop_lag_us": micros(worker.merged("loop_lag_ns")),
+            "gc_pause_us": micros(worker.merged("gc_pause_ns")),
         }
 
 
@@ -300,6 +301,7 @@ def told(
         f"alone at 1 s: {alone.cores:.3f} cores; with {FOUR_HUNDRED}: {larger.cores:.3f} cores",
         f"memory by process: {own_ticks.window.facts()['pss_mb']} MB",
         f"CPU by process: {own_ticks.window.facts()['cpu_percent']} %",
+        f"garbage collections in both workers: {own_ticks.window.facts()['gc_pause_us']} us",
         f"simulator, not counted: {simulator['cpu_s']} s of CPU, {simulator['pss_mb']} MB",
     ]
     return lines

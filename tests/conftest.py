@@ -3,26 +3,34 @@
 import shutil
 import signal
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 import leaks
 
+if TYPE_CHECKING:
+    import lanes
+
+pytest_plugins = ["lanes"]
 RUN_DIR = leaks.private_run_dir()
 DEADLINE_S = 300  # against hanging for ever; proves no speed
 
 
-@pytest.fixture(scope="session", autouse=True)
-def nothing_left_by_the_session() -> Iterator[None]:
-    """Catch what fixtures of wider scope than a test leave."""
-    yield from watched()
+def pytest_unconfigure() -> None:
     shutil.rmtree(RUN_DIR, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_by_the_session(turns: "lanes.Turns") -> Iterator[None]:
+    """Catch what fixtures of wider scope than a test leave."""
+    yield from watched(turns)
+
+
 @pytest.fixture(autouse=True)
-def nothing_left_by_the_test() -> Iterator[None]:
+def nothing_left_by_the_test(turns: "lanes.Turns") -> Iterator[None]:
     """Fail the test that leaves a segment, a process, a socket or a FIFO, and clear it away."""
-    yield from watched()
+    yield from watched(turns)
 
 
 @pytest.fixture(autouse=True)
@@ -39,11 +47,13 @@ def ends_some_day() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-def watched() -> Iterator[None]:
+def watched(turns: "lanes.Turns") -> Iterator[None]:
     """Look before and after; fail when something was left."""
     before = leaks.look()
     yield
-    left = leaks.new_since(before)
-    if left:
-        leaks.clear(before)
-        pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)
+    if leaks.new_since(before):
+        with turns.alone():  # what a test of another lane killed, and has yet to clear away, is gone by then
+            left = leaks.new_since(before, patience_s=0)
+            if left:
+                leaks.clear(before)
+                pytest.fail("left behind:\n  " + "\n  ".join(left), pytrace=False)

@@ -58,14 +58,14 @@ class Forked:
     def kill(self) -> int:
         """SIGKILL and reap it."""
         self.signal(signal.SIGKILL)
-        return self.wait(10)
+        return self.wait(30)
 
     def wait_stopped(self) -> None:
         """Wait until it is stopped (SIGSTOP)."""
         os.waitpid(self.pid, os.WUNTRACED)
 
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = 10) -> object:
+def until(condition: Callable[[], object], what: str, timeout_s: float = 30) -> object:
     """Return the condition's first true value; AssertionError when it does not come true in time."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):

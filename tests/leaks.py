@@ -2,7 +2,7 @@
 
 Processes are known by a mark in their environment, so that one that changed its parent is found as well, and children
 that were only forked, whose environment is this process's own, by their parent. Other sessions may run on this machine
-at the same time: a segment of a living process that is not ours is theirs.
+at the same time: a segment of a living process that is not ours is theirs, and so is what its run's dead ones left.
 """
 
 import os
@@ -22,7 +22,8 @@ SHM = Path("/dev/shm")
 MARK = "HIVE_TEST_SESSION"
 RUN_DIR = "hv"
 PATIENCE_S = 5.0
-_not_ours: frozenset[str] = frozenset()  # the pids there were when none was ours
+PF_KTHREAD = 0x00200000  # linux/sched.h
+_not_ours: set[int] = set()  # processes that were looked at: to do it each time takes longer than most tests
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,37 +92,62 @@ def clear(before: Left) -> None:
 
 
 def our_segments(pids: set[int]) -> frozenset[str]:
-    """Return the files of Hive in /dev/shm, without those whose living creator is not one of ours."""
+    """Return the files of Hive in /dev/shm, without those of runs that a living process which is not ours has."""
     ours = pids | {os.getpid(), 0}  # 0: no header, so nobody's
-    theirs = {info.name.lstrip("/") for info in list_segments() if info.alive and info.creator_pid not in ours}
+    infos = list_segments()
+    their_runs = {info.run for info in infos if info.alive and info.creator_pid not in ours}
+    theirs = {info.name.lstrip("/") for info in infos if info.run in their_runs}
     names = {path.name for path in SHM.iterdir() if path.name.startswith(("hive.", "sem.hive"))}
     return frozenset(names - theirs)
 
 
 def our_processes() -> list[tuple[int, str]]:
     """Return (pid, command line) of every living process that this session started, at any depth."""
-    global _not_ours
-    pids = frozenset(name for name in os.listdir("/proc") if name.isdigit())
-    if pids <= _not_ours:  # nobody has come since, and to look at each again takes longer than most tests
-        return []
+    pids = {int(name) for name in os.listdir("/proc") if name.isdigit()}
+    _not_ours.intersection_update(pids)
     mark = f"{MARK}={os.environ.get(MARK)}".encode()
-    forked = {child.pid for child in psutil.Process().children(recursive=True)}
     found = []
-    for pid in map(int, pids):
+    for pid in pids - _not_ours - {os.getpid()}:
         entry = Path(f"/proc/{pid}")
-        if pid == os.getpid():
-            continue
         try:
-            if pid not in forked and mark not in (entry / "environ").read_bytes().split(b"\0"):
+            if is_no_program(pid):
+                _not_ours.add(pid)
                 continue
+            if not is_descendant(pid):
+                environment = (entry / "environ").read_bytes()
+                if mark not in environment.split(b"\0"):
+                    if environment:  # without one it is on its way to another program
+                        _not_ours.add(pid)
+                    continue
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-        except OSError:  # it ended, or it is another user's
+        except PermissionError:
+            _not_ours.add(pid)
+            continue
+        except OSError:  # it ended
             continue
         if command and "multiprocessing.resource_tracker" not in command:  # lives as long as the session
             found.append((pid, command[:200]))
-    if not found:
-        _not_ours = pids
     return found
+
+
+def is_descendant(pid: int) -> bool:
+    """Return whether this process is among the process's ancestors."""
+    while pid > 1:
+        pid = int(fields_of(pid)[1])
+        if pid == os.getpid():
+            return True
+    return False
+
+
+def is_no_program(pid: int) -> bool:
+    """Return whether it is a thread of the kernel, or a zombie."""
+    fields = fields_of(pid)
+    return fields[0] == b"Z" or bool(int(fields[6]) & PF_KTHREAD)
+
+
+def fields_of(pid: int) -> list[bytes]:
+    """Return what /proc/PID/stat has after the command's name, which may hold blanks and brackets."""
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
 
 
 def our_endpoints() -> list[str]:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 
-from command import EXAMPLES, Command
+from command import EXAMPLES, HIVE, Command
 from hive.cli_errors import CONFIG, ERROR, NOT_FOUND, NOT_RUNNING, OK
 from hive.config import load_fleet
+from hive.installation import spot_connectors
 from hive.plan import shm_bytes
 from hive.shm.segment import free_bytes
 
@@ -99,11 +101,12 @@ def test_keys_that_are_not_set_are_named(command):
     ]
 
 
+@pytest.mark.alone  # it sweeps what dead processes of any fleet left
 def test_a_fleet_too_large_for_shared_memory_is_refused_before_the_start(command):
     large = "feed: {instruments: 4096, depth: 1000, versions: 64}\n"
     command.file.write_text(command.file.read_text() + large)
     one = shm_bytes(load_fleet(command.file, root=EXAMPLES).feed, 1, 1, 1)
-    names = ["binance", *(f"more{i}" for i in range(free_bytes() // one + 1))]
+    names = sorted(spot_connectors())[: free_bytes() // one + 2]
     venues = ", ".join(f"{name}: {{mode: sim, kind: binance}}" for name in names)
     text = command.file.read_text().replace("venues: {binance: {mode: sim, seed: 5}}", f"venues: {{{venues}}}")
     command.file.write_text(text)
@@ -133,6 +136,28 @@ def test_the_simulated_exchange_is_a_command_too(command):
     result = command.run("sim", "--help")
     assert result.returncode == OK
     assert "simulated exchange" in result.stdout
+
+
+@pytest.mark.alone  # it sweeps what dead processes of any fleet left
+def test_too_few_files_for_a_fleet_are_said_before_the_start(command):
+    words = [HIVE, "up", "--strategies", str(command.file), *ROOT]
+    shell = ["bash", "-c", 'ulimit -n 100; exec "$@"', "bash", *words]
+    result = subprocess.run(shell, env=command.env, capture_output=True, text=True, check=False)
+    assert result.returncode == ERROR
+    assert result.stderr.startswith("error: open files: a process may have 100, this fleet's ")
+    assert "raise the hard limit" in result.stderr
+
+
+def test_clean_removes_locks_of_keys_that_no_gate_holds(command):
+    folder = os.path.join(command.env["XDG_RUNTIME_DIR"], "hive")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    left = os.path.join(folder, "key-0123456789abcdef.lock")
+    with open(left, "w") as file:
+        file.write("pid 1, fleet killed\n")
+    result = command.run("clean")
+    assert result.returncode == OK
+    assert "removed key-0123456789abcdef.lock\n" in result.stdout
+    assert not os.path.exists(left)
 
 
 def test_clean_removes_the_folders_of_dead_fleets(command):

@@ -55,34 +55,35 @@ def failure(fleet: FleetConfig, environment: dict[str, str], ask: Any = None) ->
 def test_each_venue_has_its_keys_from_its_own_place(root):
     write_keystore(root, PAIR, PASSWORD)
     key_file(root)
-    fleet = fleet_of(root, binance={"keystore": True}, one=VARIABLES, two={"keys_file": "keys.yml"})
+    fleet = fleet_of(root, binance={"keystore": True}, bitget=VARIABLES, okx={"keys_file": "keys.yml"})
     environment = {"A_KEY": "k", "A_SECRET": "s", "HBOT_PASSWORD": PASSWORD}
-    assert read_keys(fleet, environment) == {"binance": PAIR, "one": ("k", "s"), "two": PAIR}
+    assert read_keys(fleet, environment) == {"binance": PAIR, "bitget": ("k", "s"), "okx": PAIR}
 
 
 def test_every_problem_of_every_venue_is_named_at_once(root):
     key_file(root, 0o644)
-    fleet = fleet_of(root, one=VARIABLES, two={"keys_file": "keys.yml"}, three={"keystore": "conf/none.yml"})
+    fleet = fleet_of(root, bitget=VARIABLES, okx={"keys_file": "keys.yml"}, kraken={"keystore": "conf/none.yml"})
     lines = failure(fleet, {"A_KEY": "k", "HBOT_PASSWORD": PASSWORD})
     assert lines == [
-        "fleet.yml: venues.one.api_secret_env: the variable A_SECRET is not set",
-        f"fleet.yml: venues.three.keystore: {root}/conf/none.yml must be a connector's file of Hummingbot: "
+        "fleet.yml: venues.bitget.api_secret_env: the variable A_SECRET is not set",
+        f"fleet.yml: venues.kraken.keystore: {root}/conf/none.yml must be a connector's file of Hummingbot: "
         "No such file or directory",
-        f"fleet.yml: venues.two.keys_file: {root}/keys.yml must have mode 0600 or stricter, has 0644: "
+        f"fleet.yml: venues.okx.keys_file: {root}/keys.yml must have mode 0600 or stricter, has 0644: "
         f"chmod 600 {root}/keys.yml",
     ]
 
 
 @pytest.mark.parametrize("bad", ["two words", "line\n", "umlaut-ä", "tab\t", "\x00"])
 def test_what_no_venue_takes_as_a_key_is_refused_and_not_shown(root, bad):
-    lines = failure(fleet_of(root, one=VARIABLES), {"A_KEY": "k", "A_SECRET": bad})
-    assert lines == ["fleet.yml: venues.one.api_secret_env: must be ASCII without blanks or line ends, and not empty"]
+    lines = failure(fleet_of(root, bitget=VARIABLES), {"A_KEY": "k", "A_SECRET": bad})
+    rule = "must be ASCII without blanks or line ends, and not empty"
+    assert lines == [f"fleet.yml: venues.bitget.api_secret_env: {rule}"]
 
 
 def test_a_wrong_password_is_one_error_however_many_venues(root):
     write_keystore(root, PAIR, PASSWORD)
-    write_keystore(root, PAIR, PASSWORD, "second")
-    fleet = fleet_of(root, binance={"keystore": True}, second={"keystore": True})
+    write_keystore(root, PAIR, PASSWORD, "kucoin")
+    fleet = fleet_of(root, binance={"keystore": True}, kucoin={"keystore": True})
     (line,) = failure(fleet, {"HBOT_PASSWORD": "wrong"})
     assert line == f"{root}/conf/.password_verification: the password does not open it"
     (root / "conf" / ".password_verification").unlink()
@@ -107,23 +108,23 @@ def test_a_keystore_without_a_password_says_what_is_needed(root):
 
 
 def test_a_password_that_nobody_needs_is_an_error(root):
-    (line,) = failure(fleet_of(root, one=VARIABLES), {"A_KEY": "k", "A_SECRET": "s"}, lambda: PASSWORD)
+    (line,) = failure(fleet_of(root, bitget=VARIABLES), {"A_KEY": "k", "A_SECRET": "s"}, lambda: PASSWORD)
     assert line == "--password-stdin: no venue of fleet.yml has a keystore"
 
 
 def test_children_find_no_variable_that_may_hold_a_secret(root):
-    fleet = fleet_of(root, one=VARIABLES, binance={"keystore": True})
+    fleet = fleet_of(root, bitget=VARIABLES, binance={"keystore": True})
     assert secret_variables(fleet) == {"A_KEY", "A_SECRET", "HBOT_PASSWORD"}
     environment = {"A_KEY": "k", "A_SECRET": "s", "HBOT_PASSWORD": PASSWORD, "HOME": "/h"}
     assert without_secrets(fleet, environment) == {"HOME": "/h"}
 
 
 def test_check_says_what_up_would_not_find(root):
-    fleet = fleet_of(root, one=VARIABLES, two={"keys_file": "keys.yml"}, binance={"keystore": True})
+    fleet = fleet_of(root, bitget=VARIABLES, okx={"keys_file": "keys.yml"}, binance={"keystore": True})
     assert notices(fleet, {"A_KEY": "k"}) == [
         f"venues.binance: there is no {root}/conf/connectors/binance.yml here; `hive up` needs it",
-        "venues.one: the variable A_SECRET is not set here; `hive up` needs it",
-        f"venues.two: there is no {root}/keys.yml here; `hive up` needs it",
+        "venues.bitget: the variable A_SECRET is not set here; `hive up` needs it",
+        f"venues.okx: there is no {root}/keys.yml here; `hive up` needs it",
     ]
 
 

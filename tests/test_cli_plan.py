@@ -11,6 +11,7 @@ from command import EXAMPLES, HIVE, Command
 from hive.cli_errors import CONFIG, ERROR, OK
 from hive.config import load_fleet
 from hive.costs import Measured, write_costs
+from hive.installation import spot_connectors
 from hive.plan import shm_bytes
 from hive.shm.counters import Counters, counters_size
 from hive.shm.segment import Segment, free_bytes, process_start_ticks, segment_name
@@ -91,7 +92,7 @@ def test_what_will_not_fit_is_said_and_the_exit_code_is_an_error(command):
 def test_a_fleet_too_large_for_shared_memory_will_not_fit(command):
     command.file.write_text(command.file.read_text() + "feed: {instruments: 4096, depth: 1000, versions: 64}\n")
     one = shm_bytes(load_fleet(command.file, root=EXAMPLES).feed, 1, 1, 1)
-    names = ["binance", *(f"more{i}" for i in range(free_bytes() // one + 1))]
+    names = sorted(spot_connectors())[: free_bytes() // one + 2]
     venues = ", ".join(f"{name}: {{mode: sim, kind: binance}}" for name in names)
     text = command.file.read_text().replace("venues: {binance: {mode: sim, seed: 5}}", f"venues: {{{venues}}}")
     command.file.write_text(text)

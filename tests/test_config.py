@@ -13,6 +13,7 @@ from hive.fleet import LiveVenue, Quota, Risk, SimVenue, StrategyRisk
 from hive.halts import Halt
 from hive.plan import place
 from hive.shm import ids
+from hive.shm.decimals import halves, to_mantissa, whole
 
 EXAMPLE = """
 runtime: {max_strategies_per_container: 50, tick_interval_ms: 100, scheduler_algorithm: round_robin}   # or priority_based; the limit counts per worker
@@ -150,17 +151,29 @@ def test_amounts_are_exact_as_numbers_and_as_texts(root):
         root,
         "risk: {max_order_notional: 0.1, price_band: '0.05', max_position: {BTC: 1e-8}, loss_limit: {USDT: 100}}\n"
         + VENUES
-        + "strategies: [{script: quoter, capital: {USDT: '12345678901234567890.123456789', BTC: 0}}]\n",
+        + "strategies: [{script: quoter, capital: {USDT: '123456789012345678.123456789012345678', BTC: 0}}]\n",
     )
     risk = fleet.risk
     assert (risk.max_order_notional, risk.price_band) == (Decimal("0.1"), Decimal("0.05"))
     assert (risk.max_position, risk.loss_limit) == ({"BTC": Decimal("0.00000001")}, {"USDT": Decimal(100)})
-    assert fleet.strategies[0].capital == {"USDT": Decimal("12345678901234567890.123456789"), "BTC": Decimal(0)}
+    assert fleet.strategies[0].capital == {"USDT": Decimal("123456789012345678.123456789012345678"), "BTC": Decimal(0)}
+
+
+@pytest.mark.parametrize("amount", ["123456789012345678.123456789012345678", "-123456789012345678.1"])
+def test_no_amount_has_more_digits_than_a_message_carries(amount):
+    assert whole(*halves(Decimal(amount))) == Decimal(amount)
+    assert to_mantissa(halves(Decimal(amount))[0])
+
+
+def test_a_capital_beyond_what_a_message_carries_is_refused(root):
+    assert problems_of(root, VENUES + "strategies: [{script: quoter, capital: {USDT: 1e60}}]\n") == [
+        f"fleet.yml: strategies.0.capital.USDT: {DIGITS}, was 1e+60"
+    ]
 
 
 def test_what_a_venue_or_strategy_does_not_say_of_losses_and_self_trades_is_as_for_the_fleet(root):
     text = "risk: {self_trade: allow, loss_window: day}\n"
-    text += "venues: {binance: {mode: sim, risk: {max_open_orders: 9}}, b: {mode: sim, kind: binance, risk: %s}}\n"
+    text += "venues: {binance: {mode: sim, risk: {max_open_orders: 9}}, kucoin: {mode: sim, kind: binance, risk: %s}}\n"
     text += "strategies: [{script: quoter}, {id: x, script: quoter, risk: {loss_window: day, price_band: 1}}]\n"
     fleet = fleet_of(root, text % "{self_trade: refuse, loss_window: day}")
     said = [(one.risk.self_trade, one.risk.loss_window) for one in fleet.venues]
@@ -174,11 +187,18 @@ def test_what_a_venue_or_strategy_does_not_say_of_losses_and_self_trades_is_as_f
     assert (quiet.risk, quiet.venues[0].risk) == (Risk(), Risk(loss_window="run", self_trade="refuse"))
 
 
+DIGITS = "Value error, must have at most 18 digits before the point and 18 after it"
+
+
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
         ("risk: {max_order_notional: 0}", "risk.max_order_notional: Input should be greater than 0"),
         ("risk: {max_order_notional: much}", "risk.max_order_notional: Value error, must be a number, was 'much'"),
+        *(
+            (f"risk: {{max_order_notional: {value}}}", f"risk.max_order_notional: {DIGITS}, was {value.strip("'")}")
+            for value in ("1e+60", "1e+18", "1e-19", "'1e-999999999'", "'1e999999999'")
+        ),
         ("risk: {max_order_notional: true}", "risk.max_order_notional: Value error, must be a number, was True"),
         ("risk: {max_order_notional: .inf}", "risk.max_order_notional: Input should be a finite number"),
         ("risk: {price_band: 1.01}", "risk.price_band: Input should be less than or equal to 1"),
@@ -199,7 +219,7 @@ def test_a_limit_that_makes_no_sense_is_refused_with_its_place(root, section, pr
 
 
 def test_the_window_of_losses_is_the_fleets_alone(root):
-    text = "venues: {binance: {mode: sim, risk: {loss_window: day}}, b: {mode: sim, kind: binance}}\n"
+    text = "venues: {binance: {mode: sim, risk: {loss_window: day}}, kucoin: {mode: sim, kind: binance}}\n"
     text += "strategies: [{script: quoter, count: 2, risk: {loss_window: day}}]\n"
     assert problems_of(root, text) == [
         "fleet.yml: venues.binance.risk.loss_window: must be as for the fleet (run), was day",
@@ -208,21 +228,21 @@ def test_the_window_of_losses_is_the_fleets_alone(root):
 
 
 REPLAYED = "{mode: replay, kind: binance, file: x}"
-TWO_VENUES = f"venues: {{binance: {{mode: sim}}, b: {{mode: sim, kind: binance}}, c: {REPLAYED}}}\n"
+TWO_VENUES = f"venues: {{binance: {{mode: sim}}, kucoin: {{mode: sim, kind: binance}}, okx: {REPLAYED}}}\n"
 
 
 @pytest.mark.parametrize(
     ("strategy", "named"),
     [
         ("script: quoter", "none"),  # its code may name any
-        ("script: quoter, config: quoter.yml, set: {hedge: {markets: 'a,  b'}}", "b, binance"),
-        ("script: quoter, set: {b: [], controllers_config: [grid.yml]}", "b, binance"),
-        ("strategy: pure_market_making, config: pmm.yml, set: {exchange: c}", "none"),
+        ("script: quoter, config: quoter.yml, set: {hedge: {markets: 'a,  kucoin'}}", "binance, kucoin"),
+        ("script: quoter, set: {kucoin: [], controllers_config: [grid.yml]}", "binance, kucoin"),
+        ("strategy: pure_market_making, config: pmm.yml, set: {exchange: okx}", "none"),
     ],
 )
 def test_capital_needs_to_have_one_place_among_several_venues(root, strategy, named):
     (root / "x").write_text("")
-    rule = "needs a configuration that names one of the fleet's venues (binance, b), this one names"
+    rule = "needs a configuration that names one of the fleet's venues (binance, kucoin), this one names"
     assert problems_of(root, TWO_VENUES + f"strategies: [{{{strategy}, capital: {{USDT: 5}}}}]\n") == [
         f"fleet.yml: strategies.0.capital: {rule} {named}"
     ]
@@ -231,12 +251,12 @@ def test_capital_needs_to_have_one_place_among_several_venues(root, strategy, na
 def test_capital_is_where_the_configuration_says(root):
     (root / "x").write_text("")
     entries = [
-        "{id: one, script: quoter, config: quoter.yml, set: {exchange: b}, capital: {USDT: 5}}",
+        "{id: one, script: quoter, config: quoter.yml, set: {exchange: kucoin}, capital: {USDT: 5}}",
         "{id: two, script: many, config: many.yml, capital: {USDT: 5}}",
         "{id: three, script: quoter}",
     ]
     fleet = fleet_of(root, TWO_VENUES + f"strategies: [{', '.join(entries)}]\n")
-    assert [one.capital_venue for one in fleet.strategies] == ["b", "binance", None]
+    assert [one.capital_venue for one in fleet.strategies] == ["kucoin", "binance", None]
     alone = fleet_of(root, VENUES + "strategies: [{script: quoter, capital: {USDT: 5}}]\n")
     assert alone.strategies[0].capital_venue is None
 
@@ -252,9 +272,10 @@ def test_names_that_no_counter_could_carry_are_refused(root):
     assert problems_of(root, venues % "'a,b'" + "strategies: [{script: quoter}]\n") == [
         "fleet.yml: venues.a,b: must be 1 to 32 of A-Z, a-z, 0-9, '_', '.', '-', was 'a,b'"
     ]
-    long = venues % ("v" * 20) + f"strategies: [{{script: quoter, id: {'s' * 61}}}]\n"
+    name = "coinbase_advanced_trade"
+    long = venues % name + f"strategies: [{{script: quoter, id: {'s' * 58}}}]\n"
     assert problems_of(root, long) == [
-        f"fleet.yml: venues.{'v' * 20}: its name and the longest id of a strategy must be at most 80 characters "
+        f"fleet.yml: venues.{name}: its name and the longest id of a strategy must be at most 80 characters "
         "together, were 81"
     ]
 
@@ -505,6 +526,15 @@ def test_a_venue_of_another_protocol_is_refused(root):
     assert problems == [f"fleet.yml: venues.kraken: {called}: Hive speaks no other venue's protocol yet"]
 
 
+@pytest.mark.parametrize("name", ["binnance", "binance_perpetual", "paper_trade", "Binance"])
+def test_a_venue_that_hummingbot_has_no_connector_for_is_refused(root, name):
+    venues = f"venues: {{{name}: {{mode: sim, kind: binance}}}}\n"
+    (problem,) = problems_of(root, venues + "strategies: [{script: quoter}]\n")
+    rule = f"fleet.yml: venues.{name}: must be called as one of Hummingbot's spot connectors ("
+    assert problem.startswith(rule)
+    assert problem.endswith(f", okx, xrpl), was {name!r}")
+
+
 def test_a_missing_venue_mode_is_named(root):
     assert problems_of(root, "venues: {binance: {seed: 1}}\n" + ONE) == [
         "fleet.yml: venues.binance: Unable to extract tag using discriminator 'mode'"
@@ -585,3 +615,63 @@ def test_strategies_logs_are_bounded_as_the_file_says(root):
         "fleet.yml: logs.max_mb: Input should be greater than or equal to 0.1",
         "fleet.yml: logs.keep: Input should be greater than or equal to 1",
     ]
+
+
+def test_what_an_entry_stands_for_is_counted_before_it_is_made(root):
+    lists = ", ".join(f"k{number}: [{', '.join(map(str, range(10)))}]" for number in range(9))
+    assert problems_of(root, VENUES + f"strategies: [{{script: quoter, for_each: {{{lists}}}}}]\n") == [
+        "fleet.yml: strategies.0: for_each and count must make at most 2000 strategies, made 1000000000"
+    ]
+
+
+def test_every_id_that_an_entry_makes_is_checked(root):
+    text = f"strategies: [{{script: quoter, for_each: {{trading_pair: [BTC-USDT, {'A' * 70}]}}}}]\n"
+    (problem,) = problems_of(root, VENUES + text)
+    assert problem.startswith("fleet.yml: strategies.0.id: must be 1 to 64 of A-Z,")
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("x: &x [*x]", "must hold at most 1000000 values, counted wherever an alias repeats them"),
+        (f"x: {'1' * 5000}", "line 1, column 4: a whole number must have at most 100 digits, had 5000"),
+    ],
+)
+def test_yaml_that_never_ends_is_refused(root, line, rule):
+    assert problems_of(root, line + "\n" + VENUES + ONE) == [f"fleet.yml: {rule}"]
+
+
+def test_aliases_of_aliases_are_counted_without_being_followed(root):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 40)]
+    assert problems_of(root, "\n".join(lines) + "\n" + VENUES + ONE)[0].startswith("fleet.yml: must hold at most")
+
+
+def test_a_name_that_is_too_long_for_the_file_system_is_said(root):
+    (problem,) = problems_of(root, VENUES + f"strategies: [{{script: quoter, config: {'x' * 5000}}}]\n")
+    assert problem.endswith("x: File name too long")
+
+
+def test_a_fleet_file_that_is_not_there_is_named_whole(root):
+    with pytest.raises(ConfigError) as caught:
+        load_fleet(root / "none.yml")
+    assert caught.value.problems == [f"{root}/none.yml: No such file or directory"]
+
+
+def test_an_address_that_is_none_is_refused(root):
+    live = "{mode: live, rest_url: 'http://[', ws_url: 'ws://127.0.0.1:1', "
+    live += "ws_api_url: 'ws://127.0.0.1:1', keys_file: x}"
+    (problem,) = problems_of(root, f"venues: {{binance: {live}}}\n" + ONE)
+    assert problem.startswith("fleet.yml: venues.binance.rest_url: must be an address, was 'http://[': ")
+
+
+def test_files_elsewhere_are_named_as_they_are_written(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "quoter.yml").write_text("a: [\n")
+    (elsewhere / "more.yml").write_text("runtime: {tick_interval: 5}\n")
+    (problem,) = problems_of(root, VENUES + f"strategies: [{{script: quoter, config: {elsewhere}/quoter.yml}}]\n")
+    assert problem.startswith(f"{elsewhere}/quoter.yml: line ")
+    (problem, *_) = problems_of(root, VENUES + ONE, config=elsewhere / "more.yml")
+    assert problem == f"{elsewhere}/more.yml: runtime.tick_interval: Extra inputs are not permitted"
+    (root / "conf/scripts/quoter.yml").write_text("a: [\n")
+    assert problems_of(root, VENUES + ONE)[0].startswith("conf/scripts/quoter.yml: line ")

@@ -42,6 +42,7 @@ told = {
 sys.stdout.buffer.write(pickle.dumps((handed, told)))
 """
 HEAVY = {"pydantic", "yaml", "click", "curses", "aiohttp", "picows", "msgspec", "numpy", "hummingbot"}
+HEAVY |= {"prometheus_client"}  # only hive.up_metrics has it
 
 
 def handed_over(handed: HandOver, folder: Path) -> tuple[int, HandOver, dict[str, Any]]:

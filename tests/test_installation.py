@@ -2,7 +2,8 @@
 
 import pytest
 
-from hive.installation import Installation
+from hive.installation import Installation, spot_connectors
+from hummingbot.runtime.environment import venue_setting
 
 CONTROLLERS = {
     "plain.yml": {"controller_name": "maker", "controller_type": "generic", "trading_pair": "BTC-USDT"},
@@ -52,3 +53,24 @@ def test_an_exchange_that_the_fleet_lacks_is_named_wherever_a_strategy_says_it(i
 def test_a_strategy_on_two_exchanges_names_both_as_its_venues(installation):
     config = {"maker_market": "binance", "taker_market": "kucoin", "maker_market_trading_pair": "BTC-USDT"}
     assert installation.venues_in(config) == ("binance", "kucoin")
+
+
+def test_an_exchange_is_named_by_its_place_at_any_depth(installation):
+    config = {
+        "exchange_pair_1": {"connector_name": "binnance", "trading_pair": "BTC-USDT"},
+        "candles_config": [{"connector": "binance"}, {"connector": "okx", "trading_pair": "BTC-USDT"}],
+        "candles_connector": "",
+        "connector": None,
+    }
+    rule = "must be one of the fleet's venues (binance, kucoin), was"
+    assert problems(installation.check_venues, config) == [
+        f"entry: exchange_pair_1.connector_name: {rule} 'binnance'",
+        f"entry: candles_config.1.connector: {rule} 'okx'",
+    ]
+
+
+def test_spot_connectors_are_those_of_the_installed_hummingbot():
+    known = spot_connectors()
+    assert {"binance", "kucoin", "gate_io"} <= known
+    assert not {"paper_trade", "binance_perpetual", "__init__"} & known
+    assert all(venue_setting(name).name == name for name in ("binance", "coinbase_advanced_trade"))

@@ -1,6 +1,7 @@
 """The check that tests leave nothing behind finds what is left behind."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+import forks
 import leaks
 from forks import Forked
+from hive.shm.segment import list_segments, segment_name
 
+pytestmark = pytest.mark.alone  # what others start and leave would be in the exact lists
 SLEEPER = "import sys; sys.stdin.read()"
 
 
@@ -80,6 +84,40 @@ def test_one_that_comes_after_a_look_that_found_nobody_is_found():
     assert leaks.new_since(before) == []
     with Forked(signal.pause):
         assert len(leaks.new_since(before, patience_s=0)) == 1
+
+
+OWNER = """
+import os, sys
+from hive.shm.segment import Segment, segment_name
+if os.fork():
+    os._exit(0)
+os.setsid()
+Segment.create(segment_name(sys.argv[1], "living", 1), 4096, kind="test", epoch=1)
+if os.fork() == 0:
+    Segment.create(segment_name(sys.argv[1], "dead", 1), 4096, kind="test", epoch=1)
+    os._exit(0)
+os.wait()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_dead_processes_left_is_theirs_whose_run_it_is_while_they_live():
+    before = leaks.look()
+    run = secrets.token_hex(4)
+    env = {name: value for name, value in os.environ.items() if name != leaks.MARK}
+    theirs = subprocess.Popen(
+        [sys.executable, "-c", OWNER, run], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with theirs:
+        assert theirs.stdout.readline() == "ready\n"
+        theirs.wait(10)  # its child lives on, as nobody's of this session
+        assert leaks.new_since(before, patience_s=0) == []
+    names = [segment_name(run, name, 1).lstrip("/") for name in ("dead", "living")]
+    forks.until(lambda: not any(info.alive for info in list_segments(run)), "its end")
+    assert leaks.new_since(before, patience_s=0) == [f"segment /dev/shm/{name}" for name in names]
+    leaks.clear(before)
+    assert leaks.look() == before
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
+import lanes
 from hive import pure
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER = [sys.executable, str(Path(__file__).with_name("pure_peer.py"))]
 KINDS = {"compiled": "0", "pure python": "1"}
 PAIRS = [("compiled", "pure python"), ("pure python", "compiled"), ("pure python", "pure python")]
-LANES = [("gate", "workers"), ("runtime", "feed", "shm")]  # side by side; each takes about as long as the other
-LANES_WITHIN_S = 1200
+FOLDER_WITHIN_S = 1200
 READ_S = 2.0
 INSIDE = {  # nobody else names them
     "hummingbot.runtime.order_book Entries",
@@ -214,20 +214,13 @@ def test_both_ends_of_a_queue_must_be_of_one_kind(maker, other):
 # ---- The same tests --------------------------------------------------------------------------------------------------
 
 
-def test_the_twins_pass_the_tests_of_the_compiled_modules(tmp_path):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    signal.alarm(LANES_WITHIN_S)  # each test of theirs has a deadline of its own
-    outputs = [tmp_path / f"{number}.txt" for number in range(len(LANES))]
-    sessions = []
-    try:
-        for folders, file in zip(LANES, outputs, strict=True):
-            with file.open("w") as output:
-                arguments = [*command, *(f"tests/{folder}" for folder in folders)]
-                sessions.append(subprocess.Popen(arguments, cwd=ROOT, env=environment("pure python"), stdout=output))
-        ended = [session.wait() for session in sessions]
-    finally:
-        for session in sessions:
-            session.kill()
-            session.wait()
-    for code, file in zip(ended, outputs, strict=True):
-        assert code == 0, file.read_text()[-6000:]
+@pytest.mark.parametrize("folder", ["gate", "workers", "runtime", "feed", "shm"])
+def test_the_twins_pass_the_tests_of_the_compiled_modules(turns, folder):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{folder}"]
+    env = environment("pure python")
+    if turns.folder is not None:
+        env[lanes.FOLDER] = turns.folder
+    signal.alarm(FOLDER_WITHIN_S)  # each test of theirs has a deadline of its own
+    with turns.given_up():
+        result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-6000:]

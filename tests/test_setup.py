@@ -369,9 +369,13 @@ def test_the_command_is_linked_into_a_directory_on_path(clone):
 
 def test_the_link_of_another_hive_tree_follows_the_latest_compile(clone):
     tree, _ = clone
-    link(clone, "older")
-    link(clone, "newer")
+    said = link(clone, "older")
+    assert said == f"      {tree}/.local/bin/hive -> {tree}/older/bin/hive\n"
+    said = link(clone, "newer")
     assert (tree / ".local/bin/hive").readlink() == tree / "newer/bin/hive"
+    assert f"/.local/bin/hive led to {tree}/older/bin/hive and now leads to {tree}/newer/bin/hive: " in said
+    assert len(said.splitlines()) == 1
+    assert len(link(clone, "newer").splitlines()) == 1  # which says where it is
 
 
 def test_a_link_that_leads_nowhere_is_replaced(clone):

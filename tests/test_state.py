@@ -4,8 +4,19 @@ import os
 
 import pytest
 
+from hive.gate.key_lock import KeyLock
 from hive.shm.segment import process_start_ticks
-from hive.state import SCHEMA, FleetDir, FleetLocked, StateError, fleet_names, is_alive, rotate_logs, runs_dir
+from hive.state import (
+    SCHEMA,
+    FleetDir,
+    FleetLocked,
+    StateError,
+    drop_key_locks,
+    fleet_names,
+    is_alive,
+    rotate_logs,
+    runs_dir,
+)
 
 
 @pytest.fixture
@@ -90,3 +101,14 @@ def test_the_fifos_of_a_process_that_was_killed_are_removed_and_no_others(folder
     folder.drop_wake("worker1")
     assert sorted(path.name for path in folder.path.glob("wake.*")) == ["wake.gate.2", "wake.worker10.1"]
     folder.clear()
+
+
+def test_only_key_locks_that_no_gate_holds_are_dropped(folder):
+    held = KeyLock(runs_dir(), "held-key", "demo")
+    left = runs_dir() / "key-0123456789abcdef.lock"
+    left.write_text("pid 1, fleet killed\n")
+    (runs_dir() / "key-link.lock").symlink_to(left)
+    assert drop_key_locks() == [left.name]
+    assert held.path.exists()
+    held.close()
+    assert drop_key_locks() == []

@@ -1,6 +1,7 @@
 """Who is killed for an old heartbeat, and who gets time: a real process with real counters, and a clock that jumps."""
 
 import io
+import json
 import secrets
 import subprocess
 import time
@@ -65,6 +66,28 @@ def bench(tmp_path):
     made = Bench(tmp_path)
     yield made
     made.close()
+
+
+class EagerConsole(Console):
+    """Wants a summary at every look."""
+
+    summary_every_s = 0.0
+
+
+def test_a_summary_says_what_came_since_the_one_before(bench):
+    stream = io.StringIO()
+    watch = Watch(bench.roster, EagerConsole(0, as_json=True, stream=stream), HANG_AFTER_MS)
+    bench.roster.state = "running"
+    updates, open_orders = (bench.counters.counter(name, venue="binance") for name in ("updates", "open_orders"))
+    open_orders.set(7)
+    updates.inc(40)
+    watch.beat(stopping=False)
+    watch.beat(stopping=False)
+    updates.inc(2)
+    watch.beat(stopping=False)
+    idle, busy = map(json.loads, stream.getvalue().splitlines())
+    assert idle["updates_per_s"] == 0 < busy["updates_per_s"]
+    assert (busy["orders"], busy["late_p99_ms"], busy["open_orders"]) == (0, None, 0)  # those 7 are not the gate's
 
 
 def test_a_process_whose_heartbeat_stays_old_is_killed(bench):

@@ -1,8 +1,8 @@
 """How the feed's loop waits: in C, and it beats meanwhile.
 
-    wait(): ──beat── 10 ms ──beat── 10 ms ──▶ something is ready | the time is over | the beat would come late
+    wait(): ──beat── 20 ms ──beat── 20 ms ──▶ something is ready | the time is over | the beat would come late
 
-A beat stores the heartbeat of every segment. An interpreter that was asleep for 10 ms finds its own code no longer in
+A beat stores the heartbeat of every segment. An interpreter that was asleep for 20 ms finds its own code no longer in
 the caches of the CPU: a beat that is a timer of asyncio takes 100 us then, one in C a third of that, most of it the
 wake-up itself. A loop that does not wait does not beat, so one that a callback holds is seen; and a beat that would
 come late is not made here: whoever waits has to look first, and make it.

@@ -30,7 +30,7 @@ from hive.feed.pacing import ConnectPace
 from hive.feed.pool import StreamPool
 from hive.feed.pulse import Patience
 from hive.feed.recorder import Tap
-from hive.feed.rest import RestClient
+from hive.feed.rest import KEEP_ALIVE_S, RestClient
 from hive.feed.rules import RulesWatch, read_rules
 from hive.feed.settings import VenueConfig
 from hive.feed.snapshots import SnapshotQueue
@@ -151,7 +151,9 @@ class VenueFeed:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        connector = aiohttp.TCPConnector(ssl=self._ssl if self._ssl is not None else True)
+        connector = aiohttp.TCPConnector(
+            ssl=self._ssl if self._ssl is not None else True, keepalive_timeout=KEEP_ALIVE_S
+        )
         async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
             rest = RestClient(
                 session,

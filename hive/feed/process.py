@@ -37,10 +37,12 @@ from hive.shm.broadcast import BroadcastWriter, TopWriter, broadcast_size
 from hive.shm.channel import Channel, connect_fd
 from hive.shm.counters import Counters, counters_size
 from hive.shm.errors import ShmError
+from hive.shm.heap import give_back
 from hive.shm.segment import Segment, segment_name
 from hive.shm.tracing import allow_tracing
 
-BEAT_NS = 10_000_000
+BEAT_NS = 20_000_000
+BEATS_IN_TIME = 4  # at least, before readers take the feed for silent
 BOOT_WITHIN_S = 30.0
 STALE_AFTER_MS = 80.0
 CANDLES = 1_000
@@ -114,7 +116,8 @@ class FeedProcess:
         self._ready: dict[str, Any] = {}
         self._stopping = asyncio.Event()
         self._limit_ns = int(boot.stale_after_ms * 1e6)
-        self.heart = Heart(every_ns=BEAT_NS, look_after_ns=min(self._limit_ns, SUSPENDED_NS))
+        every_ns = min(BEAT_NS, self._limit_ns // BEATS_IN_TIME)
+        self.heart = Heart(every_ns=every_ns, look_after_ns=min(self._limit_ns, SUSPENDED_NS))
 
     def open(self) -> None:
         """Create every segment. Raises ShmError (no room, name taken) or ValueError; then close() removes the rest."""
@@ -293,6 +296,7 @@ async def _serve(message: dict[str, Any], channel: Channel, selector: WakeupSele
         return EXIT_CANNOT_BOOT
     gc.collect()
     gc.freeze()
+    give_back()
     gc.set_threshold(YOUNG_OBJECTS)
     try:
         await process.run()

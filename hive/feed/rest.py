@@ -13,6 +13,7 @@ from hive.feed.recorder import Tap
 from hive.feed.venue import HttpAnswer, Request
 
 TIMEOUT = aiohttp.ClientTimeout(total=10.0)
+KEEP_ALIVE_S = 1.0  # for the requests of a start or a resync; an audit every few seconds is worth no open connection
 LONGEST_WAIT_S = 1.0  # looks at the budget again at least so often
 TOO_MANY, BANNED = 429, 418
 WITHOUT_RETRY_AFTER_S = 10.0

@@ -33,7 +33,7 @@ from hive.shm.refusals import Refusal
 BROKE = "an error in the gate, not sent"
 LATEST = 1 << 62  # an epoch, or a life, that is not before any other
 PARTING_NS = 5_000_000_000  # from a strategy's last look at its replies until the gate knows that it has left
-TELL_AGAIN_NS = 60_000_000_000  # what ended so long before a worker's next life is told to that one too
+TELL_AGAIN_NS = 60_000_000_000  # what was taken in so long before a worker's next life is told to that one too
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +156,17 @@ class Account:
         for intent, tag, worker_epoch in early or ():
             self.handle(intent, tag, worker_epoch)
 
+    def _bury_early(self, tags: set[str], epoch: int, cancel: bool) -> None:
+        """Carry out nothing that a worker asked which is gone; what an earlier gate may have sent is cancelled."""
+        kept = []
+        for intent, tag, worker_epoch in self._early or ():
+            if intent.kind is not IntentKind.PLACE or tag not in tags or worker_epoch > epoch:
+                kept.append((intent, tag, worker_epoch))
+            elif not self._remembers:
+                kept.append((intent._replace(kind=IntentKind.CANCEL) if cancel else intent, tag, worker_epoch))
+        if self._early is not None:
+            self._early = kept
+
     # --- intents
 
     def handle(self, intent: Intent, tag: str, worker_epoch: int) -> None:
@@ -217,7 +228,7 @@ class Account:
             self._try_cancel(order)
 
     def tell_again(self, tags: set[str], worker_epoch: int) -> None:
-        """Tell a worker's next life what became of the orders of the last: those that live, and those that ended late.
+        """Tell a worker that comes what became of its orders, and of its last life's: those that live, or ended late.
 
         What it knows already it tells by the ids of trades.
         """
@@ -225,12 +236,14 @@ class Account:
         for order in self.ledger.orders():
             if order.tag not in tags or not order.journaled:
                 continue
-            if order.worker_epoch >= worker_epoch:
-                order.retell = True  # it asks for those that it holds, but what is heard meanwhile is told first
+            if order.worker_epoch >= worker_epoch and not order.handed:
+                order.retell = True  # it asks for those that it placed, but what is heard meanwhile is told first
                 continue
-            if order.done and order.final_ns < since_ns:
+            if order.done and order.done_ns < since_ns:
                 continue
-            order.worker_epoch = worker_epoch if order.final else order.worker_epoch
+            order.handed = False
+            if order.final:
+                order.worker_epoch = max(order.worker_epoch, worker_epoch)
             for reply in self.ledger.replay(order):
                 self._reply(order.tag, reply)
 
@@ -241,7 +254,7 @@ class Account:
         """
         since_ns = self._now_ns() - PARTING_NS
         for order in self.ledger.orders():
-            if order.tag == tag and order.done and order.final_ns >= since_ns:
+            if order.tag == tag and order.done and order.done_ns >= since_ns:
                 order.done = False
         return self.worker_gone({tag}, LATEST, cancel)
 
@@ -282,6 +295,7 @@ class Account:
 
     def worker_gone(self, tags: set[str], epoch: int, cancel: bool) -> int:
         """End the waiting orders of a worker that is gone and, with `cancel`, its open ones; returns how many."""
+        self._bury_early(tags, epoch, cancel)
         orders = [o for o in self.ledger.open_orders() if o.tag in tags and o.worker_epoch <= epoch]
         for order in orders:
             if order.state is State.PENDING:
@@ -321,7 +335,7 @@ class Account:
         """Note that a worker has acted upon the reply that ended an order."""
         order = self.ledger.get(client_order_id)
         if order is not None:
-            self.ledger.finish(order)
+            self.ledger.finish(order, self._now_ns())
 
     def tick(self) -> None:
         """Do what time alone brings: refuse what waited too long, show the figures."""

@@ -31,6 +31,7 @@ TRADES_PAGE = 1000  # the most that one answer brings
 CLOCK_EVERY_S = 30.0
 CLOCK_SAMPLES = 5
 EXCHANGE_INFO_TIMEOUT_S = 30.0
+KEEP_ALIVE_S = 1.0  # of REST, for requests in a row; orders have a connection of their own
 
 
 class BinanceVenue:
@@ -68,7 +69,11 @@ class BinanceVenue:
         """Read clock, limits and instruments; see `Venue.open`."""
         self._events = events
         if self._session is None:
-            self._session = aiohttp.ClientSession(trace_configs=[sent_trace()], request_class=CheckedRequest)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S),
+                trace_configs=[sent_trace()],
+                request_class=CheckedRequest,
+            )
             self._rest = RestApi(self._session, self._settings.rest_url, self._signer, self._log)
             api = self._settings.ws_api_url
             self._orders = WsApi(self._session, api, self._clock, self._log, self._connected)

@@ -78,6 +78,10 @@ class Inquiry:
             how many orders are not as they were known.
         """
         differing = 0
+        for name, state in listed.items():
+            order = self._ledger.get(name)
+            if order is not None and order.final and order.heard_ns < asked_ns:  # denied, and yet it lives
+                self._apply(order, self._ledger.observe(order, state, (), self._now_ns()))
         for order in self._ledger.open_orders():
             if order.state in (State.PENDING, State.SENT) or order.heard_ns >= asked_ns:
                 continue

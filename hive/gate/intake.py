@@ -15,7 +15,7 @@ from hive.gate.settings import OwnerSettings
 from hive.shm.errors import NotRepresentable, QueueWedged
 from hive.shm.ids import PREFIX_LENGTH, order_prefix, parse_order_id
 from hive.shm.link import Link
-from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind, unpack
+from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, Reply, ReplyKind, unpack
 from hive.shm.order_queue import OrderQueue
 from hive.shm.refusals import Refusal
 from hive.shm.wake import Waker
@@ -230,6 +230,8 @@ class Intake:
 
     def _refuse(self, entry: WorkerLink, intent: Intent, code: Refusal, why: str) -> None:
         self._log.error("worker %d, order %s refused: %s", entry.index, intent.client_order_id, why)
+        if intent.flags & MAYBE_SENT and intent.kind is not IntentKind.CANCEL:
+            return  # it may live: only the venue's word ends it
         self.send(entry.index, Reply(_REFUSAL[intent.kind], intent.venue, intent.client_order_id, code=code, text=why))
 
     def _wedge(self, entry: WorkerLink) -> None:

@@ -291,7 +291,9 @@ def rebuild(story: Sequence[bytes], monotonic: Callable[[int], int]) -> Order | 
             order.done = kind == Kind.DONE
             if kind == Kind.FILL:
                 _read_fill(tail, order)
-            elif kind != Kind.DONE:
+            elif kind == Kind.DONE:
+                order.done_ns = monotonic(when(tail))
+            else:
                 _read_state(tail, order, monotonic)
     return order
 
@@ -316,7 +318,7 @@ def _read_order(tail: bytes, order: Order | None, monotonic: Callable[[int], int
             created_ns=monotonic(created_ns),
             book_epoch=book_epoch,
         )
-    order.side, order.worker_epoch = Side(side), worker_epoch
+    order.side, order.worker_epoch, order.handed = Side(side), worker_epoch, kind == Kind.ADOPTED
     order.price = from_mantissa(price, price_exp) if given & _PRICE_GIVEN else None
     order.amount = from_mantissa(amount, amount_exp)
     order.state, order.done = State(state), False

@@ -10,8 +10,9 @@ the order and repetition of the evidence:
 - a strategy hears ACKED before any FILL, every fill once, all of an order's fills before FILLED, CANCELLED or EXPIRED,
   and one of those, or REJECTED, once and last;
 - an order is PENDING again after SENT only when the venue itself said that it did not execute it;
-- a final state stays, with one exception: evidence of life from the venue overrules a REJECTED or a withdrawal, and
-  is reported as ACKED and on. It means that the venue first denied the order; a fill is never dropped.
+- a final state stays, with one exception: evidence of life from the venue overrules a REJECTED, a withdrawal, or an end
+  that was told because the venue no longer knew the order, and is reported as ACKED and on. It means that the venue
+  first denied the order. Its strategy has given it up, so that it is cancelled; a fill is never dropped.
 """
 
 from collections import deque
@@ -161,10 +162,10 @@ class Ledger:
             order.state = State.UNKNOWN
         self._open[order.client_order_id] = order
 
-    def finish(self, order: Order) -> None:
-        """Note that the strategy of an order that is over has taken in everything."""
+    def finish(self, order: Order, now_ns: int) -> None:
+        """Note that the worker of an order that is over has taken in everything."""
         if order.final and not order.done:
-            order.done = True
+            order.done, order.done_ns = True, now_ns
             if order.journaled:
                 self._record.done(order.client_order_id)
 
@@ -247,7 +248,10 @@ class Ledger:
         if not order.journaled:  # denied, or withdrawn, and yet it lives
             order.journaled = True
             self._record.adopted(order)
-        if order.state in (State.PENDING, State.SENT, State.UNKNOWN) or self._denied(order):
+        denied = self._denied(order, state)
+        if denied:  # its strategy was told that there is none, and would never end it
+            order.cancel_wanted = order.urgent = True
+        if denied or order.state in (State.PENDING, State.SENT, State.UNKNOWN):
             order.state = State.ACKED
             order.code, order.text = 0, ""
             order.done = False
@@ -301,7 +305,9 @@ class Ledger:
         self._ended.extendleft(reversed(untold))
         return forgotten
 
-    def _denied(self, order: Order) -> bool:
+    def _denied(self, order: Order, state: OrderState | None) -> bool:
+        if order.state is State.EXPIRED:  # as the venue no longer knew it, and now it does
+            return bool(order.code) and state is not None and state.status is OrderStatus.LIVE
         withdrawn = order.state is State.CANCELLED and not order.exchange_order_id and not order.sent_ns
         return order.state is State.REJECTED or withdrawn
 

@@ -16,6 +16,7 @@ from hive.gate.display import PARTS, show
 from hive.gate.errors import Refused, VenueError
 from hive.gate.order import Order, State
 from hive.gate.venue import Balance, OrderState, OrderStatus, Trade
+from hive.shm.decimals import halves
 from hive.shm.ids import parse_order_id
 from hive.shm.messages import IntentKind, Reply, ReplyKind
 
@@ -63,6 +64,7 @@ class Listener:
         self._log = log
         self._now_ns = now_ns
         self._balances: dict[str, Balance] = {}
+        self._told_ns: dict[str, int] = {}  # by asset: when its balance was told last
         self._closed = "its account was not read yet"
         self._stream_up = False
         self._down_since_ns = now_ns()
@@ -100,9 +102,7 @@ class Listener:
             lives = state.status is OrderStatus.LIVE or trade is not None
             if owner is None or owner[0] != self._fleet_id or not lives:
                 return  # another's, or the end of one that was forgotten
-            self._log.warning("order %s is ours and was not known: adopted", state.client_order_id)
-            pair = self._venue.pair(state.symbol) or state.symbol
-            order = self._ledger.adopt(state, pair, owner[1], self._heard_ns)
+            order = self._adopt(state, owner[1])
         order.stream_ns = self._heard_ns
         self._account.unheard.pop(order.client_order_id, None)
         trades = () if trade is None else (trade,)
@@ -112,6 +112,7 @@ class Listener:
         """Take a balance event; see `VenueEvents`."""
         self._heard_ns = self._now_ns()
         for balance in balances:
+            self._told_ns[balance.asset] = self._heard_ns
             if self._balances.get(balance.asset) != balance and _nameable(balance.asset):
                 self._balances[balance.asset] = balance
                 self._account.balances[balance.asset] = balance.free + balance.locked
@@ -161,9 +162,11 @@ class Listener:
         self._account.inquiry.compare(listed, asked_ns)
         if not self.ready.is_set():
             self._take_stock(listed)
+        balances_ns = self._now_ns()
         balances = await self._venue.balances()
         gone = self._balances.keys() - {balance.asset for balance in balances}
-        self.on_balances([*balances, *(Balance(asset, Decimal(0), Decimal(0)) for asset in gone)])
+        read = [*balances, *(Balance(asset, Decimal(0), Decimal(0)) for asset in gone)]
+        self.on_balances([one for one in read if self._told_ns.get(one.asset, 0) <= balances_ns])  # else it is older
         self._heard_ns = asked_ns
         if not self.ready.is_set():
             self.ready.set()
@@ -181,9 +184,7 @@ class Listener:
                 foreign += 1
             elif self._ledger.get(state.client_order_id) is None:
                 found += 1
-                pair = self._venue.pair(state.symbol) or state.symbol
-                order = self._ledger.adopt(state, pair, owner[1], self._now_ns())
-                order.cancel_wanted = order.urgent = self._cancel_unknown
+                order = self._adopt(state, owner[1])
                 self._account.apply(order, self._ledger.observe(order, state, (), self._now_ns()))
         for order in lost if self._cancel_lost else ():
             self._account.cancel(order, urgent=True)
@@ -192,11 +193,19 @@ class Listener:
         if foreign:
             self._log.warning("%d open orders of this account are not this fleet's: they are left alone", foreign)
         if found:
-            done = "being cancelled" if self._cancel_unknown else "adopted"
-            self._log.error("%d open orders of this fleet were not in the journal: %s", found, done)
+            self._log.error("%d open orders of this fleet were not in the journal", found)
         if lost:
             done = "being cancelled" if self._cancel_lost else "kept"
             self._log.warning("%d orders of workers that are gone were open at the start: %s", len(lost), done)
+
+    def _adopt(self, state: OrderState, tag: str) -> Order:
+        """Enter an order of ours that nobody knows; by policy it is cancelled."""
+        done = "being cancelled" if self._cancel_unknown else "adopted"
+        self._log.warning("order %s is ours and was not known: %s", state.client_order_id, done)
+        pair = self._venue.pair(state.symbol) or state.symbol
+        order = self._ledger.adopt(state, pair, tag, self._now_ns())
+        order.cancel_wanted = order.urgent = self._cancel_unknown
+        return order
 
     def _is_lost(self, order: Order) -> bool:
         """Return whether the worker that holds an order is gone; one that was adopted by policy has none, and stays."""
@@ -220,8 +229,19 @@ class Listener:
             mute_since_ns = min(self._account.unheard.values(), default=now_ns)
             if now_ns - mute_since_ns > MUTE_NS:
                 self._restart_stream(now_ns, "it does not speak of an acknowledged order")
+                self._ask_for_unheard(now_ns)
             if now_ns - self._heard_ns > SILENCE_NS:
                 self._ask_in_silence(now_ns)
+
+    def _ask_for_unheard(self, now_ns: int) -> None:
+        """Ask for what the stream should have told: it was made anew a moment ago, and that did not help."""
+        for name, since_ns in list(self._account.unheard.items()):
+            order = self._ledger.get(name)
+            if now_ns - since_ns > MUTE_NS:
+                del self._account.unheard[name]
+                if order is not None and not order.final:
+                    order.suspect = True
+                    self._account.inquiry.ask(order, at_once=True)
 
     def _ask_in_silence(self, now_ns: int) -> None:
         self._heard_ns = now_ns
@@ -255,11 +275,14 @@ class Listener:
         return Reply(ReplyKind.OPENED, self._account.index, text=self._closed)
 
     def _balance_reply(self, balance: Balance) -> Reply:
+        free, locked = halves(balance.free), halves(balance.locked)
         return Reply(
             ReplyKind.BALANCE,
             self._account.index,
-            amount=balance.free,
-            cumulative=balance.locked,
+            price=free[1],
+            amount=free[0],
+            cumulative=locked[0],
+            fee=locked[1],
             fee_asset=balance.asset,
         )
 

@@ -42,12 +42,13 @@ class Order:
         clock_refusals: how often its timestamp was refused
         stream_ns: when the user stream last spoke of it
         queued_ns: when it, or its cancel, began to wait for its turn
-            book_epoch: of the feed, in which it was decided
-        done: its strategy has been told how it ended, and has taken that in
+        book_epoch: of the feed, in which it was decided
+        done, done_ns: its worker has been told how it ended, and has taken that in; when
         guarded: it counts in the account's risk
         journaled: the journal knows it, so it has been sent, or is about to be
         urgent: its cancel is the gate's own wish, and goes before those of strategies
         retell: the next reply comes after all fills, which its worker may not have heard of
+        handed: an earlier gate's, and its worker did not place it, so that it does not ask for it and must be told
         waits: it waits for its turn, or for its connection
         paid: its strategy's quota has been charged for it
         entry, cancel_entry: where it, and its cancel, wait for their turn
@@ -89,10 +90,12 @@ class Order:
     queued_ns: int = 0
     book_epoch: int = 0
     done: bool = False
+    done_ns: int = 0
     guarded: bool = False
     journaled: bool = False
     urgent: bool = False
     retell: bool = False
+    handed: bool = False
     waits: bool = False
     paid: bool = False
     entry: object = None

@@ -27,6 +27,7 @@ from hive.gate.settings import GateSettings, is_replay
 from hive.shm.channel import Channel, connect_fd
 from hive.shm.counters import Counters, counters_size
 from hive.shm.errors import ShmError
+from hive.shm.heap import give_back
 from hive.shm.order_queue import self_test
 from hive.shm.segment import Segment, segment_name
 from hive.shm.wake import WakeReceiver
@@ -92,6 +93,7 @@ def run(settings: GateSettings, channel: Channel) -> int:
         budgets = VenueBudgets(settings.run, settings.epoch, settings.venues, settings.feed_share, time.time_ns())
         gate = Gate(settings, channel, Counters.create(segment, capacity), name, budgets, wake, log)
         gc.freeze()
+        give_back()
         gc.set_threshold(YOUNG_OBJECTS)
         code = asyncio.run(gate.run())
         return code

@@ -36,6 +36,7 @@ from hive.gate.recorder_settings import RecorderSettings
 from hive.shm.channel import Channel, connect_fd
 from hive.shm.counters import Counters, counters_size
 from hive.shm.errors import ShmError
+from hive.shm.heap import give_back
 from hive.shm.segment import Segment, segment_name
 from hive.shm.tracing import allow_tracing
 
@@ -91,6 +92,7 @@ class Recorder:
             await self._batch(full)
             if full:
                 self._batches.settle()
+                give_back()
                 settled = time.monotonic()
             self._tell()
             with suppress(TimeoutError):

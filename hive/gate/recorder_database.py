@@ -19,7 +19,7 @@ from hive.gate.recorder_owners import Owner
 from hive.gate.recorder_rows import forget_lives
 from hive.gate.recorder_schema import STATEMENTS, VERSION, VERSION_KEY
 
-OPEN_MAX = 64  # each costs some 100 KB
+OPEN_MAX = 24  # each costs some 100 KB; to open one more for each round, 0.6 ms of CPU
 BUSY_S = 1.0  # that another program may hold a database's lock
 # The cache is of four pages (the system keeps the file in memory anyway), and is made anew after the first look into
 # the file, for which SQLite has taken twenty.

@@ -97,6 +97,7 @@ class Sender:
         now_ns = self._now_ns()
         self._quotas.set_quota(tag, quota, now_ns)
         self._queue.set_weight(tag, quota.share)
+        self._queue.unpark(tag)  # what it waited for may not hold any more
         self.starvation.set_weight(tag, quota.share, now_ns)
 
     # --- what waits

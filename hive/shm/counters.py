@@ -4,6 +4,8 @@ The layout and the buckets are described there. One writer, readers ask nobody: 
 (atomics.py), and their sum is not a snapshot of one instant.
 """
 
+from collections.abc import Iterator
+
 from hive.shm.atomics import Memory
 from hive.shm.errors import LayoutMismatch, NotRepresentable, ShmError, TableFull
 from hive.shm.layout import COUNTER_RECORD, COUNTERS_HEADER, HISTOGRAM_CELL, SEGMENT_HEADER
@@ -207,6 +209,7 @@ class CountersReader:
     def __init__(self, segment) -> None:
         self._memory = Memory(segment.buffer)
         self._keys = []
+        self._parts = {}
         if self._memory.halves[_CAPACITY] == 0:  # acquire: pairs with the store in Counters.create()
             raise LayoutMismatch(f"{segment.name} holds no counters yet")
 
@@ -228,7 +231,7 @@ class CountersReader:
                 octets = memory.octets
                 name = bytes(octets[record + _NAME : record + _NAME + 40])
                 labels = bytes(octets[record + _LABELS : record + _LABELS + 96])
-                self._keys.append(_key(name, labels))
+                self._keys.append(_key(self._parts, name, labels))
             if halves[record + _KIND >> 2] == KIND_COUNTER:
                 values[self._keys[index]] = signed[record + _VALUE >> 3]
             else:
@@ -236,8 +239,36 @@ class CountersReader:
                 histograms[self._keys[index]] = _read_cell(words, memory.at(offset, HISTOGRAM_CELL.size) >> 3)
         return CountersSnapshot(self.heartbeat_ns, values, histograms)
 
+    def total(self, name: str) -> int:
+        """Return the sum of the counter over all labels; unlike `read` it makes nothing of the other counters."""
+        signed = self._memory.signed
+        return sum(signed[record + _VALUE >> 3] for record in self._named(name, KIND_COUNTER))
 
-def _key(name: bytes, labels: bytes) -> tuple:
-    text = labels.rstrip(b"\0").decode("ascii")
-    pairs = tuple(tuple(item.split("=", 1)) for item in text.split(",")) if text else ()
-    return name.rstrip(b"\0").decode("ascii"), pairs
+    def merged(self, name: str) -> HistogramSnapshot:
+        """Return the histogram merged over all labels, in the same way."""
+        memory = self._memory
+        found = HistogramSnapshot()
+        for record in self._named(name, KIND_HISTOGRAM):
+            cell = memory.halves[record + _HISTOGRAM >> 2]
+            offset = memory.words[_HISTOGRAMS_OFFSET] + cell * HISTOGRAM_CELL.size
+            found = found.merge(_read_cell(memory.words, memory.at(offset, HISTOGRAM_CELL.size) >> 3))
+        return found
+
+    def _named(self, name: str, kind: int) -> Iterator[int]:
+        memory = self._memory
+        wanted = _ascii("a counter's name" if kind == KIND_COUNTER else "a histogram's name", name, 40).ljust(40, b"\0")
+        for index in range(memory.halves[_COUNT]):  # acquire: as in read()
+            record = memory.at(RECORDS_OFFSET + index * COUNTER_RECORD.size, COUNTER_RECORD.size)
+            name_at = record + _NAME
+            if memory.halves[record + _KIND >> 2] == kind and memory.octets[name_at : name_at + 40] == wanted:
+                yield record
+
+
+def _key(parts: dict[bytes, object], name: bytes, labels: bytes) -> tuple:
+    # Thousands of keys have the same few names and labels: each is made once, and kept in `parts`.
+    if name not in parts:
+        parts[name] = name.rstrip(b"\0").decode("ascii")
+    if labels not in parts:
+        text = labels.rstrip(b"\0").decode("ascii")
+        parts[labels] = tuple(tuple(item.split("=", 1)) for item in text.split(",")) if text else ()
+    return parts[name], parts[labels]

@@ -13,7 +13,7 @@ Values are read one by one while they change: each is whole, their sum is not a 
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strncmp
 
 from hive.shm.atomics cimport (
     Memory,
@@ -223,12 +223,14 @@ cdef class CountersReader:
     cdef const segment_header *_segment
     cdef const counters_header *_header
     cdef list _keys
+    cdef dict _parts
 
     def __init__(self, segment):
         self._memory = Memory(segment.buffer)
         self._segment = <const segment_header *>self._memory.base
         self._header = <const counters_header *>self._memory.at(HEADER_OFFSET, sizeof(counters_header))
         self._keys = []
+        self._parts = {}
         if load_acquire_u32(&self._header.capacity) == 0:  # pairs with store_release_u32 in Counters.create()
             raise LayoutMismatch(f"{segment.name} holds no counters yet")
 
@@ -245,24 +247,55 @@ cdef class CountersReader:
         values = {}
         histograms = {}
         for i in range(count):
-            record = <const counter_record *>self._memory.at(
-                RECORDS_OFFSET + i * sizeof(counter_record), sizeof(counter_record)
-            )
+            record = self._record(i)
             if i == len(self._keys):
-                self._keys.append(_key(record.name[:40], record.labels[:96]))
+                self._keys.append(_key(self._parts, record.name[:40], record.labels[:96]))
             if record.kind == KIND_COUNTER:
                 values[self._keys[i]] = load_relaxed_i64(&record.value)
             else:
-                histograms[self._keys[i]] = _read_cell(
-                    <const histogram_cell *>self._memory.at(
-                        self._header.histograms_offset + record.histogram * sizeof(histogram_cell),
-                        sizeof(histogram_cell),
-                    )
-                )
+                histograms[self._keys[i]] = _read_cell(self._cell(record))
         return CountersSnapshot(self.heartbeat_ns, values, histograms)
 
+    def total(self, str name) -> int:
+        """Return the sum of the counter over all labels; unlike `read` it makes nothing of the other counters."""
+        cdef bytes wanted = _ascii("a counter's name", name, 40)
+        cdef int64_t found = 0
+        cdef uint32_t i
+        cdef const counter_record *record
+        for i in range(load_acquire_u32(&self._header.count)):  # as in read()
+            record = self._record(i)
+            if record.kind == KIND_COUNTER and strncmp(record.name, <const char *>wanted, 40) == 0:
+                found += load_relaxed_i64(&record.value)
+        return found
 
-def _key(name, labels):
-    text = labels.rstrip(b"\0").decode("ascii")
-    pairs = tuple(tuple(item.split("=", 1)) for item in text.split(",")) if text else ()
-    return name.rstrip(b"\0").decode("ascii"), pairs
+    def merged(self, str name) -> HistogramSnapshot:
+        """Return the histogram merged over all labels, in the same way."""
+        cdef bytes wanted = _ascii("a histogram's name", name, 40)
+        cdef uint32_t i
+        cdef const counter_record *record
+        found = HistogramSnapshot()
+        for i in range(load_acquire_u32(&self._header.count)):  # as in read()
+            record = self._record(i)
+            if record.kind == KIND_HISTOGRAM and strncmp(record.name, <const char *>wanted, 40) == 0:
+                found = found.merge(_read_cell(self._cell(record)))
+        return found
+
+    cdef const counter_record *_record(self, Py_ssize_t index) except NULL:
+        return <const counter_record *>self._memory.at(
+            RECORDS_OFFSET + index * sizeof(counter_record), sizeof(counter_record)
+        )
+
+    cdef const histogram_cell *_cell(self, const counter_record *record) except NULL:
+        return <const histogram_cell *>self._memory.at(
+            self._header.histograms_offset + record.histogram * sizeof(histogram_cell), sizeof(histogram_cell)
+        )
+
+
+def _key(parts, name, labels):
+    # Thousands of keys have the same few names and labels: each is made once, and kept in `parts`.
+    if name not in parts:
+        parts[name] = name.rstrip(b"\0").decode("ascii")
+    if labels not in parts:
+        text = labels.rstrip(b"\0").decode("ascii")
+        parts[labels] = tuple(tuple(item.split("=", 1)) for item in text.split(",")) if text else ()
+    return parts[name], parts[labels]

@@ -24,7 +24,7 @@ from pathlib import Path
 from hive.shm.segment import Segment, process_start_ticks
 
 GRACE_NS = 120_000_000  # beyond silent_after_ns, for a process that the scheduler lets wait
-BUSY_NS = 15_000_000  # CPU time without a heartbeat: a loop that works beats every 10 ms
+BUSY_NS = 15_000_000  # CPU time without a heartbeat that is overdue: a loop that works beats with its next turn
 
 
 class Verdict(IntEnum):

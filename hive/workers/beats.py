@@ -12,7 +12,7 @@ from hive.shm.atomics import boottime_ns
 from hive.shm.book import BookReader
 from hive.shm.counters import Counters, Histogram
 
-LOOK_EVERY = 10
+LOOK_EVERY = 5
 QUIET, READABLE, LOOK = 0, 1, 2
 EARLY_NS = 3_000_000
 

@@ -1,10 +1,10 @@
 """How the loop of a worker waits: in C, and it beats meanwhile.
 
-    wait(): ──beat── 10 ms ──beat── 10 ms ──▶ the files are readable | the time is over | somebody has to look
+    wait(): ──beat── 20 ms ──beat── 20 ms ──▶ the files are readable | the time is over | somebody has to look
 
 A beat stores the heartbeat, counts how late it is, winds up the alarm of the watchdog and looks whether a book's state
-is another than before. None of it runs code in Python: an interpreter that was asleep for 10 ms finds its own code no
-longer in the caches of the CPU, and one timer of asyncio costs 150 us then, a beat in C 20. Only each tenth beat, a
+is another than before. None of it runs code in Python: an interpreter that was asleep for 20 ms finds its own code no
+longer in the caches of the CPU, and one timer of asyncio costs 150 us then, a beat in C 20. Only each fifth beat, a
 changed book, a feed that is silent, or ask() has the loop look with code in Python.
 
 A loop that does not wait does not beat: one that a callback holds is seen.
@@ -17,10 +17,10 @@ from hive.shm.atomics cimport c_boottime_ns, monotonic_clock_ns
 from hive.shm.book_reader cimport BookReader
 from hive.shm.counters cimport Histogram
 
-LOOK_EVERY = 10
+LOOK_EVERY = 5
 QUIET, READABLE, LOOK = 0, 1, 2
 cdef enum:
-    _LOOK_EVERY = 10
+    _LOOK_EVERY = 5
     _READABLE = 1
     _LOOK = 2
     EARLY_NS = 3000000  # a loop that is awake beats rather than wake up for it so soon

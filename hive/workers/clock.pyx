@@ -29,6 +29,7 @@ heavy strategy goes after the light ones that it would delay. The bounds are for
 """
 
 import logging
+from types import MethodType
 
 from cpython.contextvars cimport PyContext_Enter, PyContext_Exit
 from cpython.object cimport PyObject
@@ -36,7 +37,7 @@ from cpython.object cimport PyObject
 from hive.shm.atomics cimport monotonic_clock_ns
 from hive.shm.counters cimport Counter, Histogram, add_to, bucket_index, record_in
 from hive.workers.busy cimport BusyLog, CpuMeter
-from hive.workers.tick_heap cimport TickHeap
+from hive.workers.tick_heap cimport Due, TickHeap
 
 from hive.workers.interrupt import TickInterrupted
 
@@ -55,7 +56,7 @@ cdef enum:
     ROUND_ROBIN = 0
     PRIORITY_BASED = 1
     FAIR = 2
-    ENTRY_BYTES = 320  # of a ScheduledTick, or more
+    HOT_BYTES = 232  # of a ScheduledTick: what a tick of the timer needs of it
     STEP_NS = 1000  # between two told times; a float64 of the wall clock's seconds has a quarter of it
 
 
@@ -94,6 +95,7 @@ cdef inline void prefetch_bytes(const char *at, int size) noexcept nogil:
     cdef int offset
     for offset in range(0, size, 64):
         prefetch(at + offset)
+    prefetch(at + size - 1)
 
 
 cdef inline double seconds(int64_t wall_ns) noexcept nogil:
@@ -167,7 +169,9 @@ cdef class MultiStrategyClock:
         entry.interval_ns = interval_ns
         entry.phase_ns = phase_ns
         entry._pycontext = context.pycontext
-        entry._tick = target.tick
+        tick = target.tick
+        entry._bound = type(tick) is MethodType and tick.__self__ is target  # a method object is one miss more
+        entry._tick = tick.__func__ if entry._bound else tick
         entry._mark = context.index + 1
         entry._ahead_ns = context.priority * PRIORITY_NS
         entry._share = 2.0 ** (context.priority / SHARE_DOUBLES)
@@ -236,8 +240,8 @@ cdef class MultiStrategyClock:
         """Return the monotonic instant at which advance() has something to do next, None when nothing is scheduled."""
         cdef ScheduledTick entry = self._top(self._ready)
         if entry is not None:
-            return entry._extra_ns if self._ready.nodes[0].sequence == entry._extra else entry.due_ns
-        return None if self._top(self._dues) is None else self._dues.nodes[0].key
+            return entry._extra_ns if self._ready.first.sequence == entry._extra else entry.due_ns
+        return None if self._top(self._dues) is None else self._dues.first.key
 
     def advance(self, int64_t now_ns):
         """Run what is due at `now_ns`, and return the contexts that were ticked, in order.
@@ -255,11 +259,11 @@ cdef class MultiStrategyClock:
             if self._order != ROUND_ROBIN:
                 self._admit(start_ns)  # who becomes due while others run has its place among them
             entry = self._top(heap)
-            if entry is None or (self._order == ROUND_ROBIN and heap.nodes[0].key > now_ns):
+            if entry is None or (self._order == ROUND_ROBIN and heap.first.key > now_ns):
                 return fired
             if start_ns >= until_ns and fired:
                 return fired
-            sequence = heap.nodes[0].sequence
+            sequence = heap.first.sequence
             heap.pop()
             if not self._is_idle(entry, sequence, start_ns):
                 fired.append(entry.context)
@@ -275,9 +279,9 @@ cdef class MultiStrategyClock:
         """Return whose node is first; drops nodes of entries that were removed, paused or scheduled anew."""
         cdef ScheduledTick entry
         cdef uint64_t sequence
-        while heap.used:
-            entry = self._slots[heap.nodes[0].slot]
-            sequence = heap.nodes[0].sequence
+        while heap.first != NULL:
+            entry = self._slots[heap.first.slot]
+            sequence = heap.first.sequence
             if entry is not None and entry._scheduled and (sequence == entry._sequence or sequence == entry._extra):
                 return entry
             heap.pop()
@@ -289,14 +293,14 @@ cdef class MultiStrategyClock:
         cdef int64_t key
         while True:
             entry = self._top(self._dues)
-            if entry is None or self._dues.nodes[0].key > now_ns:
+            if entry is None or self._dues.first.key > now_ns:
                 return 0
             if self._order == FAIR:
                 entry._start_ns = max(self._virtual_ns, entry._finish_ns)
                 key = entry._start_ns + entry._cost_ns
             else:
-                key = self._dues.nodes[0].key - entry._ahead_ns
-            self._ready.push(key, self._dues.nodes[0].sequence, entry._slot)
+                key = self._dues.first.key - entry._ahead_ns
+            self._ready.push(key, self._dues.first.sequence, entry._slot)
             self._dues.pop()
 
     cdef int _schedule(self, ScheduledTick entry) except -1:
@@ -354,7 +358,10 @@ cdef class MultiStrategyClock:
         try:
             PyContext_Enter(entry._pycontext)
             try:
-                entry._tick(seconds(told))
+                if entry._bound:
+                    entry._tick(entry.target, seconds(told))
+                else:
+                    entry._tick(seconds(told))
             finally:
                 PyContext_Exit(entry._pycontext)
             entry.consecutive_errors = 0
@@ -362,7 +369,8 @@ cdef class MultiStrategyClock:
             self._fail(entry, error)
         end_ns = self._now()
         took = end_ns - start_ns
-        self._last_bucket = bucket_index(took if took > 0 else 0)
+        self._duration_bucket = bucket_index(took if took > 0 else 0)
+        self._by_hive_bucket = bucket_index(by_hive)
         entry.c_end(took)
         if self._running is not None:
             self._running.c_set(0)
@@ -387,17 +395,16 @@ cdef class MultiStrategyClock:
         """Have the CPU fetch, while this tick runs, what the next one needs, and who comes after that.
 
         Of thousands of strategies the caches hold none. The next one's figures are where this one's are, because it is
-        likely to be as late and to take as long as the one before; nodes 1 and 2 are those of which one follows it.
+        likely to be as late and to take as long as the one before.
         """
         cdef PyObject *item
         cdef ScheduledTick entry
-        cdef Py_ssize_t node
-        if heap.used > 2:
-            for node in range(1, 3):
-                prefetch_bytes(<char *>list_item(self._slots, heap.nodes[node].slot), ENTRY_BYTES)
-        if not heap.used:
+        cdef Due *second = heap.second()
+        if second != NULL:
+            prefetch_bytes(<char *>list_item(self._slots, second.slot), HOT_BYTES)
+        if heap.first == NULL:
             return
-        item = list_item(self._slots, heap.nodes[0].slot)
+        item = list_item(self._slots, heap.first.slot)
         if <object>item is None:
             return
         entry = <ScheduledTick>item
@@ -411,8 +418,8 @@ cdef class MultiStrategyClock:
         prefetch(entry._by_hive)
         prefetch(entry._duration)
         prefetch(&entry._lateness.buckets[bucket_index(lateness)])
-        prefetch(&entry._by_hive.buckets[0])
-        prefetch(&entry._duration.buckets[self._last_bucket])
+        prefetch(&entry._by_hive.buckets[self._by_hive_bucket])
+        prefetch(&entry._duration.buckets[self._duration_bucket])
 
     cdef int _follow(self, ScheduledTick entry, int64_t due_ns, int64_t missed, int64_t end_ns) except -1:
         """Schedule the timer's tick after the one that was due an interval before `due_ns`."""

@@ -168,10 +168,12 @@ class Conduct:
         for strategy in list(self._members):
             before = self._waiting.get(strategy, 0)
             count = self._waiting[strategy] = strategy.orders_over
+            if count == before:
+                continue
             text = f"{count - before} orders were refused: too many of it wait"
             if count - before >= ORDER_FLOOD and self._has_others(strategy):
                 self.accuse(strategy, "flooded its orders", text)
-            elif count > before:
+            else:
                 self._tell(strategy, "orders", text, now_ns)
 
     def _has_others(self, strategy: StrategyContext) -> bool:

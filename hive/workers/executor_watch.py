@@ -32,14 +32,16 @@ class ExecutorWatch:
 
     def take_in(self, strategy: StrategyContext) -> None:
         """Look at one more strategy."""
-        self._seen[strategy] = _Seen()
+        self._seen[strategy] = _Seen(len(self._seen) % EVERY)  # in turns: all at once would make ticks late
 
     def look(self) -> None:
         """Tell what has changed; ten times a second, outside of every strategy's context."""
         self._looks += 1
         for strategy, seen in list(self._seen.items()):
+            if strategy.executors is None and not seen.told:
+                continue
             fills = strategy.counters.fills.value
-            if fills == seen.fills and self._looks % EVERY:
+            if fills == seen.fills and self._looks % EVERY != seen.turn:
                 continue
             if not strategy.pending:  # else the fill may not have reached its executor yet: the next look comes soon
                 seen.fills = fills
@@ -61,9 +63,10 @@ class ExecutorWatch:
 class _Seen:
     """What was last seen of a strategy."""
 
-    __slots__ = ("failed", "fills", "told")
+    __slots__ = ("failed", "fills", "told", "turn")
 
-    def __init__(self) -> None:
+    def __init__(self, turn: int) -> None:
+        self.turn = turn
         self.fills = 0
         self.told: list[dict[str, Any]] = []
         self.failed = False

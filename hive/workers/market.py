@@ -53,12 +53,15 @@ class _Venue:
 class MarketData:
     """Books, trades and rules of every venue.
 
+    `readers_made` is how many readers of books it has made: `watched` has others when it is another number.
+
     Args:
         want: tells the feed all that this worker wants of a venue now, as (pair, kind).
         stale_after_ms: age of the feed's heartbeat from which on none of its books is live, see hive.shm.liveness.
         boot_ns: CLOCK_BOOTTIME.
         figures: makes the counters of a venue.
         loop: notices a feed's end at once; without one its silence is noticed.
+        name_of: a venue's name by its number, for people.
     """
 
     def __init__(
@@ -69,13 +72,16 @@ class MarketData:
         boot_ns: Callable[[], int] = boottime_ns,
         figures: Callable[[int], StaleFigures] = lambda _: StaleFigures(),
         loop: asyncio.AbstractEventLoop | None = None,
+        name_of: Callable[[int], str] = "venue {}".format,
     ) -> None:
         self._tell_feed = want
+        self.name_of = name_of
         self._wants = Wants()
         self._stale_after_ns = int(stale_after_ms * 1e6)
         self._boot_ns = boot_ns
         self._make_figures = figures
         self._loop = loop
+        self.readers_made = 0
         self._venues: dict[int, _Venue] = {}
         self._figures: dict[int, StaleFigures] = {}
 
@@ -133,6 +139,7 @@ class MarketData:
             if reader is not None:
                 state.generation += 1  # the instrument was removed and is back
             reader = state.readers[pair] = found
+            self.readers_made += 1
         return reader
 
     def version(self, venue: int, pair: str) -> tuple[int, int]:
@@ -159,10 +166,16 @@ class MarketData:
         """Return whether orders may be based on this book: its state is LIVE and its feed is at work."""
         return self.state(venue, pair) == LIVE
 
-    def look(self) -> None:
-        """Look at every book that is used and count those that are not current; call it when one has changed."""
+    def look(self) -> bool:
+        """Look at every book that is used and count those that are not current; call it when one has changed.
+
+        Returns:
+            whether all are live.
+        """
+        live = True
         for venue, state in self._venues.items():
             if state.writer is None:
+                live = live and not state.used
                 continue
             figures = self._figures.get(venue)
             if figures is None:
@@ -170,7 +183,10 @@ class MarketData:
             now_ns = self._boot_ns()
             alive = state.writer.verdict(now_ns) is Verdict.ALIVE
             for pair in state.used:
-                figures.note(pair, self._state(venue, pair, alive), now_ns)
+                found = self._state(venue, pair, alive)
+                figures.note(pair, found, now_ns)
+                live = live and found == LIVE
+        return live
 
     def watched(self) -> list[BookReader]:
         """Return the readers of all books that are used here and that the feeds have."""
@@ -276,7 +292,7 @@ class MarketData:
         while True:
             missing = [f"{pair}: {state.unknown[pair]}" for pair in pairs if pair in state.unknown]
             if missing:
-                raise UnknownInstrument(f"venue {venue}: {'; '.join(missing)}")
+                raise UnknownInstrument(f"{self.name_of(venue)}: {'; '.join(missing)}")
             rules = [] if state.directory is None else [state.directory.rules_of(pair) for pair in pairs]
             if state.directory is not None and None not in rules:
                 return rules
@@ -295,10 +311,10 @@ class MarketData:
     def _of[T](self, venue: int, pair: str, look_up: Callable[[BookDirectory, str], T | None]) -> T:
         directory = self._venue(venue).directory
         if directory is None:
-            raise BookMissing(f"{pair}: venue {venue} has no feed")
+            raise BookMissing(f"{pair}: {self.name_of(venue)} has no feed")
         found = look_up(directory, pair)
         if found is None:
-            raise BookMissing(f"{pair}: the feed of venue {venue} does not publish it")
+            raise BookMissing(f"{pair}: the feed of {self.name_of(venue)} does not publish it")
         return found
 
     def _drain(self, state: _Venue) -> None:

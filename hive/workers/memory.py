@@ -1,10 +1,10 @@
 """How much memory of its own a worker has, and who made it grow; what a look costs is one read of a small file.
 
 Its own is what is resident and neither shared memory nor a file. A jump between two looks is put down to the strategy
-whose code was on the loop for longest meanwhile, if that was at least twice as long as any other's, and long enough to
-have touched so much (the kernel fills a megabyte in 60 us or more). What comes slowly or by threads is nobody's. What
-is given back is subtracted in the same way. Above the limit, who made at least half of the growth since the strategies
-were made is named.
+whose code was on the loop for longest since the jump before it (or in the last TOOK_EVERY looks), if that was at least
+twice as long as any other's, and long enough to have touched so much (the kernel fills a megabyte in 60 us or more).
+What comes slowly or by threads is nobody's. What is given back is subtracted in the same way. Above the limit, who made
+at least half of the growth since the strategies were made is named.
 """
 
 import os
@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Mapping
 MB = 1 << 20
 JUMP = 4 * MB
 TOUCH_NS_PER_MB = 60_000
+TOOK_EVERY = 10  # looks; asking who took what of the loop costs ten times what a look costs
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -45,6 +46,7 @@ class MemoryGuard[Who: Hashable]:
         self._read = read
         self._before: Mapping[Who, int] = {}
         self._last = 0
+        self._looks = 0
         self._base: int | None = None
         self._told_at = 0
         self._grown: dict[Who | None, int] = {}
@@ -63,12 +65,16 @@ class MemoryGuard[Who: Hashable]:
         """
         if self._limit is None or self._base is None:
             return None
-        took, now = self._took_ns(), self._read()
+        now = self._read()
         change, self._last = now - self._last, now
-        if change:
+        self._looks += 1
+        whose = None
+        if abs(change) >= JUMP or self._looks % TOOK_EVERY == 0:
+            took = self._took_ns()
             whose = self._whose(took, abs(change))
+            self._before = took
+        if change:
             self._grown[whose] = max(0, self._grown.get(whose, 0) + change)
-        self._before = took
         if now <= self._limit:
             self._told_at = 0
             return None

@@ -283,7 +283,7 @@ class OrderRouter:
             raise OrderRefused(f"{context.orders_placing} orders of {context.id} wait for their fate, no more may")
         closed = self._accounts[intent.venue].closed
         if closed:
-            raise OrderRefused(f"venue {intent.venue} is not ready: {closed}")
+            raise OrderRefused(f"{self._market.name_of(intent.venue)} is not ready: {closed}")
         for venue, pair in ((intent.venue, intent.pair), *context.books):
             state = self._market.state(venue, pair)
             if state != LIVE:

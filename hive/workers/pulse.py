@@ -1,7 +1,7 @@
 """The heartbeat of a worker's loop, and what is looked at when the loop has beaten.
 
-The loop beats wherever it waits (beats.pyx), so one that hangs does not beat. A look is a callback of
-its own.
+The loop beats wherever it waits (beats.pyx), so one that hangs does not beat. A look is a callback of its own, after
+those that are due.
 """
 
 import asyncio
@@ -9,22 +9,24 @@ import contextvars
 from collections.abc import Callable
 from time import monotonic_ns
 
-from hive.workers.beats import Beats
+from hive.workers.beats import LOOK_EVERY, Beats
 from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
 from hive.workers.selector import CountingSelector
 from hive.workers.watchdog import Watchdog
 
-BEAT_NS = 10_000_000
+BEAT_NS = 20_000_000  # as far apart as the pulses of ticks each second, so that beats share their wake-ups
 SELDOM_NS = 100_000_000
+BOOKS_NS = 1_000_000_000  # while all are live, and none has changed
 
 
 class Pulse:
-    """Beats every 10 ms: heartbeat, loop lag, watchdog, and whether the books are what they were.
+    """Beats every 20 ms: heartbeat, loop lag, watchdog, and whether the books are what they were.
 
-    Looks at the queues and at the books every 100 ms, and with the beat after which something is to be told: a book's
-    state is another, a feed is silent, a callback held the loop. Every 100 ms it cancels what rests on books that are
-    not live for too long, and calls `look` (conduct.py).
+    Looks at the queue every 100 ms, and with the beat after which something is to be told: a book's state is another, a
+    feed is silent, a callback held the loop. Every 100 ms it calls `look` (conduct.py). It looks at the books when
+    something is to be told, every 100 ms while one is not live, and else every second; with each of these looks what
+    rests on books that are not live for too long is cancelled.
 
     Args:
         beats: of the loop.
@@ -53,6 +55,10 @@ class Pulse:
         self._look_at_strategies = look
         self._count_cancels = count_cancels
         self._seldom_ns = 0
+        self._books_ns = 0
+        self._looked = 0
+        self._readers_made = 0
+        self._all_live = False
         self._outside = contextvars.Context()
 
     def start(self) -> None:
@@ -66,15 +72,25 @@ class Pulse:
         self._watchdog.stop()
 
     def _look_soon(self) -> None:
-        self._loop.call_soon(self._look, context=self._outside)
+        now = self._loop.time()
+        self._loop.call_at(now, self._look, context=self._outside)  # after the ticks that are due: no look delays them
 
     def _look(self) -> None:
+        early = self._beats.count - self._looked < LOOK_EVERY  # something is to be told
+        self._looked = self._beats.count
         self._watchdog.tell()
         self._orders.pump()
-        self._beats.watch(self._market.watched())  # before the look: what changes after it is seen with the next beat
-        self._market.look()
         now_ns = monotonic_ns()
+        new = self._market.readers_made != self._readers_made
+        if early or new or not self._all_live or now_ns - self._books_ns >= BOOKS_NS:
+            self._look_at_books(now_ns)
         if now_ns - self._seldom_ns >= SELDOM_NS - BEAT_NS:
             self._seldom_ns = now_ns
-            self._count_cancels(self._orders.check_books())
             self._look_at_strategies()
+
+    def _look_at_books(self, now_ns: int) -> None:
+        self._books_ns = now_ns
+        self._readers_made = self._market.readers_made
+        self._beats.watch(self._market.watched())  # before the look: what changes after it is seen with the next beat
+        self._all_live = self._market.look()
+        self._count_cancels(self._orders.check_books())

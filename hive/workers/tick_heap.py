@@ -21,7 +21,3 @@ class TickHeap:
     def pop(self) -> None:
         """Drop the first node; there must be one."""
         heapq.heappop(self.nodes)
-
-    def replace(self, key: int, sequence: int, slot: int) -> None:
-        """Put another node in the place of the first one; there must be one."""
-        heapq.heapreplace(self.nodes, (key, sequence, slot))

@@ -47,6 +47,7 @@ from hive.workers.log_quota import LineQuota
 from hive.workers.loop import new_loop, note_callbacks, run_until_done
 from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
+from hive.workers.pauses import GarbagePauses
 from hive.workers.phases import offset_ns
 from hive.workers.pulse import BEAT_NS, Pulse
 from hive.workers.refusals import Refusals
@@ -100,7 +101,11 @@ class Worker:
         busy = BusyLog()
         note_callbacks(loop, Running(running, busy=busy))
         self._market = MarketData(
-            want=self._want, stale_after_ms=boot.stale_after_ms, figures=self._stale_figures, loop=loop
+            want=self._want,
+            stale_after_ms=boot.stale_after_ms,
+            figures=self._stale_figures,
+            loop=loop,
+            name_of=boot.venue_name,
         )
         self._orders = OrderRouter(
             loop=loop,
@@ -149,6 +154,7 @@ class Worker:
             on_hold=beats.ask,
             beaten_ns=lambda: beats.last_ns,
         )
+        self._pauses = GarbagePauses(counters.histogram("gc_pause_ns", worker=str(boot.index)))
         self._pulse = Pulse(
             beats,
             loop=loop,
@@ -168,6 +174,7 @@ class Worker:
         self._loop.add_signal_handler(signal.SIGTERM, self._ask_to_stop, STOP_WITHIN_S)
         self._refusals.install()
         self._pulse.start()
+        self._pauses.start()
         self._scheduler.start()
         listening = self._loop.create_task(self._listen(), name="channel")
         self._channel.send(
@@ -181,6 +188,7 @@ class Worker:
         self._channel.send({"type": "stopped", "open_orders": len(self._orders.open_orders()), "late": late})
         self._scheduler.stop()
         self._pulse.stop()
+        self._pauses.stop()
         self._refusals.uninstall()
         await self._last_words()
         self._market.close()

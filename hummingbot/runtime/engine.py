@@ -32,7 +32,7 @@ from hummingbot.runtime.config_maps import ConfigLoader
 from hummingbot.runtime.connector import SharedExchange
 from hummingbot.runtime.context import HummingbotContext
 from hummingbot.runtime.errors import StrategyConfigError, UnknownVenue
-from hummingbot.runtime.executors import live_executors
+from hummingbot.runtime.executors import LiveExecutors
 from hummingbot.runtime.rules import VenueRules
 
 ROWS_FOLDER = "rows"  # in the databases' folder, where the recorder looks
@@ -177,7 +177,8 @@ class WorkerEngine:
         context.host_data = core
         context.on_reply = _on_reply
         await core.launch()
-        context.executors = lambda: live_executors(core.strategy)
+        if hasattr(core.strategy, "executor_orchestrator"):
+            context.executors = LiveExecutors(core.strategy, context.counters.fills)
         self._running[spec.id] = core
         return core
 

@@ -18,16 +18,51 @@ from hummingbot.strategy_v2.executors.executor_base import ExecutorBase
 from hummingbot.strategy_v2.executors.grid_executor.data_types import GridLevel
 from hummingbot.strategy_v2.models.executors import TrackedOrder
 
+from hive.shm.counters import Counter
+
 ZERO = Decimal(0)
+AGAIN = 3  # calls
+CLOSELY_EVERY = 10
 
 
-def live_executors(strategy: Any) -> list[dict[str, Any]]:
+class LiveExecutors:
+    """The executors of a strategy that have not ended, each time it is called; in the order of their making.
+
+    What they hold changes by fills, and an executor may know of one a little after it was counted. So they are looked
+    at closely AGAIN times after a change, and else every CLOSELY_EVERY calls: most calls find that nothing has changed.
+
+    Args:
+        strategy: of any kind; one without executors has none.
+        fills: the strategy's counter.
+    """
+
+    def __init__(self, strategy: Any, fills: Counter) -> None:
+        self._strategy = strategy
+        self._count = fills
+        self._alive: list[ExecutorBase] = []
+        self._fills = 0
+        self._calls = 0  # since the last change
+        self._shown: list[dict[str, Any]] = []
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """Return them, JSON-able; not to be changed."""
+        alive = live_executors(self._strategy)
+        fills = self._count.value
+        if alive != self._alive or fills != self._fills:
+            self._alive, self._fills, self._calls = alive, fills, 0
+        if self._calls < AGAIN or self._calls % CLOSELY_EVERY == 0:
+            self._shown = [_shown(executor) for executor in alive]
+        self._calls += 1
+        return self._shown
+
+
+def live_executors(strategy: Any) -> list[ExecutorBase]:
     """Return the executors of a strategy that have not ended, in the order of their making; [] for V1 strategies."""
     orchestrator = getattr(strategy, "executor_orchestrator", None)
     if orchestrator is None:
         return []
     return [
-        _shown(executor)
+        executor
         for executors in orchestrator.active_executors.values()
         for executor in executors
         if not executor.is_closed

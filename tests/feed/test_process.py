@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from hive.shm.counters import CountersReader
 from hive.shm.segment import Segment
 from market_server import until
 
+ESTABLISHED = "01"  # in /proc/net/tcp
 VENUE = {"index": 0, "name": "binance", "kind": "binance", **NOWHERE}
 BOOT = {
     "run": f"{os.getpid():08x}",
@@ -25,6 +27,24 @@ BOOT = {
     "trades_capacity": 1024,
     "venues": [VENUE],
 }
+
+
+def connections():
+    """Return the inodes of this process's established TCP connections."""
+    found = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == ESTABLISHED:
+            found.add(f"socket:[{fields[9]}]")
+    return {name for fd in Path("/proc/self/fd").iterdir() if (name := target_of(fd)) in found}
+
+
+def target_of(fd):
+    """Return what a descriptor is, "" when it was closed meanwhile."""
+    try:
+        return os.readlink(fd)
+    except FileNotFoundError:
+        return ""
 
 
 def on_the_feeds_loop(coroutine):
@@ -98,6 +118,14 @@ def test_a_machine_that_was_suspended_has_no_live_book_until_all_is_read_again(s
             assert bench.counter("lag_events") >= 1
             assert bench.counter("reconnects") >= 1
             assert bench.counter("resyncs") >= len(PAIRS)
+
+    on_the_feeds_loop(watched())
+
+
+def test_connections_of_requests_are_closed_soon_and_the_markets_stays(sim):
+    async def watched():
+        async with Bench(sim.urls):
+            await until(lambda: len(connections()) == 1, "only the market's connection is open")
 
     on_the_feeds_loop(watched())
 

@@ -57,16 +57,16 @@ class Exchange:
 
     def close(self) -> None:
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(30)
         self.process.stdout.close()
 
     def get(self, path: str) -> dict:
-        with urllib.request.urlopen(f"{self.told['rest_url']}{path}", timeout=10) as response:
+        with urllib.request.urlopen(f"{self.told['rest_url']}{path}", timeout=30) as response:
             return json.loads(response.read())
 
     def post(self, path: str, body: dict) -> dict:
         request = urllib.request.Request(f"{self.told['rest_url']}{path}", json.dumps(body).encode(), method="POST")
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return json.loads(response.read())
 
     def fault(self, name: str, **arguments: object) -> None:
@@ -82,7 +82,7 @@ class Exchange:
         request = urllib.request.Request(
             f"{self.told['rest_url']}{path}?{query}", method=method, headers={"X-MBX-APIKEY": signer.api_key}
         )
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return json.loads(response.read())
 
     def place_around(self, client_order_id: str, price: Decimal) -> dict:
@@ -383,7 +383,7 @@ class GateBench:
         """Stop the gate; returns how many orders it says are open."""
         self.channel.send({"type": "stop", "deadline_s": deadline_s})
         left = self.message("stopped", deadline_s + 5)["open_orders"]
-        assert self.process.wait(10) == 0
+        assert self.process.wait(30) == 0
         return left
 
     def close(self) -> None:
@@ -391,7 +391,7 @@ class GateBench:
         self.channel.close()
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
         for worker in self.workers:
             worker.close()
         if hasattr(self, "counters"):

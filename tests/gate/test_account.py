@@ -8,6 +8,7 @@ from gate.fake_venue import OTHER, SECOND, TAG, AccountBench, live, trade
 from hive.gate.errors import ClockRefused, NotSent, Refused, Throttled, Unanswered
 from hive.gate.limits import Operation
 from hive.gate.order import State
+from hive.gate.quota import StrategyQuota
 from hive.gate.venue import OrderStatus
 from hive.shm.messages import MAYBE_SENT, STALE_BOOK, Intent, IntentKind
 
@@ -341,4 +342,16 @@ async def test_an_account_that_gets_ready_while_the_gate_is_leaving_takes_no_ord
     await bench.settle()
     assert bench.kinds(order) == ["REJECTED"]
     assert bench.venue.placed() == []
+    bench.close()
+
+
+async def test_an_order_that_waits_for_its_quota_goes_when_the_quota_is_raised(tmp_path):
+    bench = AccountBench(tmp_path, quotas={TAG: StrategyQuota(max_orders_per_second=0.01)})
+    first, second = bench.place("1"), bench.place("2")
+    await bench.settle()
+    assert bench.venue.placed() == [first]
+    bench.account.sender.set_quota(TAG, StrategyQuota())
+    bench.account.tick()
+    await bench.settle()
+    assert bench.venue.placed() == [first, second]
     bench.close()

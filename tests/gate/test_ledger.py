@@ -201,7 +201,7 @@ def test_orders_that_ended_are_forgotten_after_a_while_and_open_ones_never():
     desk.observe(OrderStatus.CANCELLED)
     assert desk.ledger.forget_ended(1) == 0
     assert desk.ledger.forget_ended(1_000) == 0  # its strategy has not taken it in
-    desk.ledger.finish(desk.order)
+    desk.ledger.finish(desk.order, 1)
     assert desk.ledger.forget_ended(1_000) == 1
     assert desk.ledger.get(CID) is None
 

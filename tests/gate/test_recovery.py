@@ -244,3 +244,79 @@ async def test_the_same_intent_that_comes_again_is_answered_and_not_sent(gates):
     assert bench.venue.placed() == [order]
 
 
+@pytest.mark.parametrize("same_run", [True, False])
+async def test_nothing_is_sent_for_a_worker_that_died_before_the_account_was_ready(gates, same_run):
+    gates()
+    second = gates(ready=False, same_run=same_run)
+    order = second.place("1", flags=MAYBE_SENT)
+    second.account.worker_gone({TAG}, 1, cancel=True)
+    second.venue.orders[order] = live(order)  # what the gate before may have sent
+    second.account.accept()
+    await second.settle()
+    assert second.venue.placed() == []
+    assert (("cancel", order) in second.venue.calls) is not same_run
+
+
+async def test_an_end_that_was_lost_with_a_gate_is_told_with_its_fills_to_the_life_that_was_handed_the_order(gates):
+    first = gates()
+    order = first.place("1")
+    await first.settle()
+    first.account.part(TAG, cancel=False)
+    first.account.hand_over(TAG, 2)
+    entry = first.account.ledger.get(order)
+    done = live(order, OrderStatus.FILLED, "1")
+    first.account.apply(entry, first.account.ledger.observe(entry, done, (trade(7),), first.clock.now))
+    first.journal.commit()  # and its replies are lost with its queues
+    second = gates()
+    for _ in range(2):
+        second.account.tell_again({TAG}, 2)
+    assert second.kinds(order) == ["FILL", "FILLED"]
+
+
+async def test_an_order_that_was_handed_over_is_told_to_that_life_by_the_next_gate_as_well(gates):
+    first = gates()
+    order = first.place("1")
+    await first.settle()
+    first.account.part(TAG, cancel=False)
+    first.account.hand_over(TAG, 2)
+    first.journal.commit()
+    second = gates()
+    for _ in range(2):
+        second.account.tell_again({TAG}, 2)
+    assert second.kinds(order) == ["ACKED"]
+
+
+async def test_an_end_is_told_again_to_a_life_that_begins_soon_after_the_last_one_took_it_in(gates):
+    bench = gates()
+    order = bench.place("1")
+    await bench.settle()
+    bench.account.worker_gone({TAG}, 1, cancel=False)
+    entry = bench.account.ledger.get(order)
+    done = live(order, OrderStatus.FILLED, "1")
+    bench.account.apply(entry, bench.account.ledger.observe(entry, done, (trade(7),), bench.clock.now))
+    bench.clock.now += 70 * SECOND
+    bench.account.tell_again({TAG}, 2)
+    bench.account.taken(order)  # by its worker, which dies before the strategy runs
+    bench.journal.commit()
+    for epoch, gate in ((3, bench), (4, gates())):
+        gate.told.clear()
+        gate.account.tell_again({TAG}, epoch)
+        assert gate.kinds(order) == ["FILL", "FILLED"]
+
+
+@pytest.mark.parametrize("denial", ["reject", "vanish"])
+async def test_an_order_that_lives_after_its_strategy_was_told_its_end_is_cancelled(gates, denial):
+    bench = gates()
+    if denial == "reject":
+        bench.venue.script["place"].append(Unanswered("no answer"))
+    order = bench.place("1")
+    await bench.settle()
+    entry = bench.account.ledger.get(order)
+    end = getattr(bench.account.ledger, denial)
+    bench.account.apply(entry, end(entry, -2013, "not there", bench.clock.now))
+    bench.clock.now += 20 * SECOND
+    bench.venue.orders[order] = live(order)
+    bench.account.inquiry.compare({order: live(order)}, bench.clock.now)
+    await bench.settle()
+    assert entry.state is State.CANCELLED
+    assert bench.kinds(order)[-2:] == ["ACKED", "CANCELLED"]

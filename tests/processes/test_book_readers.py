@@ -70,25 +70,23 @@ def books(segment: Segment, depth: int, versions: int) -> tuple[BookWriter, Book
 def read_books(seconds: float, reader: BookReader) -> None:
     deadline = time.monotonic() + seconds
     seen = set()
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or len(seen) <= 50:
         book = reader.copy()
         if book is not None:
             assert whole(book, reader.depth)
             seen.add(book.version)
-    assert len(seen) > 50
 
 
 def read_tops(seconds: float, reader: BookReader) -> None:
     deadline = time.monotonic() + seconds
     seen = 0
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or seen <= 1000:
         for _ in range(1000):
             top = reader.top()
             if top is not None:
                 n = top[4]
                 assert top == (n, 1e9 + n, 2e9 + n, 3e9 + n, n)
                 seen += 1
-    assert seen > 1000
 
 
 @pytest.mark.parametrize(
@@ -160,12 +158,12 @@ def come_and_go_for_ever(segment: Segment) -> None:
         held.append(slot)
 
 
-def read_what_comes_and_goes(segment: Segment, seconds: float) -> tuple[int, int]:
-    """Return how many books were read, and how many readers saw the end of theirs."""
+def read_what_comes_and_goes(segment: Segment, seconds: float) -> None:
+    """Read for so long, and until many books were read and readers saw the end of theirs."""
     directory = BookDirectory(segment)
     read = ended = 0
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or read <= 100 or ended <= 10:
         for pair in directory.pairs():
             try:
                 reader = directory.reader(directory.find(pair))
@@ -183,7 +181,6 @@ def read_what_comes_and_goes(segment: Segment, seconds: float) -> tuple[int, int
             if reader.state == REMOVED:
                 assert reader.copy() is None
                 ended += 1
-    return read, ended
 
 
 def test_instruments_come_and_go_under_their_readers_and_are_never_mixed_up(run):
@@ -192,9 +189,7 @@ def test_instruments_come_and_go_under_their_readers_and_are_never_mixed_up(run)
     try:
         with forks.Forked(come_and_go_for_ever, segment):
             forks.until(lambda: has_table(segment), "the table")
-            read, ended = read_what_comes_and_goes(segment, STRESS_S)
-        assert read > 100
-        assert ended > 10
+            read_what_comes_and_goes(segment, STRESS_S)
     finally:
         segment.unlink()
         segment.close()
@@ -232,14 +227,13 @@ def drain_for(seconds: float, reader: BroadcastReader, max_drain: int) -> None:
     last = reader.cursor - 1
     seen = 0
     first = reader.cursor
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or seen <= 10 or not reader.lapped:  # a ring of 2 is lapped nearly always
         for trade in reader.drain(max_drain):
             n = trade.trade_id
             assert trade == Trade(n & 0xFFFF, n & 1, n, n + 1, n + 2, n + 0.5, n * 2.0)
             assert n > last
             last = n
             seen += 1
-    assert seen > 10  # a ring of 2 is lapped nearly always
     assert seen + reader.lapped == reader.cursor - first
 
 
@@ -249,4 +243,3 @@ def test_ring_readers_see_whole_records_in_order_and_count_what_they_lost(segmen
     reader = BroadcastReader(segment)
     with forks.Forked(publish_for_ever, writer):
         drain_for(STRESS_S, reader, 1024)
-    assert reader.lapped > 0

@@ -2,15 +2,19 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from command import EXAMPLES, FLEET, HIVE, PATIENCE_S, Command
 from hive.cli_errors import ERROR, NOT_RUNNING, OK
+from hive.config import load_fleet
+from hive.descriptors import SPARE, open_files
 from hive.shm.segment import list_segments
 
 
@@ -19,6 +23,19 @@ def command(tmp_path):
     made = Command(tmp_path)
     yield made
     made.close()
+
+
+def port_nobody_is_given() -> int:
+    """Return a free port below those that the kernel gives to whoever asks for any, as a fleet does."""
+    end = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(end // 2, end), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError(f"no port below {end} is free")
 
 
 def segments(run: str) -> list[str]:
@@ -48,9 +65,7 @@ def test_a_fleet_for_so_many_seconds_trades_reports_and_leaves_nothing(command):
 
 
 def test_what_a_running_fleet_shows_and_how_it_is_brought_down(command):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = port_nobody_is_given()
     command.file.write_text(command.file.read_text() + f"monitoring: {{metrics_port: {port}}}\n")
     command.up()
     command.wait_for_event("running")
@@ -63,15 +78,20 @@ def test_what_a_running_fleet_shows_and_how_it_is_brought_down(command):
     assert screen[0].startswith("hive top  fleet bench  up 0:")
     assert sum(line.startswith("touch-") for line in screen) == 2
     text = command.run("status").stdout
+    assert text.startswith("hive status  fleet bench  up 0:")
     assert "touch-ETH-USDT" in text
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    needed = open_files(load_fleet(command.file, root=EXAMPLES), [1, 1])
+    for one in status["processes"]:
+        opened = len(os.listdir(f"/proc/{one['pid']}/fd"))
+        assert opened <= needed.get(one["role"], needed["feed"]) - SPARE, one["role"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         metrics = answer.read().decode()
     assert 'hive_up{fleet="bench"} 1.0' in metrics
     assert 'hive_ticks_total{role="worker",strategy="touch-BTC-USDT"}' in metrics
     assert 'hive_tick_lateness_seconds_bucket{le="+Inf",role="worker",strategy="touch-ETH-USDT"}' in metrics
     down = command.run("down", "--timeout", "40")
     assert (down.returncode, down.stdout) == (OK, "fleet bench stopped\n")
-    assert command.process.wait(5) == OK
+    assert command.process.wait(30) == OK
 
 
 def test_a_metrics_port_in_use_is_a_warning(tmp_path):
@@ -146,7 +166,7 @@ def test_a_third_ctrl_c_ends_it_at_once(command):
         command.process.send_signal(signal.SIGINT)
         command.wait_for_event(expected)
     command.process.send_signal(signal.SIGINT)
-    assert command.process.wait(10) == ERROR
+    assert command.process.wait(30) == ERROR
     assert any("orders may still be open at the venue" in line["text"] for line in command.lines())
     assert segments(run) == []
 

@@ -80,6 +80,7 @@ def test_the_end_of_the_channel_ends_it(feeds):
     assert segments_of(feed) == []
 
 
+@pytest.mark.alone  # any fleet that starts sweeps what dead processes left
 def test_killed_it_leaves_its_segments_and_the_next_epoch_works(sim, feeds):
     killed = feeds(sim.urls).start(PAIRS)
     assert killed.end(signal.SIGKILL) == -signal.SIGKILL

@@ -10,7 +10,7 @@ import pytest
 
 from feed_run import PAIRS, Sim, assert_equal_books, until
 from hive.shm.atomics import boottime_ns
-from hive.shm.book import HALTED, LIVE, RESYNCING, STALE, WRITER_DEAD
+from hive.shm.book import HALTED, LIVE, STALE, WRITER_DEAD
 from market_server import self_signed, server_context
 
 KINDS = ("truncated", "text", "empty", "binary", "types", "keys", "nan", "levels", "event", "symbol", "deep", "huge")
@@ -69,15 +69,9 @@ def test_duplicated_and_reordered_diffs_leave_the_books_right(sim, feeds):
 
 def test_a_dropped_connection_makes_books_stale_and_is_replaced(sim, feeds):
     feed = feeds(sim.urls).start(PAIRS)
-    seen = set()
     sim.fault("drop", channel="market", abort=1)
-
-    def live_again():
-        seen.update(feed.state(pair) for pair in PAIRS)
-        return feed.counter("resyncs") == len(PAIRS) and all(feed.state(pair) == LIVE for pair in PAIRS)
-
-    until(live_again, "every book live again")
-    assert seen & {STALE, RESYNCING}
+    until(lambda: feed.counter("resyncs") == len(PAIRS) and live(feed), "every book live again")
+    assert feed.counter("stale_intervals") >= len(PAIRS)
     assert feed.counter("reconnects") == 1
     assert feed.counter("market_connections") == 1
     assert_equal_books(sim, feed, PAIRS)
@@ -114,6 +108,7 @@ def test_too_many_requests_are_counted_and_waited_for(sim, feeds):
     assert feed.counter("http_429") >= 1
 
 
+@pytest.mark.alone  # a feed that others delay marks its books itself
 def test_connections_are_replaced_under_load_and_no_reader_notices(sim, feeds):
     feed = feeds(sim.urls, rotate_after_s=0.7).start(PAIRS)
     with Watch(feed, PAIRS) as watch:
@@ -124,6 +119,7 @@ def test_connections_are_replaced_under_load_and_no_reader_notices(sim, feeds):
     assert_equal_books(sim, feed, PAIRS)
 
 
+@pytest.mark.alone
 def test_a_connection_that_the_venue_is_going_to_close_is_left_in_time(sim, feeds):
     feed = feeds(sim.urls).start(PAIRS)
     with Watch(feed, PAIRS) as watch:
@@ -139,11 +135,11 @@ def test_a_stopped_feed_is_dead_to_readers_and_no_book_is_live_before_it_is_prov
     feed.process.send_signal(signal.SIGSTOP)
     until(lambda: all(one.state_at(boottime_ns()) == WRITER_DEAD for one in readers), "readers see that it is dead")
     time.sleep(0.3)  # what is sent meanwhile waits in the socket
-    assert feed.counter("lag_events") == 0
+    lags, intervals = feed.counter("lag_events"), feed.counter("stale_intervals")
     feed.process.send_signal(signal.SIGCONT)
-    until(lambda: feed.counter("lag_events") >= 1, "the feed notices")
+    until(lambda: feed.counter("lag_events") > lags, "the feed notices")
     until(lambda: all(one.state_at(boottime_ns()) == LIVE for one in readers), "every book live again")
-    assert feed.counter("stale_intervals") >= len(PAIRS)  # each was marked before it was live again
+    assert feed.counter("stale_intervals") >= intervals + len(PAIRS)  # each was marked before it was live again
     assert feed.counter("reconnects") == 0
     assert_equal_books(sim, feed, PAIRS)
 
@@ -194,6 +190,7 @@ def _audited_equal(feed):
     return feed.counter("audit_differences") == differences
 
 
+@pytest.mark.alone
 def test_audits_of_right_books_find_nothing(sim, feeds):
     feed = feeds(sim.urls, audit_interval_s=0.1).start(PAIRS[:2])
     until(lambda: feed.counter("audits") >= 5, "five audits")
@@ -302,6 +299,7 @@ def test_a_name_that_does_not_resolve_is_named(sim, feeds):
     assert "no-such-host.invalid was not found" in feed.event("not opened")
 
 
+@pytest.mark.alone
 def test_hundreds_of_instruments_share_few_connections_and_survive_the_end_of_one(feeds):
     venue = Sim("--symbols", "250", "--active", "40", "--rate", "100")
     try:

@@ -197,7 +197,7 @@ class TestUnknown:
     def test_a_connection_lost_in_flight_loses_and_doubles_no_order(self, gate, exchange):
         worker = gate.workers[0]
         exchange.fault("mute", channel="user")
-        exchange.fault("delay", channel="ws_api", operation="place", ms=800)
+        exchange.fault("delay", channel="ws_api", operation="place", ms=5000)  # none is answered before the drop
         orders = [worker.place(exchange.low_price()) for _ in range(5)]
         until(lambda: len(exchange.orders()) == 5, "the exchange has them")
         exchange.fault("drop", channel="ws_api", abort=1)

@@ -62,11 +62,13 @@ def test_an_order_of_a_strategy_that_lives_elsewhere_is_refused_by_its_code_and_
     assert (reply.code, reply.text) == (Refusal.WRONG_WORKER, f"no strategy of worker 0 has the tag {two.tag}")
     mine = two.place(exchange.low_price())
     two.wait(mine, ReplyKind.ACKED)
+    one.query(mine)
     one.cancel(mine)  # nor can it end what is another's
     assert one.wait(mine, ReplyKind.CANCEL_FAILED).code == Refusal.WRONG_WORKER
+    assert one.kinds(mine) == ["CANCEL_FAILED"]  # and of what lives nobody is told that it was refused
     assert [order["clientOrderId"] for order in exchange.open_orders()] == [mine]
     assert exchange.orders(forged) == []
-    assert refusals(gate) == {"wrong_worker": 2}
+    assert refusals(gate) == {"wrong_worker": 3}
 
 
 def test_a_moved_strategys_orders_are_told_to_its_next_life_and_taken_from_nowhere_else(gate, exchange):
@@ -174,7 +176,7 @@ def test_orders_that_were_handed_over_are_still_its_when_the_gate_is_killed(exch
         life = lives.adopt("strategy-0", 1)
         two.wait(resting, ReplyKind.ACKED)
         first.process.kill()
-        first.process.wait(10)
+        first.process.wait(30)
         owners = [
             {"id": "strategy-0", "tag": strategy_tag("strategy-0"), "worker": 1, "life": life},
             {"id": "strategy-1", "tag": strategy_tag("strategy-1"), "worker": 1, "life": 1},

@@ -68,15 +68,19 @@ def compare(exchange: Exchange, owners: dict[str, Worker]) -> None:
 
 def trade_on(
     exchange: Exchange, workers: list[Worker], rng: random.Random, owners: dict[str, Worker], price: Decimal, turns: int
-) -> None:
-    """Place, cancel and fill at random; `price` is the first in line to buy."""
+) -> dict[str, Decimal]:
+    """Place, cancel and fill at random; `price` is the first in line to buy. Return what was placed, at which price."""
+    placed: dict[str, Decimal] = {}
     low = (price * Decimal("0.9")).quantize(TICK)
     for _ in range(turns):
         worker = rng.choice(workers)
         choice = rng.random()
         mine = [order for order, owner in owners.items() if owner is worker]
         if choice < 0.6 or not mine:
-            owners[worker.place(rng.choice((price, low)))] = worker
+            at = rng.choice((price, low))
+            order = worker.place(at)
+            owners[order] = worker
+            placed[order] = at
         elif choice < 0.85:
             worker.cancel(rng.choice(mine[-20:]))
         else:
@@ -84,6 +88,7 @@ def trade_on(
         for each in workers:
             each.listen()
         time.sleep(rng.random() * 0.01)
+    return placed
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -122,10 +127,10 @@ def test_a_gate_killed_in_the_middle_loses_doubles_and_misdirects_nothing(exchan
     owners: dict[str, Worker] = {}
     try:
         exchange.fault("delay", channel="ws_api", operation="place", ms=50)
-        trade_on(exchange, first.workers, rng, owners, price, 80)
+        placed = trade_on(exchange, first.workers, rng, owners, price, 80)
         os.kill(first.process.pid, signal.SIGKILL)
         first.process.wait()
-        trade_on(exchange, first.workers, rng, owners, price, 10)  # into queues that nobody reads
+        placed |= trade_on(exchange, first.workers, rng, owners, price, 10)  # into queues that nobody reads
         exchange.clear()
         second = GateBench(exchange, workers=2, run=first.run, epoch=2)
         second.wake = second.message("ready")["wake"]
@@ -135,7 +140,7 @@ def test_a_gate_killed_in_the_middle_loses_doubles_and_misdirects_nothing(exchan
             if said:
                 after[worker.index].query(order)
             else:
-                after[worker.index].place("1", client_order_id=order, flags=MAYBE_SENT)
+                after[worker.index].place(placed[order], client_order_id=order, flags=MAYBE_SENT)
         for worker in after.values():
             second.workers.append(worker)
         owners = {order: after[worker.index] for order, worker in owners.items()}

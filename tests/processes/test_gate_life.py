@@ -231,7 +231,7 @@ class TestLife:
         message = until(lambda: second.channel.recv_blocking(20), "an answer")
         assert message["type"] == "fatal"
         assert message["message"] == (f"another fleet is using this API key (pid {gate.process.pid}, fleet bench)")
-        assert second.process.wait(10) == 3
+        assert second.process.wait(30) == 3
 
     @pytest.mark.parametrize(
         ("venue", "text"),
@@ -247,4 +247,4 @@ class TestLife:
         message = until(lambda: bench.channel.recv_blocking(20), "an answer")
         assert message["type"] == "fatal"
         assert text in message["message"]
-        assert bench.process.wait(10) == 3
+        assert bench.process.wait(30) == 3

@@ -30,7 +30,7 @@ from hive.shm.order_queue import OrderQueue
 from hive.shm.segment import segment_name
 
 KILLS = 100
-DEADLINE_S = 10
+DEADLINE_S = 30
 WORD = struct.Struct("<Q")
 
 

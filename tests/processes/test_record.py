@@ -249,6 +249,12 @@ def root(folder):
     return folder
 
 
+def seen(folder, pair):
+    """Return the prices that the watching script of a pair has written down."""
+    file = folder / "seen" / pair
+    return file.read_text().split() if file.exists() else []
+
+
 def fleet(command, venue):
     command.file.write_text(FLEET.replace("VENUE", venue).format(name=command.name))
 
@@ -256,8 +262,9 @@ def fleet(command, venue):
 def test_a_fleet_is_recorded_and_strategies_run_over_the_recording(home, tmp_path):
     folder = root(tmp_path / "root")
     fleet(home, "mode: sim, seed: 5, record: market.rec")
-    home.up("--root", str(folder), "--duration", "6", "--report", str(home.report))
-    assert home.process.wait(90) == OK, (home.folder / "output.txt").read_text()
+    home.up("--root", str(folder), "--report", str(home.report))
+    home.wait_for(lambda: all(len(seen(folder, pair)) > 50 for pair in TWO), "fifty ticks each")
+    assert home.stop() == OK, (home.folder / "output.txt").read_text()
     recording = tmp_path / "market.rec"
     summary = Recording(recording).summary()
     assert summary.complete
@@ -278,7 +285,7 @@ def test_a_fleet_is_recorded_and_strategies_run_over_the_recording(home, tmp_pat
     logs = "".join(one.read_text() for one in (tmp_path / "state").rglob("*.log"))
     assert "venue binance is a replay" in logs
     for pair in TWO:
-        prices = (folder / "seen" / pair).read_text().split()
+        prices = seen(folder, pair)
         assert len(prices) > 10
         assert len(set(prices)) > 3, "the market moved"
 

@@ -39,6 +39,7 @@ LADDER = {
     "set": {"controllers_config": ["ladder_quick.yml"]},
     "tick_interval_ms": 1000,
 }
+pytestmark = pytest.mark.alone  # how long something may take is what they are about
 NAMES = ["pmm", "avellaneda", "ladder"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hive.shm.messages import OrderType, Side
+from hummingbot.runtime.executors import AGAIN, CLOSELY_EVERY
 from hummingbot.runtime.selftest import KNOWN
 from runtime.pmm import PMM
 
@@ -65,6 +66,20 @@ async def test_what_executors_trade_and_hold_is_known_from_outside_until_they_en
     assert list(map(Decimal, nets())) == [-ask.amount, 0, 0, bid.amount / 2]
 
 
+async def test_executors_are_looked_at_closely_when_something_may_have_changed_and_now_and_then(stage):
+    await stage.start("ladder", "script", "controllers_runner", {"controllers_config": ["ladder_btc.yml"]})
+    placed = stage.venue.placed
+    await rounds_until(stage, lambda: len(placed) >= 4, ticks=True)
+    shown = stage.cores["ladder"].executors
+    made = [shown() for _ in range(CLOSELY_EVERY + 1)]
+    assert made.count(made[0]) == len(made)
+    assert len({id(one) for one in made}) == AGAIN + 1
+    bid = next(one for one in placed if one.side is Side.BUY)
+    stage.venue.fill(bid, bid.amount / 2, final=False)
+    await stage.settle()
+    assert shown() != made[0]
+
+
 @pytest.mark.parametrize("kind", ["grid", "dca", "twap", "order"])
 async def test_what_any_kind_of_executor_holds_is_found_where_it_keeps_its_orders(stage, tmp_path, kind):
     shutil.copytree(TESTS_ROOT, tmp_path / "root")
@@ -88,4 +103,4 @@ async def test_what_any_kind_of_executor_holds_is_found_where_it_keeps_its_order
 
 async def test_a_strategy_of_another_kind_has_no_executors(stage):
     await stage.start("pmm", "v1", "pure_market_making", PMM)
-    assert stage.cores["pmm"].executors() == []
+    assert stage.cores["pmm"].executors is None

@@ -51,6 +51,35 @@ def test_totals_and_merges_go_over_all_labels(segment, counters):
     assert read.merged("none").count == 0
 
 
+def test_one_name_is_added_up_without_reading_the_others(segment, counters):
+    reader = CountersReader(segment)
+    assert (reader.total("ticks"), reader.merged("lateness_ns")) == (0, HistogramSnapshot())
+    for name, n in (("a", 3), ("b", 4)):
+        counters.counter("ticks", strategy=name).inc(n)
+        counters.histogram("lateness_ns", strategy=name).record(1000 * n)
+    counters.counter("ticks_late", strategy="a").inc(50)
+    read = reader.read()
+    assert reader.total("ticks") == 7 == read.total("ticks")
+    assert reader.merged("lateness_ns") == read.merged("lateness_ns")
+    assert reader.merged("lateness_ns").count == 2
+    assert (reader.total("tick"), reader.total("lateness_ns"), reader.merged("ticks").count) == (0, 0, 0)
+
+
+def test_a_name_of_full_length_is_found(create):
+    segment = create("counters.long", counters_size(1, 0), kind="counters")
+    Counters.create(segment, 1).counter("n" * 40).inc(5)
+    assert CountersReader(segment).total("n" * 40) == 5
+    assert CountersReader(segment).total("n" * 39) == 0
+
+
+def test_a_readers_keys_share_their_names_and_labels(segment, counters):
+    for name in ("ticks", "fills"):
+        for strategy in ("a", "b"):
+            counters.counter(name, strategy=strategy)
+    keys = list(CountersReader(segment).read().values)
+    assert len({id(name) for name, _ in keys}) == len({id(labels) for _, labels in keys}) == 2
+
+
 def test_the_same_name_and_labels_are_the_same_counter(counters):
     assert counters.counter("x", a="1", b="2") is counters.counter("x", b="2", a="1")
     assert counters.counter("x", a="1") is not counters.counter("x", a="2")

@@ -11,7 +11,7 @@ import pytest
 
 from hive.shm.atomics import boottime_ns, monotonic_ns
 from hive.shm.liveness import GRACE_NS, ProcessLook, SegmentWriter, Verdict, WriterLiveness, look_at
-from hive.shm.segment import Segment, process_start_ticks, segment_name
+from hive.shm.segment import Segment, process_start_ticks, segment_name, unlink
 
 MS = 1_000_000
 LIMIT_NS = 80 * MS
@@ -148,7 +148,7 @@ def writer(run):
         process.kill()
         process.wait()
         process.stdout.close()
-        Segment.open(name).unlink()
+        unlink(name)
 
 
 def until(verdict, expected):
@@ -161,7 +161,7 @@ def until(verdict, expected):
 def test_a_writer_that_is_stopped_is_silent_and_alive_again_when_it_beats(writer):
     process, segment = writer("beat")
     of = SegmentWriter(segment, LIMIT_NS)
-    assert of.verdict(boottime_ns()) is Verdict.ALIVE
+    until(of.verdict, Verdict.ALIVE)
     process.send_signal(signal.SIGSTOP)
     until(of.verdict, Verdict.SILENT)
     process.send_signal(signal.SIGCONT)

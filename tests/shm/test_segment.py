@@ -136,6 +136,7 @@ def test_a_listing_tells_runs_apart(create, run):
     assert list_segments("ffffffff") == []
 
 
+@pytest.mark.alone  # any fleet that starts sweeps what dead processes left
 def test_sweep_leaves_the_living_and_takes_the_dead(create, run):
     mine = create("mine", 8192)
     orphans = [segment_name(run, f"orphan{i}", 1) for i in range(3)]
@@ -152,6 +153,7 @@ def test_sweep_leaves_the_living_and_takes_the_dead(create, run):
     assert [info.name for info in list_segments(run)] == [mine.name]
 
 
+@pytest.mark.alone  # any fleet that starts sweeps what dead processes left
 def test_a_creator_that_is_a_zombie_is_dead(run):
     name = segment_name(run, "x", 1)
     with forks.Forked(lambda: Segment.create(name, 8192, kind="test", epoch=1)) as child:
@@ -160,12 +162,14 @@ def test_a_creator_that_is_a_zombie_is_dead(run):
         assert sweep(run) == [name]
 
 
+@pytest.mark.alone  # any fleet that starts sweeps what dead processes left
 def test_a_reused_pid_does_not_keep_a_segment(create, run):
     made = create("x", 8192)
     made.memory().store(72, made.creator_start - 1)  # creator_start: as if an earlier process had our pid
     assert sweep(run) == [made.name]
 
 
+@pytest.mark.alone  # any fleet that starts sweeps what dead processes left
 def test_a_file_that_died_before_it_had_a_creator_goes_when_it_is_old(run):
     path = SHM_DIR / f"hive.{run}.half.1"
     path.touch()

@@ -204,7 +204,7 @@ async def test_429_comes_with_retry_after_and_executes_nothing(client: Client):
 
 
 async def test_halt_stops_a_symbol_and_its_flow(client: Client):
-    await client.control("fault", name="halt", symbol="BTC-USDT", seconds=0.5)
+    await client.control("fault", name="halt", symbol="BTC-USDT", seconds=2)
     _, info = await client.get("exchangeInfo", symbol="BTCUSDT")
     assert info["symbols"][0]["status"] == "HALT"
     assert await client.order(quantity="0.001", price="60000") == (400, {"code": -1013, "msg": "Market is closed."})
@@ -236,7 +236,7 @@ async def test_reject_refuses_orders_until_it_ends(client: Client):
 
 
 async def test_delay_holds_answers_back_but_not_the_order(client: Client):
-    await client.control("fault", name="delay", operation="place", ms=600)
+    await client.control("fault", name="delay", operation="place", ms=1500)
     async with client.api() as socket:
         began = time.monotonic()
         await socket.send_json(client.api_request(
@@ -246,7 +246,7 @@ async def test_delay_holds_answers_back_but_not_the_order(client: Client):
             "order.status", "now", symbol="ETHUSDT", origClientOrderId="slow"))
         assert seen["result"]["status"] == "NEW"
         assert (await socket.receive_json(timeout=10))["id"] == "late"
-        assert time.monotonic() - began >= 0.55
+        assert time.monotonic() - began >= 1.45
 
 
 async def test_revoke_refuses_every_signed_request_until_it_ends(client: Client):
@@ -278,7 +278,7 @@ async def test_limit_allows_less_than_is_stated_and_says_nothing_of_it(client: C
 
 
 async def test_slow_fate_shows_an_order_only_after_a_while(client: Client):
-    await client.control("fault", name="slow_fate", hidden=0.6)
+    await client.control("fault", name="slow_fate", hidden=2.0)
     began = time.monotonic()
     status, answer = await client.order("ETHUSDT", quantity="0.01", price="3000", newClientOrderId="late-1")
     assert (status, answer["code"]) == (503, -1000)
@@ -287,7 +287,7 @@ async def test_slow_fate_shows_an_order_only_after_a_while(client: Client):
     while (await client.signed("GET", "order", symbol="ETHUSDT", origClientOrderId="late-1"))[0] != 200:
         assert time.monotonic() - began < 10
         await asyncio.sleep(0.05)
-    assert time.monotonic() - began >= 0.6
+    assert time.monotonic() - began >= 2.0
     assert [order["clientOrderId"] for order in (await client.signed("GET", "openOrders"))[1]] == ["late-1"]
 
 

@@ -42,7 +42,7 @@ def waited(beats, fd, timeout, seconds):
     return found
 
 
-def test_a_loop_that_waits_beats_and_has_somebody_look_every_tenth_time(counters, lag, ends):
+def test_a_loop_that_waits_beats_and_has_somebody_look_now_and_then(counters, lag, ends):
     beats = Beats(counters, lag, every_ns=5 * MS)
     begun = time.monotonic_ns()
     for look in range(1, 4):

@@ -51,7 +51,9 @@ def wants():
 
 @pytest.fixture
 def market(now, wants):
-    return MarketData(boot_ns=now, want=lambda *what: wants.append(what), stale_after_ms=50)
+    return MarketData(
+        boot_ns=now, want=lambda *what: wants.append(what), stale_after_ms=50, name_of=["binance", "kucoin"].__getitem__
+    )
 
 
 def attach(market, feed):
@@ -59,7 +61,7 @@ def attach(market, feed):
 
 
 def test_without_a_feed_there_is_no_book_and_nothing_is_live(market):
-    with pytest.raises(BookMissing, match="BTC-USDT: venue 0 has no feed"):
+    with pytest.raises(BookMissing, match="BTC-USDT: binance has no feed"):
         market.reader(0, "BTC-USDT")
     with pytest.raises(BookMissing):
         market.rules(0, "BTC-USDT")
@@ -243,7 +245,7 @@ async def test_a_pair_that_the_venue_does_not_list_is_an_error_for_who_waits(mar
     waiting = asyncio.ensure_future(market.instruments(0, ["BTC-USDT", "NOT-THERE"]))
     await asyncio.sleep(0)
     market.mark_unknown(0, "NOT-THERE")
-    with pytest.raises(UnknownInstrument, match="venue 0: NOT-THERE: the venue does not list it"):
+    with pytest.raises(UnknownInstrument, match="binance: NOT-THERE: the venue does not list it"):
         await asyncio.wait_for(waiting, PATIENCE_S)
 
 
