@@ -245,12 +245,15 @@ def list_segments(run: str | None = None) -> list[SegmentInfo]:
 
 
 def sweep(run: str | None = None, keep: Collection[str] = ()) -> list[str]:
-    """Unlink segments whose creator is dead (of one run when `run` is given), except of the kinds `keep`; return names.
+    """Unlink segments whose creator is dead, except of the kinds `keep`; return names.
 
+    Without a `run`, those of all runs in which nobody lives any more: who lives may go on with what his dead left.
     A creator is its pid and its start time, so that another process with a reused pid does not keep a segment.
     """
-    infos = [info for info in list_segments(run) if not info.alive and info.kind not in keep]
-    return [info.name for info in infos if unlink(info.name)]
+    infos = list_segments(run)
+    living = {info.run for info in infos if info.alive} if run is None else set()
+    dead = [info for info in infos if not info.alive and info.kind not in keep and info.run not in living]
+    return [info.name for info in dead if unlink(info.name)]
 
 
 @dataclass(frozen=True, slots=True)

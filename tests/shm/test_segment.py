@@ -154,6 +154,18 @@ def test_sweep_leaves_the_living_and_takes_the_dead(create, run):
 
 
 @pytest.mark.alone  # any fleet that starts sweeps what dead processes left
+def test_what_the_dead_of_a_living_run_left_is_left_to_it(create, run):
+    mine = create("mine", 8192)
+    orphan = segment_name(run, "orphan", 1)
+    with forks.Forked(lambda: Segment.create(orphan, 8192, kind="test", epoch=1)) as child:
+        assert child.wait(10) == 0
+    assert orphan not in sweep()
+    assert [info.name for info in list_segments(run)] == [mine.name, orphan]
+    mine.unlink()
+    assert orphan in sweep()
+
+
+@pytest.mark.alone  # any fleet that starts sweeps what dead processes left
 def test_a_creator_that_is_a_zombie_is_dead(run):
     name = segment_name(run, "x", 1)
     with forks.Forked(lambda: Segment.create(name, 8192, kind="test", epoch=1)) as child:
