@@ -110,6 +110,8 @@ def pytest_configure(config: pytest.Config) -> None:
     told = getattr(config, "workerinput", os.environ)
     config.stash[TURNS] = Turns(told.get(FOLDER))
     os.environ.pop(FOLDER, None)  # what a test starts takes no turns unless it is told to
+    for name in ("COLUMNS", "LINES"):  # readline exports them, and a terminal that a test opens has a size of its own
+        os.environ.pop(name, None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -65,16 +65,22 @@ def check_unharmed(fleet: Command) -> None:
     assert {one["restarts"] for one in status["processes"]} == {0}
 
 
+def stacks(profile: Profiler, name: str) -> list[str]:
+    """Record the stacks of four seconds."""
+    profile("record", STRATEGY, "-d", "4", "-o", name)
+    lines = (profile.folder / name).read_text().splitlines()
+    assert all(re.fullmatch(r".* \d+", line) for line in lines)
+    return lines
+
+
 def test_dump_and_record_show_the_functions_that_run_in_each_part(fleet, profile):
     readable = PARTS | WITH_KEYS if os.geteuid() == 0 else PARTS
     for part, frame in readable.items():
         assert frame in profile("dump", part).stdout
     for part in WITH_KEYS.keys() - readable.keys():
         assert "only root may look into it" in profile("dump", part, code=4).stderr
-    profile("record", STRATEGY, "-d", "4", "-o", "stacks.txt")
-    stacks = (profile.folder / "stacks.txt").read_text().splitlines()
-    assert all(re.fullmatch(r".* \d+", line) for line in stacks)
-    assert any(LOOP in line for line in stacks), stacks[:20]
+    recorded = [stacks(profile, f"stacks{attempt}.txt") for attempt in range(2)]  # one may find the worker asleep
+    assert any(LOOP in line for lines in recorded for line in lines), recorded
     profile("record", "worker0", "-d", "2", "--", "--idle")
     assert "run_until_done" in (profile.folder / "worker0.svg").read_text()
     told = profile("dump", "worker7", code=1).stderr
