@@ -10,7 +10,7 @@ from hive.shm.atomics import Memory
 from hive.shm.errors import LayoutMismatch, NotRepresentable, ShmError, TableFull
 from hive.shm.layout import COUNTER_RECORD, COUNTERS_HEADER, HISTOGRAM_CELL, SEGMENT_HEADER
 from hive.shm.segment import PAYLOAD_OFFSET
-from hive.shm.snapshots import CountersSnapshot, HistogramSnapshot
+from hive.shm.snapshots import CountersSnapshot, HistogramSnapshot, counter_key
 
 KIND_COUNTER, KIND_HISTOGRAM = 1, 2
 HEADER_OFFSET = PAYLOAD_OFFSET
@@ -231,7 +231,7 @@ class CountersReader:
                 octets = memory.octets
                 name = bytes(octets[record + _NAME : record + _NAME + 40])
                 labels = bytes(octets[record + _LABELS : record + _LABELS + 96])
-                self._keys.append(_key(self._parts, name, labels))
+                self._keys.append(counter_key(self._parts, name, labels))
             if halves[record + _KIND >> 2] == KIND_COUNTER:
                 values[self._keys[index]] = signed[record + _VALUE >> 3]
             else:
@@ -262,13 +262,3 @@ class CountersReader:
             name_at = record + _NAME
             if memory.halves[record + _KIND >> 2] == kind and memory.octets[name_at : name_at + 40] == wanted:
                 yield record
-
-
-def _key(parts: dict[bytes, object], name: bytes, labels: bytes) -> tuple:
-    # Thousands of keys have the same few names and labels: each is made once, and kept in `parts`.
-    if name not in parts:
-        parts[name] = name.rstrip(b"\0").decode("ascii")
-    if labels not in parts:
-        text = labels.rstrip(b"\0").decode("ascii")
-        parts[labels] = tuple(tuple(item.split("=", 1)) for item in text.split(",")) if text else ()
-    return parts[name], parts[labels]

@@ -28,7 +28,7 @@ from hive.shm.layout cimport HISTOGRAM_BUCKETS, counter_record, counters_header,
 from hive.shm.errors import LayoutMismatch, NotRepresentable, ShmError, TableFull
 from hive.shm.layout import HISTOGRAM_CELL
 from hive.shm.segment import PAYLOAD_OFFSET
-from hive.shm.snapshots import CountersSnapshot, HistogramSnapshot
+from hive.shm.snapshots import CountersSnapshot, HistogramSnapshot, counter_key
 
 
 cdef enum:
@@ -249,7 +249,7 @@ cdef class CountersReader:
         for i in range(count):
             record = self._record(i)
             if i == len(self._keys):
-                self._keys.append(_key(self._parts, record.name[:40], record.labels[:96]))
+                self._keys.append(counter_key(self._parts, record.name[:40], record.labels[:96]))
             if record.kind == KIND_COUNTER:
                 values[self._keys[i]] = load_relaxed_i64(&record.value)
             else:
@@ -289,13 +289,3 @@ cdef class CountersReader:
         return <const histogram_cell *>self._memory.at(
             self._header.histograms_offset + record.histogram * sizeof(histogram_cell), sizeof(histogram_cell)
         )
-
-
-def _key(parts, name, labels):
-    # Thousands of keys have the same few names and labels: each is made once, and kept in `parts`.
-    if name not in parts:
-        parts[name] = name.rstrip(b"\0").decode("ascii")
-    if labels not in parts:
-        text = labels.rstrip(b"\0").decode("ascii")
-        parts[labels] = tuple(tuple(item.split("=", 1)) for item in text.split(",")) if text else ()
-    return parts[name], parts[labels]

@@ -1,12 +1,26 @@
 """What CountersReader.read() returns: values and histograms of one moment, and their arithmetic."""
 
 from dataclasses import dataclass
+from typing import Any
 
 _FIRST_NS = 64
 _LAST = 249
 
 Labels = tuple[tuple[str, str], ...]
 """Sorted (key, value) pairs."""
+
+
+def counter_key(parts: dict[bytes, Any], name: bytes, labels: bytes) -> tuple[str, Labels]:
+    """Return a counter's key of what its record holds, padded with zeros.
+
+    Thousands of keys have the same few names and labels: each is made once, and kept in `parts`.
+    """
+    if name not in parts:
+        parts[name] = name.rstrip(b"\0").decode("ascii")
+    if labels not in parts:
+        text = labels.rstrip(b"\0").decode("ascii")
+        parts[labels] = tuple(tuple(item.split("=", 1)) for item in text.split(",")) if text else ()
+    return parts[name], parts[labels]
 
 
 def bucket_bounds(index: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import pytest
 from gate.fake_venue import SECOND, TAG, AccountBench, live, trade
 from hive.gate.errors import NotSent, Unanswered
 from hive.gate.order import State
-from hive.gate.venue import OrderStatus
+from hive.gate.venue import OrderStatus, Trade
 from hive.shm.messages import MAYBE_SENT, IntentKind
 from hive.shm.refusals import Refusal
 
@@ -34,6 +34,22 @@ async def gates(tmp_path):
 def stuck() -> asyncio.Future:
     """Return an answer that never comes."""
     return asyncio.get_running_loop().create_future()
+
+
+def hear_filled(bench: AccountBench, order: str, *trades: Trade) -> None:
+    """Have a bench's account hear from the venue that these trades filled an order of 1."""
+    entry = bench.account.ledger.get(order)
+    done = live(order, OrderStatus.FILLED, "1")
+    bench.account.apply(entry, bench.account.ledger.observe(entry, done, trades, bench.clock.now))
+
+
+async def handed_over(bench: AccountBench) -> str:
+    """Return an open order that has been handed over to its strategy's second life."""
+    order = bench.place("1")
+    await bench.settle()
+    bench.account.part(TAG, cancel=False)
+    bench.account.hand_over(TAG, 2)
+    return order
 
 
 async def test_an_order_that_was_written_and_not_answered_is_asked_for_and_never_sent_again(gates):
@@ -100,9 +116,7 @@ async def test_a_fill_that_was_told_by_the_gate_before_is_not_counted_again(gate
     second = gates()
     entry = second.account.ledger.get(order)
     assert (entry.filled, list(entry.trades)) == (Decimal("0.5"), [7])
-    done = live(order, OrderStatus.FILLED, "1")
-    both = (trade(7, "0.5"), trade(8, "0.5"))
-    second.account.apply(entry, second.account.ledger.observe(entry, done, both, second.clock.now))
+    hear_filled(second, order, trade(7, "0.5"), trade(8, "0.5"))
     assert second.kinds(order) == ["FILL", "FILLED"]
     assert [reply.trade_id for _, reply in second.told if reply.trade_id] == [8]
 
@@ -112,9 +126,7 @@ async def test_fills_while_a_worker_was_dead_are_told_to_its_next_life_once(gate
     order = bench.place("1")
     await bench.settle()
     bench.account.worker_gone({TAG}, 1, cancel=False)
-    entry = bench.account.ledger.get(order)
-    done = live(order, OrderStatus.FILLED, "1")
-    bench.account.apply(entry, bench.account.ledger.observe(entry, done, (trade(3),), bench.clock.now))
+    hear_filled(bench, order, trade(3))
     bench.told.clear()  # the worker was not there
     bench.account.tell_again({TAG}, 2)
     bench.account.tell_again({TAG}, 2)
@@ -259,13 +271,8 @@ async def test_nothing_is_sent_for_a_worker_that_died_before_the_account_was_rea
 
 async def test_an_end_that_was_lost_with_a_gate_is_told_with_its_fills_to_the_life_that_was_handed_the_order(gates):
     first = gates()
-    order = first.place("1")
-    await first.settle()
-    first.account.part(TAG, cancel=False)
-    first.account.hand_over(TAG, 2)
-    entry = first.account.ledger.get(order)
-    done = live(order, OrderStatus.FILLED, "1")
-    first.account.apply(entry, first.account.ledger.observe(entry, done, (trade(7),), first.clock.now))
+    order = await handed_over(first)
+    hear_filled(first, order, trade(7))
     first.journal.commit()  # and its replies are lost with its queues
     second = gates()
     for _ in range(2):
@@ -275,10 +282,7 @@ async def test_an_end_that_was_lost_with_a_gate_is_told_with_its_fills_to_the_li
 
 async def test_an_order_that_was_handed_over_is_told_to_that_life_by_the_next_gate_as_well(gates):
     first = gates()
-    order = first.place("1")
-    await first.settle()
-    first.account.part(TAG, cancel=False)
-    first.account.hand_over(TAG, 2)
+    order = await handed_over(first)
     first.journal.commit()
     second = gates()
     for _ in range(2):
@@ -291,9 +295,7 @@ async def test_an_end_is_told_again_to_a_life_that_begins_soon_after_the_last_on
     order = bench.place("1")
     await bench.settle()
     bench.account.worker_gone({TAG}, 1, cancel=False)
-    entry = bench.account.ledger.get(order)
-    done = live(order, OrderStatus.FILLED, "1")
-    bench.account.apply(entry, bench.account.ledger.observe(entry, done, (trade(7),), bench.clock.now))
+    hear_filled(bench, order, trade(7))
     bench.clock.now += 70 * SECOND
     bench.account.tell_again({TAG}, 2)
     bench.account.taken(order)  # by its worker, which dies before the strategy runs
