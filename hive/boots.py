@@ -108,6 +108,7 @@ def gate_boot(
     halts: Iterable[Halt] = (),
     living: Mapping[int, int] | None = None,
     lives: Mapping[str, int] | None = None,
+    kept: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Return the gate's boot message; the venues' keys go with it as descriptors, in the same order.
 
@@ -115,11 +116,14 @@ def gate_boot(
         halts: what is in force.
         living: the epoch of each worker that lives; open orders of the others are judged by `on_crash`.
         lives: the number of each strategy's life, by its id.
+        kept: the life whose open orders rest for the next one, by the ids of strategies that are between two.
     """
     fleet = run.fleet
-    numbers = lives or {}
+    numbers, rest = lives or {}, kept or {}
     strategies = [
-        owner_entry(one, worker.index, numbers.get(one.id)) for worker in workers for one in worker.strategies
+        {**owner_entry(one, worker.index, numbers.get(one.id)), "kept": rest.get(one.id)}
+        for worker in workers
+        for one in worker.strategies
     ]
     return {
         **run.common("gate", epoch),

@@ -21,6 +21,7 @@ from hive.members import Resident
 from hive.plan import DEDICATED
 from hive.roster import Roster
 from hive.steps import CANCEL, KEEP, Answer, Changes, Refused, Steps
+from hive.texts import one_line
 
 COMMANDS = ("add", "remove", "restart", "pause", "unpause", "move", "apply")
 NEW = "new"
@@ -124,7 +125,7 @@ class Operations:
 
         def steps() -> Steps[None]:
             worker = self._members.new_worker() if wanted == NEW else wanted
-            yield from self._anew(one, worker, orders)
+            yield from self._anew(one, worker, orders, keeps_pause=True)
 
         self._changes.begin({one.config.id}, self._told(steps(), one, "was moved"), answer)
 
@@ -135,11 +136,11 @@ class Operations:
             raise Refused(f"strategy {strategy} is being changed: try again when that is done")
         pausing = request["command"] == "pause"
         if pausing:
-            one.held = " ".join(str(request.get("reason") or "").split())[:REASON_MAX] or HELD
-        elif one.state != "paused" and not one.held:
+            one.held = one_line(request.get("reason") or "", REASON_MAX) or one.held or HELD
+        elif one.state != "paused" and not (one.held or one.rests):
             raise Refused(f"strategy {strategy} is not paused, it is {one.state}")
         else:
-            one.held = ""
+            one.held = one.rests = ""
         child = self._roster.children.get(("worker", one.worker))
         if child is not None:
             message = {"type": "pause", "reason": one.held} if pausing else {"type": "resume"}
@@ -176,9 +177,22 @@ class Operations:
         return {"state": "removed", "orders": left}
 
     def _anew(
-        self, one: Resident, worker: int | None, orders: str, config: StrategyConfig | None = None
+        self,
+        one: Resident,
+        worker: int | None,
+        orders: str,
+        config: StrategyConfig | None = None,
+        *,
+        keeps_pause: bool = False,
     ) -> Steps[None]:
-        """End a strategy's life and begin the next one, on `worker`; None: wherever there is room."""
+        """End a strategy's life and begin the next one, on `worker`; None: wherever there is room.
+
+        An operator's pause is kept in any case, one by its errors only when `keeps_pause`.
+        """
+        if keeps_pause:
+            self._members.keep_pause(one)
+        else:
+            one.rests = ""
         yield from self._changes.leave(one, orders)
         yield from self._changes.retire(one, orders)
         if config is not None:
@@ -186,8 +200,13 @@ class Operations:
         one.reason, one.ends = "", 0
         if worker is None or worker not in self._members.workers():
             worker = self._members.place(one.config)
-        yield from self._changes.settle(one, worker)
-        yield from self._changes.started(one)
+        try:
+            yield from self._changes.settle(one, worker)
+            yield from self._changes.started(one)
+        except Refused:
+            if orders == KEEP and one.state == "failed" and self._members.fleet().on_crash == CANCEL:
+                yield from self._changes.retire(one, CANCEL)  # nobody looks after what rests
+            raise
 
     def _told(self, steps: Steps[None], one: Resident, what: str) -> Steps[Answer]:
         yield from steps

@@ -1,60 +1,29 @@
 """The `hive` command. Exit codes: 0 ok, 1 error, 2 not found, 3 not running, 4 config, 5 timeout."""
 
-import math
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from hive import __version__, cli_ask, cli_change, cli_gate, completion
 from hive.cli_books import BooksOptions, books
 from hive.cli_errors import ERROR, OK, Failure, of_file
+from hive.cli_help import EPILOG, Sections
 from hive.cli_logs import LogsOptions, logs
+from hive.cli_options import CONFIG, FILE, FLEET, ORDERS, ROOT, SCOPE_STRATEGY, SCOPE_VENUE, WORKERS, Seconds
 from hive.cli_plan import PlanOptions, plan
 from hive.cli_record import PUBLIC, RecordOptions, info, record
 from hive.cli_up import up
 from hive.handover import UpOptions
-from hive.screens import Showing
+from hive.screens import Showing, screen_width
 from hive.top import Top
 from hive.top_sample import Sampler
 from hive.top_view import SORT_KEYS, Look, draw_all
 
 
-class Seconds(click.FloatRange):
-    """A number of seconds within bounds. `nan` passes every bound, so it is refused by itself, and `inf` with it."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        seconds = float(super().convert(value, param, ctx))
-        if not math.isfinite(seconds):
-            self.fail(f"must be a finite number of seconds, was {seconds}", param, ctx)
-        return seconds
-
-
-FILE = click.Path(exists=False, dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
-ROOT = click.option(
-    "--root", type=FOLDER, help="Where conf/, scripts/ and controllers/ are. [default: the fleet file's folder]"
-)
-CONFIG = click.option("--config", type=FILE, help="A second file with runtime, monitoring and other keys.")
-WORKERS = click.option(
-    "--workers",
-    type=click.IntRange(1, 512),
-    help="Worker processes.  [default: one per CPU; from four CPUs on two less, for feed and gate]",
-)
-SCOPE_VENUE = click.option("--venue", help="Only this venue.", shell_complete=completion.venues)
-FLEET = click.option(
-    "--fleet", metavar="NAME", help="Which.  [default: the only one that runs]", shell_complete=completion.fleets
-)
-ORDERS = click.option("--orders", type=click.Choice(["keep", "cancel"]), help="What becomes of its open orders.")
-SCOPE_STRATEGY = click.option(
-    "--strategy", metavar="ID", help="Only this strategy.", shell_complete=completion.strategies
-)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Sections, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hive")
 def cli() -> None:
     """Run many Hummingbot strategies on one host."""
@@ -105,7 +74,7 @@ def up_command(
 @CONFIG
 @ROOT
 def check_command(fleet: Path, workers: int | None, config: Path | None, root: Path | None) -> None:
-    """Validate a fleet file and all that it names, without starting anything."""
+    """Validate a fleet file and all that it names; start nothing."""
     cli_ask.check(UpOptions(strategies=fleet, workers=workers, config=config, root=root))
 
 
@@ -130,7 +99,10 @@ def plan_command(
     measure: bool,
     as_json: bool,
 ) -> None:
-    """Show where a fleet would go and what it needs, without starting anything; 1 when it will not fit."""
+    """Show where a fleet would go and what it needs; start nothing.
+
+    Ends with 1 when it will not fit.
+    """
     options = UpOptions(strategies=fleet, workers=workers, config=config, root=root, name=name, pin=not no_pin)
     context.exit(plan(PlanOptions(options, as_json, measure)))
 
@@ -145,9 +117,9 @@ def status_command(name: str | None, as_json: bool) -> None:
 
 @cli.command("down")
 @click.argument("name", required=False, shell_complete=completion.fleets)
-@click.option("--timeout", type=Seconds(min=0, min_open=True), default=60.0, show_default=True, help="Seconds.")
+@click.option("--timeout", type=Seconds(0, 86_400, min_open=True), default=60.0, show_default=True, help="Seconds.")
 def down_command(name: str | None, timeout: float) -> None:
-    """Stop a fleet: its strategies cancel their orders first."""
+    """Stop a fleet; its strategies cancel their orders first."""
     cli_ask.down(name, timeout)
 
 
@@ -167,9 +139,10 @@ def halt_command(name: str | None, venue: str | None, strategy: str | None, reas
 @SCOPE_STRATEGY
 @FLEET
 def resume_command(name_or_id: str | None, venue: str | None, strategy: str | None, fleet: str | None) -> None:
-    """Lift a halt of the fleet, a venue or a strategy (--strategy), and show what is halted still.
+    """Lift a halt, or tick a paused strategy (ID) again.
 
-    With the ID of a strategy: tick it again, which was paused; halts are left as they are.
+    A halt of the fleet, of a venue or of a strategy (--strategy); then shows what is halted still. With the ID of a
+    strategy: tick it again, which was paused; halts are left as they are.
     """
     name, paused = cli_change.meant(name_or_id, fleet)
     if paused is not None and (venue or strategy):
@@ -185,7 +158,7 @@ def resume_command(name_or_id: str | None, venue: str | None, strategy: str | No
 @FLEET
 @click.option("--file", type=FILE, help="Of which fleet file.  [default: the one that the fleet was started with]")
 def add_command(strategy: str, fleet: str | None, file: Path | None) -> None:
-    """Start one more strategy of the fleet file in the running fleet."""
+    """Start one more strategy of the fleet file."""
     cli_change.add(strategy, fleet, file)
 
 
@@ -193,7 +166,7 @@ def add_command(strategy: str, fleet: str | None, file: Path | None) -> None:
 @click.argument("strategy", metavar="ID", shell_complete=completion.strategies)
 @FLEET
 def remove_command(strategy: str, fleet: str | None) -> None:
-    """End a strategy of the running fleet: it stops, and its orders are cancelled."""
+    """End a strategy; its orders are cancelled."""
     cli_change.remove(strategy, fleet)
 
 
@@ -202,7 +175,10 @@ def remove_command(strategy: str, fleet: str | None) -> None:
 @FLEET
 @ORDERS
 def restart_command(strategy: str, fleet: str | None, orders: str | None) -> None:
-    """End a strategy and start it anew, as it was configured; cancels its orders unless told to keep them."""
+    """End a strategy and start it anew, as it was configured.
+
+    Its orders are cancelled unless told to keep them.
+    """
     cli_change.restart(strategy, fleet, orders)
 
 
@@ -211,7 +187,10 @@ def restart_command(strategy: str, fleet: str | None, orders: str | None) -> Non
 @FLEET
 @click.option("--reason", help="Shown wherever its state is.")
 def pause_command(strategy: str, fleet: str | None, reason: str | None) -> None:
-    """Tick a strategy no more, until `hive resume ID`; its orders rest, and its executors still close."""
+    """Tick a strategy no more, until `hive resume ID`.
+
+    Its orders rest, and its executors still close.
+    """
     cli_change.pause(strategy, fleet, reason)
 
 
@@ -221,7 +200,10 @@ def pause_command(strategy: str, fleet: str | None, reason: str | None) -> None:
 @FLEET
 @ORDERS
 def move_command(strategy: str, worker: str, fleet: str | None, orders: str | None) -> None:
-    """End a strategy and start it anew on another worker, or on one of its own; keeps its orders unless told."""
+    """End a strategy and start it anew on another worker.
+
+    `new` is a worker of its own. Its orders are kept unless told to cancel them.
+    """
     cli_change.move(strategy, worker, fleet, orders)
 
 
@@ -230,7 +212,10 @@ def move_command(strategy: str, worker: str, fleet: str | None, orders: str | No
 @FLEET
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def apply_command(file: Path, fleet: str | None, dry_run: bool) -> None:
-    """Make the running fleet what its edited file says, touching only what differs."""
+    """Make the running fleet what its edited file says.
+
+    Only what differs is touched.
+    """
     cli_change.apply(file, fleet, dry_run)
 
 
@@ -241,7 +226,10 @@ def apply_command(file: Path, fleet: str | None, dry_run: bool) -> None:
     "--timeout", type=Seconds(min=0, min_open=True, max=3600), default=30.0, show_default=True, help="Seconds."
 )
 def flat_command(name: str | None, cancel_all: bool, timeout: float) -> None:
-    """Halt a fleet, cancel all its orders, and say 0 only when the venue confirms that none is open."""
+    """Halt a fleet and cancel every open order of it.
+
+    Ends with 0 only when the venue confirms that none is open.
+    """
     if not cancel_all:
         raise click.UsageError("say --cancel-all: every open order of the fleet is cancelled")
     cli_gate.flat(name, timeout)
@@ -253,7 +241,7 @@ def flat_command(name: str | None, cancel_all: bool, timeout: float) -> None:
 @click.option("--interval", type=Seconds(0.2, 60), default=1.0, show_default=True, help="Seconds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per screen.")
 def gate_command(name: str | None, watch: bool, interval: float, as_json: bool) -> None:
-    """Show a fleet's gate: limits, queues, journal, and which strategies wait and spend."""
+    """Show a fleet's gate: limits, queues, who waits and spends."""
     cli_gate.gate(name, Showing(watch, interval, as_json))
 
 
@@ -262,10 +250,14 @@ def gate_command(name: str | None, watch: bool, interval: float, as_json: bool) 
 @click.option("--sort", type=click.Choice(list(SORT_KEYS)), default="id", show_default=True)
 @click.option("--interval", type=Seconds(0.2, 60), default=1.0, show_default=True, help="Seconds.")
 @click.option("--once", is_flag=True, help="Print one screen, measured over one interval, and leave.")
-@click.option("--width", type=click.IntRange(20, 1000), default=150, show_default=True, help="Of --once.")
-def top_command(name: str | None, sort: str, interval: float, once: bool, width: int) -> None:
-    """Watch a running fleet; it is not disturbed."""
+@click.option("--width", type=click.IntRange(20, 1000), help="Of --once.  [default: the terminal's; in a pipe 150]")
+def top_command(name: str | None, sort: str, interval: float, once: bool, width: int | None) -> None:
+    """Watch a running fleet; it is not disturbed.
+
+    Without a terminal it is as with --once.
+    """
     folder = cli_ask.find_fleet(name)
+    once = once or not (sys.stdin.isatty() and sys.stdout.isatty())
     sampler = Sampler(folder)
     try:
         tool = Top(sampler, interval, sort)
@@ -274,7 +266,7 @@ def top_command(name: str | None, sort: str, interval: float, once: bool, width:
             return
         tool.frame(time.monotonic())
         time.sleep(interval)
-        for line in draw_all(tool.frame(time.monotonic()), Look(sort=sort), width):
+        for line in draw_all(tool.frame(time.monotonic()), Look(sort=sort), width or screen_width()):
             click.echo(line)
     finally:
         sampler.close()
@@ -296,7 +288,7 @@ def top_command(name: str | None, sort: str, interval: float, once: bool, width:
 def books_command(
     pair: str | None, name: str | None, venue: str | None, depth: int, watch: bool, interval: float, as_json: bool
 ) -> None:
-    """List a fleet's instruments with top of book and state, or show PAIR's ladder."""
+    """List a fleet's books, best prices and state, or PAIR's ladder."""
     books(BooksOptions(pair, name, venue, depth, watch, interval, as_json))
 
 
@@ -321,7 +313,10 @@ def record_command(
     ws_url: str | None,
     shown: Path | None,
 ) -> None:
-    """Record a venue's market data to a file, until ctrl-C; needs no fleet and no key."""
+    """Record a venue's market data to a file, until ctrl-C.
+
+    Needs no fleet and no key.
+    """
     if shown is not None:
         info(shown)
         return
@@ -332,27 +327,33 @@ def record_command(
 @cli.command("logs")
 @click.argument("what", required=False, metavar="[ID|PROCESS]", shell_complete=completion.logs)
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on, until ctrl-C.")
-@click.option("--lines", "-n", type=click.IntRange(min=0), default=50, show_default=True, help="How many at first.")
+@click.option("--lines", "-n", type=click.IntRange(0, 10**6), default=50, show_default=True, help="How many at first.")
 @click.option(
     "--fleet",
     help="Whose logs.  [default: the only fleet that runs, or that has run]",
     shell_complete=completion.fleets_with_logs,
 )
 def logs_command(what: str | None, follow: bool, lines: int, fleet: str | None) -> None:
-    """Show the logs of a fleet, of one strategy, or of one process: gate, worker (all), worker0."""
+    """Show the logs of a fleet, of a strategy, or of a process.
+
+    Processes are supervisor, feed, gate, recorder, server, sim, worker (all of them), worker0, ...
+    """
     logs(LogsOptions(what, fleet, follow, lines))
 
 
 @cli.command("completion")
 @click.argument("shell", type=click.Choice(completion.SHELLS))
 def completion_command(shell: str) -> None:
-    """Print what completes `hive` in a shell; for bash: eval "$(hive completion bash)"."""
+    """Print what completes `hive` in bash, zsh or fish.
+
+    For bash: eval "$(hive completion bash)"
+    """
     click.echo(completion.script(cli, shell))
 
 
 @cli.command("clean")
 def clean_command() -> None:
-    """Remove what dead fleets left behind: segments, folders, locks of API keys."""
+    """Remove what dead fleets left: segments, folders, key locks."""
     cli_ask.clean()
 
 

@@ -12,12 +12,13 @@ from hive.cli_up import prepared
 from hive.control import ControlError, ask
 from hive.gate_view import notices, venue_table
 from hive.handover import UpOptions
+from hive.screens import screen_width
 from hive.shm.segment import sweep
 from hive.state import FleetDir, StateError, drop_key_locks, fleet_names, is_alive
 from hive.top_sample import Sampler
 from hive.top_view import Frame, Look, draw_all
 
-WIDTH = 150
+START = "`hive up --strategies FILE` starts one"
 
 
 def find_fleet(name: str | None) -> FleetDir:
@@ -40,7 +41,7 @@ def find_fleet(name: str | None) -> FleetDir:
         return folder
     running = [one for one in names if is_alive(FleetDir.of(one).read())]
     if not running:
-        raise Failure("no fleet is running", NOT_RUNNING)
+        raise Failure(f"no fleet is running; {START}", NOT_RUNNING)
     if len(running) > 1:
         raise Failure(f"several fleets are running, name one: {', '.join(running)}", ERROR)
     return FleetDir.of(running[0])
@@ -61,9 +62,10 @@ def status(name: str | None, as_json: bool) -> None:
         click.echo(json.dumps(total, indent=1))
         return
     frame = Frame(total, total, total["duration_s"], took_ns=sample.took_ns)
-    for line in draw_all(frame, Look(title="hive status"), WIDTH):
+    width = screen_width()
+    for line in draw_all(frame, Look(title="hive status"), width):
         click.echo(line)
-    for line in [*venue_table(frame, WIDTH), *notices(total)]:
+    for line in [*venue_table(frame, width), *notices(total)]:
         click.echo(line.text.rstrip())
     for text in status_view.notices(total):
         click.echo(text)
@@ -101,10 +103,10 @@ def check(options: UpOptions) -> None:
         click.echo(f"notice: {notice}")
     for remark in placement.remarks:
         click.echo(remark)
+    ids, names = (max(len(getattr(one, key)) for one in fleet.strategies) for key in ("id", "name"))
     for worker in placement.workers:
-        for strategy in worker.strategies:
-            pairs = " ".join(strategy.pairs)
-            click.echo(f"worker {worker.index}  {strategy.id}  {strategy.name}  {pairs}".rstrip())
+        for one in worker.strategies:
+            click.echo(f"worker {worker.index}  {one.id:{ids}}  {one.name:{names}}  {' '.join(one.pairs)}".rstrip())
     count = len(fleet.strategies)
     click.echo(f"{options.strategies}: ok, {count} strateg{'y' if count == 1 else 'ies'}")
 
@@ -115,12 +117,12 @@ def clean() -> None:
         names = fleet_names()
     except StateError as error:
         raise Failure(str(error)) from None
+    left = []
     for name in names:
         folder = FleetDir.of(name)
         if not folder.is_locked():
             folder.remove()
-            click.echo(f"removed the folder of fleet {name}")
-    for lock in drop_key_locks():
-        click.echo(f"removed {lock}")
-    for segment in sweep():
-        click.echo(f"removed segment {segment}")
+            left.append(f"removed the run folder of fleet {name}; its logs and data stay")
+    left += [f"removed {lock}" for lock in drop_key_locks()]
+    left += [f"removed segment {segment}" for segment in sweep()]
+    click.echo("\n".join(left) or "nothing was left by dead fleets")

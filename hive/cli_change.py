@@ -12,6 +12,7 @@ from hive.state import FleetDir, fleet_names
 
 ONE_WITHIN_S = 150.0  # a stop, a start, and a gate that is started again in between
 ALL_WITHIN_S = 3600.0
+WORKER_DIGITS = 9  # a longer number is no worker's
 
 
 def add(strategy: str, fleet: str | None, file: Path | None) -> None:
@@ -35,7 +36,7 @@ def restart(strategy: str, fleet: str | None, orders: str | None) -> None:
 
 def move(strategy: str, worker: str, fleet: str | None, orders: str | None) -> None:
     """End a strategy and start it anew on another worker."""
-    where = int(worker) if worker.isdecimal() else worker
+    where = int(worker) if worker.isdecimal() and len(worker) <= WORKER_DIGITS else worker
     request = {"command": "move", "strategy": strategy, "worker": where, "orders": orders}
     _say_where(strategy, _asked(find_fleet(fleet), request))
 

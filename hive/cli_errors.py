@@ -2,6 +2,8 @@
 
 import sys
 
+from hive.texts import visible
+
 OK = 0
 ERROR = 1
 NOT_FOUND = 2
@@ -25,7 +27,8 @@ class Failure(Exception):
 
     def show(self) -> None:
         """Print the message to stderr."""
-        print(self.message if "\n" in self.message else f"error: {self.message}", file=sys.stderr)
+        lines = [visible(line) for line in self.message.split("\n")]  # they name what somebody else may have written
+        print("\n".join(lines) if len(lines) > 1 else f"error: {lines[0]}", file=sys.stderr)
 
 
 def of_file(error: OSError) -> Failure:

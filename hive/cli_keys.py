@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from hive import keys
 from hive.cli_errors import CONFIG, Failure
 from hive.fleet import EnvironmentKeys, FileKeys, FleetConfig, KeystoreKeys, LiveVenue
-from hive.key_file import KeyFileError, read_key_file
+from hive.key_file import KeyFileError, others_may, read_key_file
 
 PASSWORD_VARIABLE = "HBOT_PASSWORD"
 LINE_MAX = 4096
@@ -93,6 +93,8 @@ def notices(fleet: FleetConfig, environment: Mapping[str, str]) -> list[str]:
                     lines.append(f"venues.{venue.name}: the variable {name} is not set here; `hive up` needs it")
         elif not source.path.is_file():
             lines.append(f"venues.{venue.name}: there is no {source.path} here; `hive up` needs it")
+        elif isinstance(source, FileKeys) and others_may(source.path.stat()):
+            lines.append(f"venues.{venue.name}: `hive up` wants mode 0600: chmod 600 {source.path}")
     return lines
 
 

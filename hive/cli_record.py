@@ -81,6 +81,8 @@ def record(options: RecordOptions) -> None:
 
 def info(path: Path) -> None:
     """Print what a recording holds. Raises Failure when it cannot be read."""
+    if path.is_fifo():
+        raise Failure(f"{path} must be a regular file")  # nobody may ever write to it
     try:
         recording = Recording(path)
         found = recording.summary()

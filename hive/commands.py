@@ -20,6 +20,7 @@ from hive.cli_errors import ERROR, NOT_FOUND
 from hive.halts import GATE, OPERATOR, Halt
 from hive.roster import Roster
 from hive.steps import Refused
+from hive.texts import one_line
 
 FLAT_TIMEOUT_S = 30.0
 FLAT_TIMEOUT_MAX_S = 3600.0
@@ -108,7 +109,8 @@ class Commands:
         if flat is not None:
             text = message.get("text") or ""
             level = "info" if message["open"] == 0 else "error"
-            self._say(level, f"flat: {message['open']} orders of the fleet are open. {text}".strip())
+            count = "" if message["open"] is None else f"{message['open']} orders of the fleet are open. "
+            self._say(level, f"flat: {count}{text}".strip())
             _resolve(flat.answer, {"ok": True, "open": message["open"], "text": text})
 
     def _on_halted(self, message: dict[str, Any]) -> None:
@@ -149,7 +151,7 @@ class Commands:
 
     def _halt(self, request: dict[str, Any]) -> Answer:
         venue, strategy = self._scope(request)
-        reason = " ".join(str(request.get("reason") or "").split())[:REASON_MAX] or "hive halt"
+        reason = one_line(request.get("reason") or "", REASON_MAX) or "hive halt"
         note = self._add(venue, strategy, reason)
         self._say("warning", f"halted: {Halt(venue, strategy, reason)}: no new orders, cancels pass{note}")
         return self._told(note)

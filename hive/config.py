@@ -3,7 +3,8 @@
 All errors of a fleet are found at once, each a line with file, place and rule:
 `fleet.yml: strategies.0.shre: Extra inputs are not permitted`.
 
-Together with config_yaml.py the only reader of YAML, and with config_models.py the only user of pydantic.
+Venues are read by config_venues.py, limits by config_risk.py. Together with config_yaml.py the only reader of YAML, and
+with config_models.py the only user of pydantic.
 """
 
 import re
@@ -16,23 +17,30 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from hive import fleet as values
-from hive.config_models import NAME, STRATEGIES_MAX, Entry, File, Limits, Live, Replay, Risk, Sim, TickOnBook
+from hive.config_models import NAME, STRATEGIES_MAX, Entry, File, Replay, TickOnBook
 from hive.config_reader import ConfigError
+from hive.config_risk import check_window, risk_of, strategy_risk_of
+from hive.config_venues import VenueReader
 from hive.config_yaml import YamlError, read_yaml
 from hive.entries import ID_MAX, Variant, merged, pairs_in, readable, variants
 from hive.fleet import FleetConfig, StrategyConfig
-from hive.gate.errors import EndpointRefused
-from hive.gate.venue import check_endpoint
-from hive.installation import Installation, sendable, spot_connectors
+from hive.installation import Installation, sendable
 from hive.shm import ids
-from hive.sim.faults import Faults, parse_fault
+from hive.texts import visible
 
-VENUE_KINDS = ("binance",)
-PAPER_TRADE = "_paper_trade"  # ends the names under which Hummingbot simulates an exchange
 ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX - 1}}}")
-VENUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 CONTROLLERS_TICK_MS = 1000  # of scripts with controllers, where neither they nor the fleet name an interval
 BOOK_TICKS_MS = 10  # the least time before a tick because of a book, where an entry does not say it
+_OF_NUMBERS = (  # pydantic's names of the rules about numbers
+    "finite_number",
+    "float_type",
+    "greater_than",
+    "greater_than_equal",
+    "int_from_float",
+    "int_type",
+    "less_than",
+    "less_than_equal",
+)
 LABELS_MAX = 80  # what a counter's labels leave for the names of a strategy and a venue together
 
 
@@ -53,7 +61,7 @@ def load_fleet(
     try:
         return _Loader(path, config, root, name).load()
     except OSError as error:  # of a file or folder that is named, other than that it is not there
-        raise ConfigError([f"{error.filename}: {error.strerror}"]) from error
+        raise ConfigError([visible(f"{error.filename}: {error.strerror}")]) from error
 
 
 def users_in(path: Path, config: Path | None) -> tuple[Any, Any]:
@@ -88,10 +96,11 @@ class _Loader:
             self._problem(str(self._root), "is not a folder (--root)")
         if (file.user is None) != (file.gate_user is None):
             self._problem(f"{self._path.name}: gate_user", "must be named together with user, whom strategies run as")
-        self._risk = _risk(file.risk, values.Risk())
+        self._risk = risk_of(file.risk, values.Risk())
         self._ticks_are_named = "tick_interval_ms" in file.runtime.model_fields_set
         self._accounts = [venue for venue in file.venues if not isinstance(file.venues[venue], Replay)]
-        venues = tuple(self._venue(name, venue) for name, venue in file.venues.items())
+        reader = VenueReader(self._path, self._root, self._risk, self._problem)
+        venues = tuple(reader.read(name, venue) for name, venue in file.venues.items())
         strategies = self._strategies(file, installation)
         self._check_names(venues, strategies)
         name = self._fleet_name(file)
@@ -142,70 +151,9 @@ class _Loader:
 
     def _fleet_name(self, file: File) -> str:
         name = self._name or file.name or readable(self._path.stem).lower()
-        if not re.match(NAME, name):
+        if not re.fullmatch(NAME, name):
             self._problem("name", f"must be 1 to 32 of a-z, 0-9, '-' and '_', was {name!r}")
         return name
-
-    def _venue(self, name: str, venue: Sim | Live | Replay) -> values.Venue:
-        place = f"{self._path.name}: venues.{name}"
-        connector = name.removesuffix(PAPER_TRADE)
-        kind = venue.kind or connector
-        if not VENUE.fullmatch(name):
-            self._problem(place, f"must be 1 to 32 of A-Z, a-z, 0-9, '_', '.', '-', was {name!r}")
-        elif spot_connectors() and connector not in spot_connectors():
-            known = ", ".join(sorted(spot_connectors()))
-            self._problem(place, f"must be called as one of Hummingbot's spot connectors ({known}), was {name!r}")
-        elif kind not in VENUE_KINDS:
-            known = " or ".join(VENUE_KINDS)
-            text = f"must be called {known}, or have `kind: {known}`: Hive speaks no other venue's protocol yet"
-            self._problem(place, text)
-        if isinstance(venue, Live) and name.endswith(PAPER_TRADE):
-            self._problem(f"{place}.mode", "must be sim or replay where the name says paper trade, was live")
-        if not isinstance(venue, Replay):
-            self._check_window(venue.risk, place)
-        if isinstance(venue, Sim):
-            for number, text in enumerate(venue.faults):
-                try:
-                    Faults().add(*parse_fault(text), now_ns=0)
-                except ValueError as error:
-                    self._problem(f"{place}.faults.{number}", str(error))
-            return values.SimVenue(
-                name,
-                kind,
-                venue.seed,
-                venue.rate,
-                venue.symbols,
-                tuple(venue.faults),
-                venue.recv_window_ms,
-                record=self._recording(venue.record),
-                risk=_risk(venue.risk, self._risk),
-            )
-        if isinstance(venue, Replay):
-            file = self._path.parent / venue.file
-            if not file.is_file():
-                self._problem(f"{place}.file", f"there is no {file}")
-            return values.ReplayVenue(name, kind, file.absolute(), venue.speed)
-        for key in ("rest_url", "ws_url", "ws_api_url"):
-            try:
-                check_endpoint(getattr(venue, key), venue.production)
-            except EndpointRefused as refused:
-                self._problem(f"{place}.{key}", str(refused))
-            except ValueError as error:
-                self._problem(f"{place}.{key}", f"must be an address, was {getattr(venue, key)!r}: {error}")
-        risk = _risk(venue.risk, self._risk)
-        self._check_production(venue.production, risk, place)
-        return values.LiveVenue(
-            name,
-            kind,
-            venue.rest_url,
-            venue.ws_url,
-            venue.ws_api_url,
-            self._keys(name, venue),
-            venue.recv_window_ms,
-            venue.production,
-            record=self._recording(venue.record),
-            risk=risk,
-        )
 
     def _interval_ms(self, entry: Entry, kind: str, config: Mapping[str, Any]) -> int | None:
         """Return how often a strategy is ticked, None: as the fleet says.
@@ -215,29 +163,6 @@ class _Loader:
         if entry.tick_interval_ms is not None or self._ticks_are_named:
             return entry.tick_interval_ms
         return CONTROLLERS_TICK_MS if kind == "script" and config.get("controllers_config") else None
-
-    def _keys(self, name: str, venue: Live) -> values.KeySource:
-        if venue.keys_file is not None:
-            return values.FileKeys((self._path.parent / venue.keys_file).absolute())
-        if venue.keystore is True:
-            return values.KeystoreKeys(self._root / "conf" / "connectors" / f"{name}.yml")
-        if venue.keystore is not None:
-            return values.KeystoreKeys(self._root / venue.keystore)
-        return values.EnvironmentKeys(str(venue.api_key_env), str(venue.api_secret_env))
-
-    def _check_production(self, production: bool, risk: values.Risk, place: str) -> None:
-        """Real money is traded only where somebody has said how much one order and one loss may be."""
-        missing = [
-            f"risk.{key}"
-            for key in ("max_order_notional", "loss_limit")
-            if not (getattr(risk, key) or getattr(self._risk, key))
-        ]
-        if production and missing:
-            rule = "needs risk.max_order_notional and risk.loss_limit, at the venue or for the fleet"
-            self._problem(f"{place}.production", f"{rule}; there is no {' and no '.join(missing)}")
-
-    def _recording(self, file: str | None) -> Path | None:
-        return None if file is None else (self._path.parent / file).absolute()
 
     def _check_names(self, venues: tuple[values.Venue, ...], strategies: list[StrategyConfig]) -> None:
         longest = max((len(one.id) for one in strategies), default=0)
@@ -280,7 +205,7 @@ class _Loader:
             self._problem(place, "must name one of strategy and script")
             return []
         kind, name = ("v1", entry.strategy) if entry.strategy else ("script", str(entry.script).removesuffix(".py"))
-        self._check_window(entry.risk, place)
+        check_window(entry.risk, self._risk, place, self._problem)
         config = self._entry_config(entry, kind, name, place, installation)
         if config is None:
             return []
@@ -358,7 +283,7 @@ class _Loader:
             tick_on_book_ms=_spacing_ms(entry.tick_on),
             weight=entry.weight,
             quota=_frozen(values.Quota, entry.quota),
-            risk=values.StrategyRisk(**_limits(entry.risk, self._risk)),
+            risk=strategy_risk_of(entry.risk, self._risk),
             capital=entry.capital,
             worker=entry.worker,
             venues=installation.venues_in(full),
@@ -378,11 +303,6 @@ class _Loader:
         rule = f"needs a configuration that names one of the fleet's venues ({', '.join(self._accounts)})"
         self._problem(f"{place}.capital", f"{rule}, this one names {', '.join(named) or 'none'}")
         return None
-
-    def _check_window(self, risk: Limits, place: str) -> None:
-        if risk.loss_window not in (None, self._risk.loss_window):
-            rule = f"must be as for the fleet ({self._risk.loss_window}), was {risk.loss_window}"
-            self._problem(f"{place}.risk.loss_window", rule)
 
     def _read(self, path: Path) -> Mapping[str, Any]:
         """Return a YAML file's mapping; {} after reporting why not."""
@@ -410,7 +330,7 @@ class _Loader:
 
     def _stop_if_wrong(self) -> None:
         if self._problems:
-            raise ConfigError(self._problems)
+            raise ConfigError([visible(line) for line in self._problems])
 
 
 def _validated(raw: Mapping[str, Any], file: str) -> tuple[File | None, list[str]]:
@@ -418,7 +338,15 @@ def _validated(raw: Mapping[str, Any], file: str) -> tuple[File | None, list[str
     try:
         return _FILE.validate_python(raw), []
     except ValidationError as error:
-        return None, [f"{file}: {_place(problem['loc'])}: {problem['msg']}" for problem in error.errors()]
+        return None, [f"{file}: {_place(problem['loc'])}: {_rule(problem)}" for problem in error.errors()]
+
+
+def _rule(problem: Mapping[str, Any]) -> str:
+    """Return the rule that a value breaks, with the value where that is a number."""
+    if problem["type"] not in _OF_NUMBERS:
+        return problem["msg"]
+    value = problem["input"]
+    return f"{problem['msg']}, was {f'{value!r}' if isinstance(value, str) else f'{value}':.50}"
 
 
 def _place(loc: tuple[str | int, ...]) -> str:
@@ -436,16 +364,6 @@ def _spacing_ms(tick_on: str | TickOnBook) -> int | None:
     if isinstance(tick_on, TickOnBook):
         return tick_on.book
     return BOOK_TICKS_MS if tick_on == "book" else None
-
-
-def _risk(own: Risk, outer: values.Risk) -> values.Risk:
-    """Return the limits of the fleet or of a venue; what is not said of losses and self-trades is as outside."""
-    return values.Risk(**_limits(own, outer), self_trade=own.self_trade or outer.self_trade)
-
-
-def _limits(own: Limits, outer: values.Risk) -> dict[str, Any]:
-    given = {one.name: getattr(own, one.name) for one in fields(values.StrategyRisk)}
-    return {**given, "loss_window": own.loss_window or outer.loss_window}
 
 
 def _notices(file: File) -> list[str]:

@@ -1,18 +1,25 @@
 """The fleet file's keys, their types, ranges and defaults, as pydantic models; config.py reads and completes them.
 
-A key that stands in no model is an error. Amounts are exact: a YAML number or a text becomes a Decimal by its digits,
-and has no more of them than a message between gate and worker carries without loss (hive.shm.decimals.halves).
+A key that stands in no model is an error, and every number has a least and a greatest value: what is beyond them is a
+slip of the pen, and would overflow or starve what it is handed to. Texts are for people and file systems, and have no
+control characters. Amounts are exact: a YAML number or a text becomes a Decimal by its digits, and has no more of them
+than a message between gate and worker carries without loss (hive.shm.decimals.halves).
 """
 
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
+
+from hive.sim.symbols import MOST_SYMBOLS, RATE_MAX
+from hive.texts import visible
 
 STRATEGIES_MAX = 2000
 NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 AMOUNT_DIGITS = 18  # before the point, and as many after it
+TEXT_MAX = 4096  # as of a path (PATH_MAX)
+DAY_S = 86_400
 
 
 def _exact(value: Any) -> Decimal:
@@ -32,12 +39,21 @@ def _fits(number: Decimal) -> bool:
     return number.adjusted() < AMOUNT_DIGITS and number.as_tuple().exponent >= -AMOUNT_DIGITS
 
 
+def _plain(text: str) -> str:
+    if visible(text) != text:
+        raise PydanticCustomError("text", "must have no control characters, was {text}", {"text": f"{text!r:.80}"})
+    return text
+
+
 Exact = Annotated[Decimal, BeforeValidator(_exact), Field(allow_inf_nan=False)]
 Amount = Annotated[Exact, Field(gt=0)]
 NoneOrMore = Annotated[Exact, Field(ge=0)]
 Asset = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=TEXT_MAX)]
+Text = Annotated[str, Field(min_length=1, max_length=TEXT_MAX), AfterValidator(_plain)]
 Level = Annotated[int, Field(ge=5, le=1000)]
+OrdersPerSecond = Annotated[float, Field(ge=0.001, le=100_000)]
+OpenOrders = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Model(BaseModel):
@@ -55,8 +71,8 @@ class Runtime(Model):
     hang_after_ms: int = Field(2000, ge=200, le=600_000)
     interrupt_after_ms: int | None = Field(500, ge=50, le=600_000)
     loop_share: float | None = Field(0.5, gt=0, le=1)
-    worker_memory_mb: int | None = Field(1500, ge=100)
-    log_lines_per_s: float | None = Field(200.0, gt=0)
+    worker_memory_mb: int | None = Field(1500, ge=100, le=16_777_216)
+    log_lines_per_s: float | None = Field(200.0, ge=0.01, le=1_000_000)
     rebalance: Literal["off", "on"] = "off"
     rebalance_after_s: float = Field(30.0, ge=6, le=3600)
     stop_timeout_s: float = Field(30.0, gt=0, le=600)
@@ -74,11 +90,11 @@ class Multiplexer(Model):
 class RateLimiting(Model):
     """`rate_limiting:`"""
 
-    global_orders_per_second: float | None = Field(None, gt=0)
-    per_strategy_orders_per_second: float | None = Field(None, gt=0)
+    global_orders_per_second: OrdersPerSecond | None = None
+    per_strategy_orders_per_second: OrdersPerSecond | None = None
     adaptive_throttling: bool = True
     feed_share: float = Field(0.4, gt=0, lt=1)
-    max_order_age_s: float | None = Field(None, gt=0, le=86_400)
+    max_order_age_s: float | None = Field(None, gt=0, le=DAY_S)
     queue_per_strategy: int = Field(100, ge=1, le=100_000)
 
 
@@ -86,7 +102,7 @@ class Monitoring(Model):
     """`monitoring:`"""
 
     metrics_port: int | None = Field(None, ge=0, le=65535)
-    metrics_host: str = "127.0.0.1"
+    metrics_host: Text = "127.0.0.1"
     enable_profiling: bool = False
 
 
@@ -99,9 +115,9 @@ class Feed(Model):
     instruments: int = Field(64, ge=1, le=4096)
     trades: int = Field(8192, ge=64, le=1 << 20)
     candles: int = Field(1000, ge=100, le=10_000)
-    audit_interval_s: float = Field(300.0, ge=0)
-    rules_interval_s: float = Field(600.0, ge=1)
-    linger_s: float = Field(10.0, ge=0)
+    audit_interval_s: float = Field(300.0, ge=0, le=DAY_S)
+    rules_interval_s: float = Field(600.0, ge=1, le=DAY_S)
+    linger_s: float = Field(10.0, ge=0, le=DAY_S)
     lock_memory: Literal["auto", "on", "off"] = "auto"
     huge_pages: Literal["auto", "on", "off"] = "auto"
 
@@ -109,8 +125,8 @@ class Feed(Model):
 class OnStale(Model):
     """`on_stale:`"""
 
-    stale_after_ms: int = Field(80, ge=30)
-    cancel_after_ms: int | None = Field(1000, ge=0)
+    stale_after_ms: int = Field(80, ge=30, le=3_600_000)
+    cancel_after_ms: int | None = Field(1000, ge=0, le=1000 * DAY_S)
     mode: Literal["cancel", "hold"] = "cancel"
 
 
@@ -135,7 +151,7 @@ class Limits(Model):
 
     max_order_notional: Amount | None = None
     max_position: dict[Asset, NoneOrMore] = {}
-    max_open_orders: int | None = Field(None, ge=1)
+    max_open_orders: OpenOrders | None = None
     price_band: Annotated[Amount, Field(le=1)] | None = None
     loss_limit: dict[Asset, Amount] = {}
     loss_window: Literal["run", "day"] | None = None
@@ -151,13 +167,13 @@ class Sim(Model):
     """A venue of mode sim."""
 
     mode: Literal["sim"]
-    kind: str | None = None
-    seed: int = 7
-    rate: float | None = Field(None, gt=0)
-    symbols: int | None = Field(None, ge=1)
-    faults: list[str] = []
+    kind: Text | None = None
+    seed: int = Field(7, ge=0, le=(1 << 63) - 1)
+    rate: float | None = Field(None, ge=0.001, le=RATE_MAX)
+    symbols: int | None = Field(None, ge=1, le=MOST_SYMBOLS)
+    faults: list[Text] = []
     recv_window_ms: int = Field(5000, ge=1, le=60_000)
-    record: str | None = None
+    record: Text | None = None
     risk: Risk = Risk()
 
 
@@ -165,26 +181,26 @@ class Replay(Model):
     """A venue of mode replay."""
 
     mode: Literal["replay"]
-    kind: str | None = None
-    file: str
-    speed: float = Field(1.0, ge=0)
+    kind: Text | None = None
+    file: Text
+    speed: float = Field(1.0, ge=0, le=1_000_000)
 
 
 class Live(Model):
     """A venue of mode live."""
 
     mode: Literal["live"]
-    kind: str | None = None
-    rest_url: str
-    ws_url: str
-    ws_api_url: str
+    kind: Text | None = None
+    rest_url: Text
+    ws_url: Text
+    ws_api_url: Text
     api_key_env: Variable | None = None
     api_secret_env: Variable | None = None
-    keys_file: str | None = Field(None, min_length=1)
-    keystore: Literal[True] | Annotated[str, Field(min_length=1)] | None = None
+    keys_file: Text | None = None
+    keystore: Literal[True] | Text | None = None
     production: bool = False
     recv_window_ms: int = Field(5000, ge=1, le=60_000)
-    record: str | None = None
+    record: Text | None = None
     risk: Risk = Risk()
 
     @model_validator(mode="after")
@@ -205,8 +221,8 @@ class Live(Model):
 class Quota(Model):
     """`quota:` of a strategy."""
 
-    max_orders_per_second: float | None = Field(None, gt=0)
-    max_api_weight_per_minute: int | None = Field(None, ge=1)
+    max_orders_per_second: OrdersPerSecond | None = None
+    max_api_weight_per_minute: int | None = Field(None, ge=1, le=1_000_000)
     priority_level: int = Field(0, ge=-5, le=5)
     weight: float = Field(1.0, ge=0.001, le=1000)
 
@@ -220,19 +236,19 @@ class TickOnBook(Model):
 class Entry(Model):
     """An entry of `strategies:`."""
 
-    id: str | None = None
-    strategy: str | None = None
-    script: str | None = None
-    config: str | None = None
+    id: Text | None = None
+    strategy: Text | None = None
+    script: Text | None = None
+    config: Text | None = None
     set: dict[str, Any] = {}
     for_each: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     count: int = Field(1, ge=1, le=STRATEGIES_MAX)
     priority: int = Field(0, ge=-100, le=100)
     tick_interval_ms: int | None = Field(None, ge=10, le=600_000)
     tick_on: Literal["timer", "book"] | TickOnBook = "timer"
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(1.0, ge=0.001, le=1000)
     worker: Literal["dedicated"] | None = None
-    root: str | None = Field(None, min_length=1)
+    root: Text | None = None
     quota: Quota = Quota()
     risk: Limits = Limits()
     capital: dict[Asset, NoneOrMore] = {}
@@ -251,8 +267,8 @@ class File(Model):
     on_stale: OnStale = OnStale()
     on_crash: Literal["cancel", "keep"] = "cancel"
     on_unknown_orders: Literal["cancel", "adopt"] = "cancel"
-    user: str | None = None
-    gate_user: str | None = None
+    user: Text | None = None
+    gate_user: Text | None = None
     journal: Journal = Journal()
     logs: Logs = Logs()
     risk: Risk = Risk()

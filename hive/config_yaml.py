@@ -3,14 +3,18 @@
 `yes`, `12:30:00` and `2024-01-01` are texts, `1e-5` is a number, `010` is ten.
 """
 
+import errno
 import math
+import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
 
+BYTES_MAX = 1_000_000  # eight seconds of PyYAML; two thousand strategies are a quarter of it
 SIZE_MAX = 1_000_000
 DIGITS_MAX = 100
 
@@ -28,15 +32,33 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
     """Return a file's mapping, {} when it is empty.
 
     Raises:
-        YamlError: it is not there, not YAML, or not a mapping with text keys.
+        YamlError: it is not there, not a file, too large, not YAML, or not a mapping with text keys.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        data = _read(path)
     except OSError as error:
         raise YamlError(str(path), error.strerror or "cannot be read") from error
+    except ValueError as error:  # a NUL in its name
+        raise YamlError(str(path), f"must be the path of a file: {error}") from error
+    try:
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise YamlError(path.name, "must be UTF-8 text") from error
     return parse_yaml(text, path.name)
+
+
+def _read(path: Path) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO that nobody writes to would hold us
+    with open(fd, "rb") as file:
+        status = os.fstat(fd)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(status.st_mode):
+            raise YamlError(str(path), "must be a regular file")
+        data = file.read(BYTES_MAX + 1)
+    if len(data) > BYTES_MAX:
+        raise YamlError(str(path), f"must have at most {BYTES_MAX} bytes, has {max(status.st_size, len(data))}")
+    return data
 
 
 def parse_yaml(text: str, place: str) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ With --json every line is a JSON object: {"t": seconds since start, "event": ...
 """
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -54,13 +55,13 @@ class Console:
         if self._json:
             self._write(json.dumps({"t": round(self.since_start_s(), 3), "event": "summary", **figures}) + "\n")
             return
-        text = summary_text(figures)
         if not self._rewrites:
-            self._write(f"{self.since_start_s():7.2f} s  {text}\n")
+            self._write(f"{self.since_start_s():7.2f} s  {summary_text(figures)}\n")
             return
         self._wipe()
-        self._summary = text
-        self._write(text)
+        # A line that wraps cannot be rewritten: what is shown fits, with one cell more for the cursor.
+        self._summary = summary_text(figures, shutil.get_terminal_size().columns - 1)
+        self._write(self._summary)
 
     def end_summary(self) -> None:
         """Leave the last summary where it is and go on below it."""
@@ -82,12 +83,23 @@ class Console:
             self._gone = True
 
 
-def summary_text(figures: Mapping[str, Any]) -> str:
-    """Return the summary line."""
+def summary_text(figures: Mapping[str, Any], width: int | None = None) -> str:
+    """Return the summary line: the first of its parts, what is wrong before what is usual, as many as `width` takes."""
     late = figures["late_p99_ms"]
-    return (
-        f"{figures['running']}/{figures['strategies']} strategies  {figures['ticks_per_s']:.0f} ticks/s  "
-        f"late p99 {'-' if late is None else f'{late:.1f} ms'}  orders {figures['orders']}  fills {figures['fills']}  "
-        f"open {figures['open_orders']}  {figures['updates_per_s']:.0f} updates/s  errors {figures['errors']}"
-        f"{'  HALTED' if figures['halts'] else ''}"
-    )
+    parts = [
+        f"{figures['running']}/{figures['strategies']} strategies",
+        *(("HALTED",) if figures["halts"] else ()),
+        f"errors {figures['errors']}",
+        f"orders {figures['orders']}",
+        f"fills {figures['fills']}",
+        f"open {figures['open_orders']}",
+        f"{figures['ticks_per_s']:.0f} ticks/s",
+        f"late p99 {'-' if late is None else f'{late:.1f} ms'}",
+        f"{figures['updates_per_s']:.0f} updates/s",
+    ]
+    text = parts[0]
+    for part in parts[1:]:
+        if width is not None and len(text) + 2 + len(part) > width:
+            break
+        text += f"  {part}"
+    return text if width is None else text[: max(0, width)]

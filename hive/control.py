@@ -29,6 +29,8 @@ from hive.cli_errors import ERROR, TIMEOUT
 
 ANSWER_WITHIN_S = 5.0
 LINE_MAX = 65536
+TEXTS = ("command", "venue", "strategy", "reason", "orders", "file")
+TIMEOUT_MAX_S = 86_400
 ANSWER_MAX = 1 << 22  # two thousand halts with their reasons
 
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -81,24 +83,43 @@ class ControlServer:
     async def _answered(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             request = None
         if not isinstance(request, dict):
             return {"ok": False, "error": "a request is one line with a JSON object"}
+        if problem := _misfit(request):
+            return {"ok": False, "error": problem}
         return await self._answer(request)
+
+
+def _misfit(request: dict[str, Any]) -> str:
+    """Return which value of a request is of another kind than its name says, "" when none is."""
+    for name in TEXTS:
+        value = request.get(name)
+        if value is not None and (not isinstance(value, str) or "\0" in value):
+            return f"{name} must be a text without NUL, was {value!r:.80}"
+    timeout_s = request.get("timeout_s")
+    if timeout_s is not None:
+        number = isinstance(timeout_s, int | float) and not isinstance(timeout_s, bool)
+        if not (number and 0 <= timeout_s <= TIMEOUT_MAX_S):
+            return f"timeout_s must be a number from 0 to {TIMEOUT_MAX_S}, was {timeout_s!r:.80}"
+    return ""
 
 
 def ask(path: Path, request: dict[str, Any], timeout_s: float = ANSWER_WITHIN_S) -> dict[str, Any]:
     """Ask the supervisor that listens at `path` and return its answer.
 
     Raises:
-        ControlError: nobody listens, nobody answers in time, or the answer is an error.
+        ControlError: it is too long, nobody listens, nobody answers in time, or the answer is an error.
     """
+    asked = json.dumps(request).encode() + b"\n"
+    if len(asked) > LINE_MAX:
+        raise ControlError(f"a request must have at most {LINE_MAX} bytes, had {len(asked)}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout_s)
         try:
             sock.connect(str(path))
-            sock.sendall(json.dumps(request).encode() + b"\n")
+            sock.sendall(asked)
             with sock.makefile("rb") as file:
                 line = file.readline(ANSWER_MAX)
         except OSError as error:

@@ -90,6 +90,8 @@ class Deaths:
         how = "hung and was killed" if child.hung else how_it_ended(status)
         log.info("%s (pid %s) %s", child.title, child.pid, how)
         died = not self._stopping() and (child.role != "worker" or child.index in self._members.workers())
+        for one in self._members.on(child.index) if child.role == "worker" else ():
+            self._members.keep_pause(one)
         culprit = self._quarantine.dying(child, how, status) if died and child.role == "worker" else None
         self._roster.bury(child, cpu_seconds)
         child.close(status)

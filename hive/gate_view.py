@@ -15,6 +15,7 @@ from typing import Any
 
 from hive.gate_sample import CLASSES
 from hive.halts import scope_text
+from hive.top_help import GATE_HELP
 from hive.top_view import (
     Column,
     Frame,
@@ -25,9 +26,10 @@ from hive.top_view import (
     Style,
     fitted,
     foot,
+    helped,
+    listed,
     ms,
     rate,
-    scrolled,
     si,
     span,
     table,
@@ -35,13 +37,15 @@ from hive.top_view import (
 
 UNKNOWN = "-"
 ALARMS_SHOWN = 3
+LOW = 10  # lines for the strategies and the last one: with fewer, what never was used gives way
+SIGNS = ("queue", "sent", "rejected", "refused", "starved_s", "backoff_ms", "halted")  # of a strategy at a venue
 SORTED_BY = ("head_wait_ms", "weight_per_s", "orders_per_s")  # the largest first
 DRIFT_BAD = 0.05  # of a limit: from there on the gate itself raises an alarm
 
 
 def draw_gate(frame: Frame, width: int, height: int | None = None) -> list[Line]:
     """Return everything as lines of at most `width`, cut to `height` lines when that is given."""
-    rows = strategy_rows(frame)
+    rows = _where_they_trade(strategy_rows(frame))
     lines = [*_head(frame, width), *table("STRATEGY", _columns(rows), rows, width)]
     if height is not None and len(lines) > height:
         kept = max(0, height - 1)
@@ -51,10 +55,14 @@ def draw_gate(frame: Frame, width: int, height: int | None = None) -> list[Line]
 
 def draw_page(frame: Frame, look: Look, width: int, height: int) -> Screen:
     """Return the gate's page of `hive top`: exactly `height` lines of at most `width` characters."""
-    rows = [row for row in strategy_rows(frame) if look.filter.lower() in row["id"].lower()]
     lines = _head(frame, width)
-    shown, last = scrolled(table("STRATEGY", _columns(rows), rows, width), look.offset, height - len(lines) - 2)
-    return Screen(fitted(lines + shown, foot(frame, look), width, height), last)
+    if look.help:
+        return helped(lines[:1], GATE_HELP, foot(frame, look, width), width, height)
+    if height < len(lines) + LOW:
+        lines = _head(frame, width, idle=False)
+    rows = [row for row in _where_they_trade(strategy_rows(frame)) if look.filter.lower() in row["id"].lower()]
+    shown, last, which = listed(table("STRATEGY", _columns(rows), rows, width), look, height - len(lines) - 2)
+    return Screen(fitted(lines + shown, foot(frame, look, width, *which), width, height), last)
 
 
 def as_json(frame: Frame) -> dict[str, Any]:
@@ -141,7 +149,14 @@ def starved(seconds: float | None) -> str:
     return UNKNOWN if seconds is None else f"{seconds:.1f} s"
 
 
-def _head(frame: Frame, width: int) -> list[Line]:
+def _where_they_trade(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out the venues at which a strategy has done nothing, when it has done something at another."""
+    busy = {row["id"] for row in rows if any(row[key] for key in SIGNS)}
+    return [row for row in rows if any(row[key] for key in SIGNS) or row["id"] not in busy]
+
+
+def _head(frame: Frame, width: int, *, idle: bool = True) -> list[Line]:
+    """Return all above the strategies; without `idle`, classes that never had a request are left out."""
     total = frame.total
     gone = total["state"] == "gone"
     sums = total["totals"]
@@ -156,7 +171,8 @@ def _head(frame: Frame, width: int) -> list[Line]:
     lines += notices(total)
     lines += table("LIMIT", LIMITS, _limit_rows(frame), width)
     lines += venue_table(frame, width)
-    return lines + table("QUEUE", QUEUES, _queue_rows(frame), width)
+    queues = [row for row in _queue_rows(frame) if idle or row["queue"] or row["wait_us"]["count"]]
+    return lines + table("QUEUE", QUEUES, queues, width)
 
 
 def _limit_rows(frame: Frame) -> list[Row]:
@@ -267,7 +283,7 @@ QUEUES = (
 )
 STRATEGIES = (
     Column("", lambda row: row["id"], 8, 0, left=True),
-    Column("venue", lambda row: row["venue"] or UNKNOWN, 10, 4, left=True),
+    Column("venue", lambda row: row["venue"] or UNKNOWN, 10, 0, left=True),
     Column("queue", _count("queue"), 5, 0),
     Column("wait s", _fixed("head_wait_ms", 2, 1e3), 7, 0),
     Column("sent/s", _rate("sent_per_s"), 6, 1),

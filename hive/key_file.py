@@ -36,6 +36,11 @@ def read_key_file(path: Path) -> tuple[str, str]:
     return values["api_key"], values["api_secret"]
 
 
+def others_may(status: os.stat_result) -> bool:
+    """Return whether a file's mode allows more than 0600."""
+    return bool(stat.S_IMODE(status.st_mode) & 0o177)
+
+
 def _read_private(path: Path) -> str:
     """Return a file's text; the checks are of the file that is read, not of what its name meant a moment before."""
     try:
@@ -50,8 +55,8 @@ def _read_private(path: Path) -> str:
             raise KeyFileError(f"{path} must be a regular file")
         if status.st_uid != os.geteuid():
             raise KeyFileError(f"{path} must belong to the user who starts the fleet, belongs to uid {status.st_uid}")
-        mode = stat.S_IMODE(status.st_mode)
-        if mode & 0o177:
+        if others_may(status):
+            mode = stat.S_IMODE(status.st_mode)
             raise KeyFileError(f"{path} must have mode 0600 or stricter, has {mode:04o}: chmod 600 {path}")
         data = os.pread(fd, SIZE_MAX + 1, 0)
     finally:

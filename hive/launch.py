@@ -123,7 +123,7 @@ class Launcher:
             child = self._with_channel("gate", epoch, "hive.gate.process", keep_fds=self._sim_stdin.values())
         key_fds = [endpoint.key_fd for endpoint in self.endpoints if endpoint.key_fd is not None]
         plans, lives = tuple(self._members.plans()), self._members.lives()
-        boot = gate_boot(self._now(), epoch, self.endpoints, plans, halts, living, lives)
+        boot = gate_boot(self._now(), epoch, self.endpoints, plans, halts, living, lives, self._members.kept())
         if self._users is not None:
             boot["user"] = {"uid": self._users.gate.pw_uid, "gid": self._users.gate.pw_gid}
         child.send(boot, key_fds)
@@ -158,7 +158,7 @@ class Launcher:
             self.end_sim(index)
 
     def _worker_boot(self, epoch: int, plan: WorkerPlan) -> dict[str, Any]:
-        held = {one.config.id: one.held for one in self._members.on(plan.index)}
+        held = {one.config.id: one.held or one.rests for one in self._members.on(plan.index)}
         numbers, quarantine = self._members.numbers(), self._members.is_quarantine(plan.index)
         return worker_boot(self._now(), epoch, plan, self.endpoints, numbers, held, quarantine=quarantine)
 

@@ -28,9 +28,11 @@ class Resident:
         life: of the present or the last one, 0 before the first
         state, message: as its worker says
         held: why an operator has paused it, "" when nobody has
+        rests: why it was paused otherwise, kept over its worker's death; "" when it was not
         reason: why it is in quarantine or was stopped, "" when neither
         ends: how often it has brought its quarantine worker down, or had to be told off there
         executors: of its present life, as its worker told them last
+        kept: the life whose orders rest until the gate has handed them over to the next one, 0: none
     """
 
     config: StrategyConfig
@@ -40,9 +42,11 @@ class Resident:
     state: str = "starting"
     message: str = ""
     held: str = ""
+    rests: str = ""
     reason: str = ""
     ends: int = 0
     executors: list[dict[str, Any]] = field(default_factory=list)
+    kept: int = 0
 
 
 @dataclass(slots=True)
@@ -122,6 +126,10 @@ class Members:
         """Return the life of each strategy that has had one, by its id."""
         return {one.config.id: one.life for one in self._residents.values() if one.life}
 
+    def kept(self) -> dict[str, int]:
+        """Return the life whose orders rest for the next one, by the ids of strategies that are between two lives."""
+        return {one.config.id: one.kept for one in self._residents.values() if one.kept}
+
     def lives_on(self, worker: int) -> dict[str, int]:
         """Return the lives of a worker's strategies, by their tags."""
         return {one.config.tag: one.life for one in self.on(worker)}
@@ -136,6 +144,11 @@ class Members:
         self._lives += 1
         for one in self.on(worker):
             one.life, one.executors = self._lives, []
+
+    def keep_pause(self, one: Resident) -> None:
+        """Have a strategy that was paused, by its errors or because it asked to be stopped, be so in its next life."""
+        if one.state == "paused" and not one.held:
+            one.rests = one.message or "paused"
 
     def hold(self, strategy: str, worker: int, executors: list[dict[str, Any]]) -> None:
         """Note which executors a worker says that a strategy has; nothing, when it does not live there any more."""

@@ -201,7 +201,8 @@ def _remarks(
         lines.append(f"{len(sharing)} workers instead of {wanted}: there are no more strategies than that")
     sizes = [len(worker.strategies) for worker in sharing]
     if sizes:
-        lines.append(f"{_number(len(sizes), 'worker')} with {_sizes(min(sizes), max(sizes))} each")
+        each = " each" if len(sizes) > 1 else ""
+        lines.append(f"{_number(len(sizes), 'worker')} with {_sizes(min(sizes), max(sizes))}{each}")
     if alone := [worker.strategies[0].id for worker in workers if worker.dedicated]:
         lines.append(f"{_number(len(alone), 'worker')} for one strategy alone (worker: dedicated): {', '.join(alone)}")
     if not pin:
@@ -223,7 +224,8 @@ def _cpu_remarks(
             f"{len(workers)} workers share {_number(len(cpus), 'CPU')} ({show_list(cpus)}), up to {share} on each: "
             f"more workers than CPUs only separate strategies from each other's deaths"
         ]
-    where = f"workers on CPUs {show_list(worker.cpu for worker in workers)}"
+    which = show_list(worker.cpu for worker in workers)
+    where = f"workers on CPUs {which}" if len(workers) > 1 else f"worker on CPU {which}"
     if not feed:
         lines = [f"{where}, feed and gate where there is room"]
     elif feed == gate:

@@ -12,7 +12,6 @@ A death's blast radius is told: which strategies start again, what they had at s
 executors died with them, as the worker had told.
 """
 
-import logging
 import os
 import signal
 import time
@@ -24,7 +23,7 @@ from hive.child import Child
 from hive.members import Resident
 from hive.roster import Roster
 from hive.status_view import stake_text
-from hive.steps import CANCEL, Answer, Changes, Refused, Steps
+from hive.steps import CANCEL, Answer, Changes, Steps
 
 ENDS_MAX = 3
 MISBEHAVED_STOP_S = 5.0  # for the stop of one that does not behave
@@ -32,8 +31,6 @@ VMSTAT = Path("/proc/vmstat")
 OWN_FAULTS = frozenset(
     {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGSYS, signal.SIGTRAP}
 )
-
-log = logging.getLogger("hive.supervisor")
 
 
 class Quarantine:
@@ -95,7 +92,7 @@ class Quarantine:
                 self._bring_down(one, f"{how}, in quarantine")
         elif culprit is not None:
             culprit.worker, culprit.state = None, "stopping"
-            culprit.reason = f"{child.title} {how} while it was running"
+            culprit.reason = culprit.message = f"{child.title} {how} while it was running"
             self._begin(culprit, self._isolate(culprit))
         self._members.drop_if_empty(index)
         return index in self._members.workers()
@@ -143,10 +140,19 @@ class Quarantine:
         return {}
 
     def _begin(self, one: Resident, steps: Steps[Answer]) -> None:
-        try:
+        if one.config.id in self._changes.busy():
+            self._changes.begin((), self._when_free(one, one.life, steps))
+        else:
             self._changes.begin({one.config.id}, steps)
-        except Refused as refused:
-            log.warning("%s", refused)  # whoever changes it puts it on a worker, or takes it off
+
+    def _when_free(self, one: Resident, life: int, steps: Steps[Answer]) -> Steps[Answer]:
+        """Begin a change after the one that is under way, unless that has ended the life that misbehaved."""
+        yield lambda: one.config.id not in self._changes.busy()
+        if self._members.get(one.config.id) is one and one.life == life:
+            self._changes.begin({one.config.id}, steps)
+        else:
+            steps.close()
+        return {}
 
     def _tell_blast(
         self, child: Child, how: str, culprit: Resident | None, executors: Mapping[str, list[dict[str, Any]]]

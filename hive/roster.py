@@ -1,5 +1,6 @@
 """The supervisor's book-keeping: who lives, what the dead had counted, how each strategy is; written as fleet.json."""
 
+import logging
 import os
 import platform
 import sys
@@ -23,6 +24,8 @@ from hive.top_sample import Member, Sample, take
 ALARMS_MAX = 20
 BLASTS_MAX = 20
 MOVES_MAX = 20
+
+log = logging.getLogger("hive.supervisor")
 
 
 class Roster:
@@ -49,6 +52,7 @@ class Roster:
         self._run = run
         self._placement = placement
         self._folder = folder
+        self._unsaved = False
         self._versions = versions
         self._started_wall_ns = started_wall_ns
         self._cpu_seconds: dict[Member, float] = {}
@@ -186,8 +190,15 @@ class Roster:
         )
 
     def save(self) -> None:
-        """Write fleet.json."""
-        self._folder.write(self.document())
+        """Write fleet.json; on a disk that is full it stays as it was, and the fleet runs on."""
+        try:
+            self._folder.write(self.document())
+        except OSError as error:
+            if not self._unsaved:
+                log.error("%s cannot be written: %s", self._folder.path / "fleet.json", error.strerror)
+            self._unsaved = True
+        else:
+            self._unsaved = False
 
     def document(self) -> dict[str, Any]:
         """Return fleet.json."""

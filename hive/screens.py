@@ -27,6 +27,7 @@ RATE_S = 0.5  # between the two samples of a screen that is shown once
 STYLES = {Style.TITLE: "1", Style.HEAD: "7", Style.DIM: "2", Style.BAD: "1;31"}
 HOME, CLEAR_BELOW = "\x1b[H", "\x1b[J"
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # the other screen, without a cursor; and back
+WITHOUT_COLOR = {Style.BAD: "1"}  # where NO_COLOR is set (no-color.org)
 LEAVING_KEYS = (b"q", b"Q", b"\x1b", b"\x03", b"\x04")
 
 
@@ -72,12 +73,16 @@ def show(screen: Screen, how: Showing) -> None:
         _watch(screen, how)
 
 
+def screen_width() -> int:
+    """Return how wide a screen that is printed once may be: as the terminal, or as is usual in a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
+
+
 def _print(screen: Screen, how: Showing) -> None:
     if how.as_json:
         click.echo(screen.json())
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
-    for line in screen.lines(width):
+    for line in screen.lines(screen_width()):
         click.echo(_styled(line, sys.stdout.isatty()).rstrip())
 
 
@@ -159,4 +164,6 @@ def _other_screen() -> Iterator[Callable[[float], bool]]:
 
 def _styled(line: Line, colored: bool) -> str:
     code = STYLES.get(line.style)
+    if os.environ.get("NO_COLOR"):
+        code = WITHOUT_COLOR.get(line.style, code)
     return f"\x1b[{code}m{line.text}\x1b[0m" if colored and code else line.text

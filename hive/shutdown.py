@@ -103,7 +103,9 @@ class Shutdown:
         if child.role == "gate":
             self._traded = False
             self._roster.facts["stop"] = {"open_orders": left}
-            if left:
+            if left is None:
+                self._complain("a venue has not told in time: orders may still be open there")
+            elif left:
                 self._complain(f"{left} orders are still open at the venue")
         for strategy in message.get("late") or ():
             self._tell(f"strategy {strategy} did not stop in time")

@@ -156,8 +156,12 @@ class FleetDir:
     def write(self, fleet: dict[str, Any]) -> None:
         """Replace fleet.json; readers see the old one or the new one."""
         fresh = self.path / f"fleet.json.{os.getpid()}"
-        fresh.write_text(json.dumps(fleet, separators=(",", ":")))
-        fresh.rename(self.path / "fleet.json")
+        try:
+            fresh.write_text(json.dumps(fleet, separators=(",", ":")))
+            fresh.rename(self.path / "fleet.json")
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
 
     def drop_wake(self, who: str) -> None:
         """Remove the FIFOs that a process which was killed has left, by its role and number."""

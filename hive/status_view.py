@@ -14,7 +14,7 @@ MOVES_SHOWN = 5
 def notices(total: Mapping[str, Any]) -> list[str]:
     """Return a line for each strategy that something is the matter with, each late death and move, each difference."""
     return [
-        *(_strategy(one) for one in total["strategies"] if one["reason"] or one["state"] != "running"),
+        *(_strategy(one) for one in total["strategies"] if one["reason"] or one["state"] != "running" or one["errors"]),
         *(_death(one) for one in total["blasts"][-DEATHS_SHOWN:]),
         *(_move(one) for one in total["moves"][-MOVES_SHOWN:]),
         *(f"DIFFERS {total['config_path']}: `hive apply` would {step}" for step in total["differs"]),
@@ -43,7 +43,9 @@ def _executor(one: Mapping[str, Any]) -> str:
 def _strategy(one: Mapping[str, Any]) -> str:
     where = "" if one["worker"] is None else f" on worker {one['worker']}"
     why = "; ".join(dict.fromkeys(text for text in (one["reason"], one["message"]) if text))
-    return f"STRATEGY {one['id']} {one['state']}{where}" + (f": {why}" if why else "")
+    errors, name = one["errors"], one["id"]
+    logged = f"; {errors} error{'' if errors == 1 else 's'}, see `hive logs {name}`" if errors else ""
+    return f"STRATEGY {name} {one['state']}{where}" + (f": {why}" if why else "") + logged
 
 
 def _death(one: Mapping[str, Any]) -> str:

@@ -141,6 +141,7 @@ class Changes:
         """Take a strategy off its worker; it lives nowhere then. `orders` is KEEP or CANCEL."""
         strategy, index = one.config.id, one.worker
         one.worker, one.state = None, "stopping"
+        one.kept = one.life if orders == KEEP else 0
         child = None if index is None else self._roster.children.get(("worker", index))
         if child is not None:
             self._removed.discard(strategy)
@@ -164,13 +165,14 @@ class Changes:
         child = self._roster.children.get(("worker", worker))
         if child is not None:
             self._expecting.discard(strategy)
-            child.send({"type": "add", "strategy": strategy_spec(one.config, one.number, one.held)})
+            child.send({"type": "add", "strategy": strategy_spec(one.config, one.number, one.held or one.rests)})
             yield lambda: strategy in self._expecting or one.state == "failed" or self._is_gone(child)
             if one.state == "failed":
                 self._give_up(one, child, one.message)
         answer = yield from self.adopt(one)
         if answer.get("error"):
             self._give_up(one, child, answer["error"])
+        one.kept = 0
         for halt in self._roster.halts_of_this_fleet():
             if halt.strategy == strategy:
                 self._tell_gate({"type": "halt", **halt.scope()})
@@ -221,6 +223,7 @@ class Changes:
 
     def _give_up(self, one: Resident, child: Child | None, why: str) -> NoReturn:
         index, one.worker, one.state, one.message = one.worker, None, "failed", why
+        one.kept = 0
         if child is not None:
             child.send({"type": "remove", "id": one.config.id, "deadline_s": self._stop_within_s, "orders": CANCEL})
         self.end_if_empty(index)

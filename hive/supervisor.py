@@ -36,6 +36,7 @@ from hive.roster import Roster
 from hive.shm.errors import ShmError
 from hive.shm.heap import give_back
 from hive.shutdown import QUICK_S, Shutdown, end_everything
+from hive.starts import Starts
 from hive.steps import Changes
 from hive.top_sample import Member, Sample, Sampler
 from hive.watch import Watch
@@ -88,7 +89,6 @@ class Supervisor:
         self._run = run
         self._read_fleet = read_fleet
         self._members = roster.members
-        self._sims = sims
         self._duration_s = duration_s
         self._watch = Watch(roster, console, hang_after_ms)
         self._changes = Changes(roster, self._say, stop_timeout_s)
@@ -96,10 +96,19 @@ class Supervisor:
         self._moves = Moves(roster, self._changes, self._say)
         self._commands = Commands(roster, self._say, operations=Operations(roster, self._changes, self._say))
         self._events: asyncio.Queue[Any] = asyncio.Queue()
-        self._epochs: dict[Member, int] = {}
         self._restarts = Restarts(restart_wait_max_s)
         self._tasks: set[asyncio.Task] = set()
-        self._shutdown = Shutdown(roster, launcher, console, stop_timeout_s, lambda: self._start(("gate", 0)))
+        self._starts = Starts(
+            roster,
+            launcher,
+            sims,
+            listen=self._listen_to,
+            on_sim_listening=self._on_sim_listening,
+            start_later=self._later,
+            fail=self._fail,
+            stopping=lambda: self._stopping,
+        )
+        self._shutdown = Shutdown(roster, launcher, console, stop_timeout_s, lambda: self._starts.start(("gate", 0)))
         self._deaths = Deaths(
             roster,
             wiring,
@@ -123,12 +132,13 @@ class Supervisor:
         """Run the fleet until it is stopped; return the exit code. Nothing of it is left afterwards."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._events.put_nowait, Signalled(number))
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup: outlive the terminal
+                loop.add_signal_handler(number, self._events.put_nowait, Signalled(number))
         loop.add_signal_handler(signal.SIGCHLD, self._events.put_nowait, Ended())
         self._spawn(self._keep_time())
         self._commands.introduce()
         try:
-            self._start_first()
+            self._starts.first()
             while not (self._over or self._shutdown.over):
                 self._react(await self._events.get())
         finally:
@@ -161,7 +171,7 @@ class Supervisor:
             case Beat():
                 self._on_beat()
             case Restart(member) if not self._stopping:
-                self._start(member)
+                self._starts.start(member)
             case Signalled(number):
                 self._on_signal(number)
             case StopAsked(why, timeout_s):
@@ -169,72 +179,12 @@ class Supervisor:
             case Asked(request, answer):
                 self._commands.ask(request, answer)
         self._changes.go_on()
-        self._go_on_starting()
+        self._starts.go_on()
         self._shutdown.go_on()
 
     @property
     def _stopping(self) -> bool:
         return self._shutdown.begun
-
-    # starting
-
-    def _start_first(self) -> None:
-        self._start(("server", 0))
-        for index in self._sims:
-            self._start(("sim", index))
-        self._roster.save()
-        self._go_on_starting()
-
-    def _go_on_starting(self) -> None:
-        """Start what has all that it needs by now."""
-        if self._stopping:
-            return
-        first_time = not self._epochs.get(("feed", 0))
-        if first_time and self._launcher.all_venues_known():
-            self._roster.venues = [{**one.public(), "books": "", "trades": ""} for one in self._launcher.endpoints]
-            self._start(("feed", 0))
-            self._start(("gate", 0))
-            self._start(("recorder", 0))
-        if all(self._roster.is_ready(role) for role in ("server", "feed", "gate")):
-            for index in self._members.workers():
-                if ("worker", index) not in self._epochs:
-                    self._start(("worker", index))
-
-    def _start(self, member: Member) -> None:
-        role, index = member
-        if member in self._roster.children or (role == "worker" and index not in self._members.workers()):
-            return
-        server = self._roster.children.get(("server", 0))
-        if role == "worker" and (server is None or not server.ready):
-            self._later(member, BEAT_S)
-            return
-        epoch = self._epochs[member] = self._epochs.get(member, 0) + 1
-        try:
-            child = self._launched(role, index, epoch, server)
-        except OSError as error:
-            self._fail(f"{role} cannot be started: {error}")
-            return
-        self._roster.children[member] = child
-        if child.channel is not None:
-            child.listener = self._spawn(self._listen(child))
-        self._roster.save()
-
-    def _launched(self, role: str, index: int, epoch: int, server: Child | None) -> Child:
-        match role:
-            case "sim":
-                return self._launcher.sim(index, self._on_sim_listening)
-            case "feed":
-                return self._launcher.feed(epoch)
-            case "gate":
-                return self._launcher.gate(epoch, self._roster.halts_of_this_fleet(), self._roster.living_workers())
-            case "server":
-                return self._launcher.server(epoch)
-            case "recorder":
-                return self._launcher.recorder(epoch)
-        return self._launcher.worker(index, epoch, server)
-
-    def _later(self, member: Member, wait_s: float) -> None:
-        asyncio.get_running_loop().call_later(wait_s, self._events.put_nowait, Restart(member))
 
     # messages
 
@@ -329,11 +279,13 @@ class Supervisor:
         self._some_ran = self._some_ran or state == "running"
         self._roster.set_strategy(message["id"], state, text)
         if state == "failed" or (state == "paused" and not one.held):
-            self._say("error", f"strategy {message['id']} {state}: {text}", strategy=message["id"])
+            more = f"`hive logs {message['id']} --fleet {self._members.fleet().name}` has more"
+            self._say("error", f"strategy {message['id']} {state}: {text}; {more}", strategy=message["id"])
         states = self._roster.states()
         if state == "running" and "starting" not in states:
             running = states.count("running")
-            self._console.say("running", f"{running} of {len(states)} strategies running", running=running)
+            text = f"{running} of {len(states)} strategies running; `hive top` shows them"
+            self._console.say("running", text, running=running)
             give_back()
         if not self._stopping and not self._some_ran and all(one == "failed" for one in states):
             self._fail("no strategy could be started")
@@ -372,20 +324,27 @@ class Supervisor:
         if self._stopping:
             return
         self.exit_code = code
-        self._console.say("stopping", f"stopping: {why}", why=why)
+        how = "; orders are cancelled, ctrl-C again hurries" if code == 0 else ""
+        self._console.say("stopping", f"stopping: {why}{how}", why=why)
         self._commands.end(f"the fleet is stopping: {why}")
         self._changes.end(f"the fleet is stopping: {why}")
         self._roster.state = "stopping"
         self._roster.save()
         self.before_stop = self._sampler.sample(pss=True)
         self._sampler.close()
-        self._shutdown.begin(timeout_s, traded=("worker", 0) in self._epochs and not self._deaths.gate_cannot_boot)
+        self._shutdown.begin(timeout_s, traded=self._starts.traded and not self._deaths.gate_cannot_boot)
 
     # plumbing
 
     def _say(self, level: str, text: str, **data: Any) -> None:
         log.log(logging.getLevelNamesMapping().get(level.upper(), logging.INFO), "%s", text)
         self._console.say(level, text if level == "info" else f"{level}: {text}", **data)
+
+    def _later(self, member: Member, wait_s: float) -> None:
+        asyncio.get_running_loop().call_later(wait_s, self._events.put_nowait, Restart(member))
+
+    def _listen_to(self, child: Child) -> None:
+        child.listener = self._spawn(self._listen(child))
 
     async def _listen(self, child: Child) -> None:
         try:

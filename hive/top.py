@@ -5,11 +5,13 @@ The page of the gate (key g) is drawn by gate_view.py.
 
 import curses
 import locale
+import os
 import time
 from dataclasses import replace
 from typing import Any
 
 from hive import report
+from hive.cli_errors import Failure
 from hive.gate_view import draw_page
 from hive.top_sample import Sample, Sampler
 from hive.top_view import HOT_KEYS, Frame, Look, Style, draw
@@ -41,9 +43,19 @@ class Top:
         self._last_offset = 0
 
     def run(self) -> None:
-        """Take over the terminal until the operator leaves."""
+        """Take over the terminal until the operator leaves.
+
+        Raises:
+            Failure: it is none that can be drawn on.
+        """
         locale.setlocale(locale.LC_ALL, "")
-        curses.wrapper(self._loop)
+        try:
+            curses.wrapper(self._loop)
+        except curses.error as error:
+            kind = os.environ.get("TERM", "")
+            raise Failure(f"this terminal cannot be drawn on (TERM={kind}): {error}; see `hive top --once`") from None
+        except KeyboardInterrupt:
+            pass
 
     def _loop(self, window: Any) -> None:
         styles = _styles()
@@ -88,7 +100,7 @@ class Top:
         height, width = window.getmaxyx()
         if self._frame is None:
             return
-        page = draw_page if self._look.gate and not self._look.help else draw
+        page = draw_page if self._look.gate else draw
         screen = page(self._frame, self._look, width, height)
         self._last_offset = screen.last_offset
         window.erase()
@@ -159,7 +171,7 @@ def _styles() -> dict[Style, int]:
         Style.DIM: curses.A_DIM,
         Style.BAD: curses.A_BOLD,
     }
-    if curses.has_colors():
+    if curses.has_colors() and not os.environ.get("NO_COLOR"):
         curses.use_default_colors()
         curses.init_pair(1, curses.COLOR_RED, -1)
         styles[Style.BAD] = curses.color_pair(1) | curses.A_BOLD

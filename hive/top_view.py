@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from hive.halts import scope_text
+from hive.top_help import HELP
 
 Row = Mapping[str, Any]
 
@@ -99,27 +100,6 @@ SORT_KEYS: dict[str, Callable[[Row], Any]] = {
 HOT_KEYS = {"i": "id", "w": "worker", "t": "ticks", "l": "lateness", "d": "duration", "v": "overruns", "o": "orders"}
 HOT_KEYS |= {"f": "fills", "e": "errors"}
 
-HELP = (
-    "sort by:  i id  w worker  t ticks  l lateness  d duration",
-    "          v overruns  o orders  f fills  e errors    r reversed",
-    "/ or \\    show only strategies whose id, name or state has a text",
-    "Esc       show all strategies",
-    "g         the gate: limits, queues, who waits; g again: back",
-    "p, space  pause, go on",
-    "arrows, page up, page down, home, end    scroll the strategies",
-    "h, ?      this help          q    leave; the fleet goes on",
-    "",
-    "late   start of a tick minus its due time, in ms: median, 99th",
-    "took   how long ticks ran       percentile, longest; last interval",
-    "over   ticks that ran longer than the interval",
-    "unkn   orders that were of unknown fate for a while (venue: now)",
-    "refused  orders that were never sent",
-    "starved  time that strategies waited beyond their share's bound",
-    "beat   age of a process's heartbeat",
-    "old    how long ago the quietest of a venue's books changed",
-    "order99, ack99   strategy's call to request sent, sent to answered",
-)
-
 
 def draw(frame: Frame, look: Look, width: int, height: int) -> Screen:
     """Return the screen of a frame: exactly `height` lines of at most `width` characters.
@@ -131,15 +111,15 @@ def draw(frame: Frame, look: Look, width: int, height: int) -> Screen:
     """
     lines = _title(frame, look, width)
     if look.help:
-        body = [Line(""), *(Line(text) for text in HELP)]
-        return Screen(fitted(lines + body, foot(frame, look), width, height))
+        return helped(lines, HELP, foot(frame, look, width), width, height)
     lines += table("VENUE", VENUES, _venue_rows(frame), width)
     rows = _strategy_rows(frame, look)
     processes = table("PROCESS", PROCESSES, _process_rows(frame), width)
     lines += _shortened(processes, height - len(lines) - 2 - min(len(rows), max(3, height // 3)))
     strategies = table("STRATEGY", STRATEGIES, rows, width)
-    shown, last = scrolled(strategies, look.offset, height - len(lines) - 2)  # the table's head and the last line
-    return Screen(fitted(lines + shown, foot(frame, look), width, height), last)
+    shown, last, which = listed(strategies, look, height - len(lines) - 2)  # the table's head and the last line
+    order = f"by {look.sort}{' reversed' if look.reverse else ''}"
+    return Screen(fitted(lines + shown, foot(frame, look, width, *which, order), width, height), last)
 
 
 def draw_all(frame: Frame, look: Look, width: int) -> list[str]:
@@ -200,14 +180,20 @@ def _joined(parts: tuple[str, ...], width: int) -> str:
     return text
 
 
-def foot(frame: Frame, look: Look) -> Line:
-    """Return the last line: keys, order, filter, and what the tool itself costs."""
+def helped(head: list[Line], texts: tuple[str, ...], last: Line, width: int, height: int) -> Screen:
+    """Return the screen of a page's help below its `head`."""
+    return Screen(fitted([*head, Line(""), *(Line(text) for text in texts)], last, width, height))
+
+
+def foot(frame: Frame, look: Look, width: int, *more: str) -> Line:
+    """Return the last line: keys, filter, `more`, and what the tool itself costs; what does not fit is left out."""
     if look.typing:
         return Line(f"filter: {look.filter}_", Style.HEAD)
     cost = f"took {frame.took_ns / 1e6:.1f} ms, {frame.late_ns / 1e6:.1f} ms late"
-    order = f"by {look.sort}{' reversed' if look.reverse else ''}"
-    only = f", only {look.filter!r}" if look.filter else ""
-    return Line(f"q leave  h help  g gate  p pause  / filter  {order}{only}  [{cost}]", Style.DIM)
+    only = (f"only {look.filter!r}",) if look.filter else ()
+    page = "g fleet" if look.gate else "g gate"
+    keys = ("q leave", "h help", page, "p pause", "/ filter")
+    return Line(_joined((*keys, *only, *more, f"[{cost}]"), width), Style.DIM)
 
 
 def table(name: str, columns: tuple[Column, ...], rows: list[Row], width: int) -> list[Line]:
@@ -230,6 +216,16 @@ def scrolled(rows: list[Line], offset: int, room: int) -> tuple[list[Line], int]
     last = max(0, len(rows) - 1 - room)
     offset = min(offset, last)
     return rows[:1] + rows[1 + offset : 1 + offset + room], last
+
+
+def listed(rows: list[Line], look: Look, room: int) -> tuple[list[Line], int, tuple[str, ...]]:
+    """Return what is seen of a table of strategies in `room` rows, how far it scrolls, and which rows are not all."""
+    shown, last = scrolled(rows, look.offset, room)
+    count = len(rows) - 1
+    if not count and look.filter:
+        shown = [*shown, Line(f"no strategy has {look.filter!r}: Esc shows all", Style.DIM)]
+    first = min(look.offset, last) + 1
+    return shown, last, (f"{first}-{first + min(count, max(1, room)) - 1} of {count}",) if last else ()
 
 
 def _shortened(table: list[Line], room: int) -> list[Line]:

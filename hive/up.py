@@ -219,12 +219,13 @@ def introduce(run: Run, placement: Placement, console: Console) -> None:
     count = len(fleet.strategies)
     console.say(
         "fleet",
-        f"fleet {fleet.name}: {count} strateg{'y' if count == 1 else 'ies'} on {venues}; logs in {run.state_dir}/logs",
+        f"fleet {fleet.name}: {count} strateg{'y' if count == 1 else 'ies'} on {venues}",
         fleet=fleet.name,
         run=run.run,
         logs=str(run.state_dir / "logs"),
     )
-    console.say("memory", f"memory: {implementation()}", implementation=implementation())
+    console.say("logs", f"logs in {run.state_dir}/logs")
+    console.say("modules", f"Hive's modules: {implementation()}", implementation=implementation())
     for notice in fleet.notices:
         console.say("notice", notice)
     for remark in placement.remarks:
@@ -266,7 +267,9 @@ def finish(
             write_costs(costs_file(fleet), costs, roster.members.fleet())
     except OSError as error:
         console.say("warning", f"warning: {costs_file(fleet)}: {error.strerror}: the costs of this run are lost")
-    how = "stopped" if code == OK else f"ended: {roster.facts.get('error', 'with errors')}"
+    left = (roster.facts.get("stop") or {}).get("open_orders")
+    ended = "stopped; no order of it is open" if left == 0 else "stopped"
+    how = ended if code == OK else f"ended: {roster.facts.get('error', 'with errors')}"
     console.say("stopped", f"fleet {how}", exit_code=code)
 
 

@@ -54,6 +54,8 @@ class Watch:
         self._hung_up: dict[Child, float] = {}
         self._told_slow: set[Child] = set()
         self._summary_at = 0.0
+        self._errors = 0
+        self._told_errors: set[str] = set()
         self._looks = 0
         self._before: _Figures | None = None
 
@@ -150,6 +152,21 @@ class Watch:
         if self._before is not None:
             self._console.summary(self._told(figures, self._before))
         self._before = figures
+        self._notice_errors()
+
+    def _notice_errors(self) -> None:
+        """Say of which strategies there are errors, once of each: its log has them all."""
+        errors = self._roster.count("worker", "errors")
+        if errors == self._errors:
+            return
+        self._errors = errors
+        for child in self._roster.of_role("worker"):
+            snapshot = child.read_counters()
+            for strategy in self._roster.strategies_of(child.index) if snapshot is not None else ():
+                if strategy not in self._told_errors and snapshot.value("errors", strategy=strategy):
+                    self._told_errors.add(strategy)
+                    text = f"strategy {strategy} has errors, see `hive logs {strategy}`"
+                    self._console.say("warning", f"warning: {text}", strategy=strategy)
 
     def _told(self, now: _Figures, before: _Figures) -> dict[str, Any]:
         count, seconds = self._roster.count, now.at_s - before.at_s

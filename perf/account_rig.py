@@ -100,14 +100,15 @@ class InProcessVenue:
         return self._limits.order_limit()
 
     async def place(
-        self, order: NewOrder, on_sent: Callable[[int], None], may_send: Callable[[], None]
+        self, order: NewOrder, on_sent: Callable[[int, int], None], may_send: Callable[[], None]
     ) -> tuple[OrderState, list[Trade]]:
         """Charge an order and keep it; it is answered, as expired, when `answer_all` is called."""
         begun_ns = time.perf_counter_ns()
         may_send()
         charge = self._limits.charge(Operation.PLACE, order.symbol)
         self.placed += 1
-        on_sent(time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        on_sent(now_ns, now_ns)
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((answer, lambda: self._limits.answered(charge, Answer(200, {}, counts=NOTHING_USED))))
         self.inside_ns += time.perf_counter_ns() - begun_ns
@@ -159,7 +160,7 @@ class AccountRig:
             AccountFigures(counters, venue.name, ids),
             self._log,
         )
-        self.account.remember([], complete=True)
+        self.account.takeover.remember([], complete=True)
         self.account.accept()
         self.intake = Intake(
             self.settings.fleet_id,

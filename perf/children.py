@@ -8,6 +8,8 @@ import traceback
 import warnings
 from collections.abc import Callable
 
+KILLED_WITHIN_S = 30  # a large one on a loaded machine
+
 
 class Child:
     """A child that runs `function(*args)` on `cpu` (None: any) and ends; a context manager that kills what is left.
@@ -43,7 +45,7 @@ class Child:
         self.kill()
 
     def ended(self, timeout_s: float) -> bool:
-        """Return whether it ends within the time."""
+        """Return whether it ends within the time; it stays a zombie until wait()."""
         return self.code is not None or bool(select.select([self._pidfd], [], [], timeout_s)[0])
 
     def wait(self, timeout_s: float) -> int:
@@ -59,4 +61,4 @@ class Child:
         """SIGKILL it if it still lives, and reap it; return its exit code."""
         if self.code is None and not self.ended(0):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        return self.wait(10)
+        return self.wait(KILLED_WITHIN_S)

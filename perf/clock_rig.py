@@ -177,7 +177,6 @@ def services(books: str, trades: str) -> tuple[WorkerServices, Bench]:
         log=logging.getLogger("perf"),
         fleet_id=fleet_id("perf"),
         run_dir="",
-        worker_index=0,
         worker_epoch=1,
         tick_interval_ns=10**8,
         venues=({"index": 0, "name": "binance"},),

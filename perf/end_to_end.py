@@ -11,13 +11,13 @@ fleet's: they are reported apart. The probe makes its tick dearer than the scrip
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import yaml
 
+from endings import completed
 from harness import Args, Goal, Outcome, check, run
 
 ROOT = Path(__file__).parents[1]
@@ -74,7 +74,7 @@ def measure(args: Args) -> Outcome:
             report_file,
         ]
         environment = {**os.environ, "XDG_STATE_HOME": f"{scratch}/state", "XDG_RUNTIME_DIR": scratch}
-        result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds + 120)
+        result = completed(command, environment, seconds + 120)
         check(result.returncode == 0, f"hive up ended with {result.returncode}:\n{result.stdout}{result.stderr}")
         report = json.loads(report_file.read_text())
         logs = "".join(path.read_text(errors="replace") for path in Path(scratch).glob("state/hive/*/logs/worker*"))

@@ -13,7 +13,9 @@ answers:
         sys.exit(run(__doc__, GOALS, measure))
 
 One line is printed for every goal, always, and the exit status is 0 when all are met, 1 when any is not (or the script
-failed or got a wrong answer), 77 when none failed but some could not be measured. Run it as `python perf/NAME.py`.
+failed or got a wrong answer), 77 when none failed but some could not be measured. SIGTERM and ctrl-C end it as an
+exception does, so that all contexts close and no fleet is left; the status is then 128 and the signal's number. Run it
+as `python perf/NAME.py`.
 """
 
 import argparse
@@ -29,6 +31,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from endings import ends_in_order
 from host_facts import host_facts, steal_percent, steal_ticks
 
 OPERATORS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "==": operator.eq}
@@ -256,7 +259,8 @@ def run(
     print(f"commit: {host['commit']}; load {host['load']}", flush=True)
 
     begun, steal_before, started_wall = time.monotonic(), steal_ticks(), time.time()
-    outcome, failure = measured(measure, args, goals)
+    with ends_in_order():
+        outcome, failure = measured(measure, args, goals)
     seconds = time.monotonic() - begun
     host["steal_percent"] = steal_percent(steal_before, steal_ticks())
 

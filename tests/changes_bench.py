@@ -18,9 +18,10 @@ from hive.steps import Changes
 
 
 class Bench:
-    """What a test asks, says in others' names, and reads. `runtime` is that section of the fleet file."""
+    """What a test asks, says in others' names, and reads. `runtime` is that section of the fleet file, `fleet` more."""
 
-    def __init__(self, folder, **runtime) -> None:
+    def __init__(self, folder, fleet=None, **runtime) -> None:
+        self.sections = fleet or {}
         self.runtime = {"max_strategies_per_container": 3, **runtime}
         (folder / "scripts").mkdir()
         (folder / "scripts/x.py").touch()
@@ -46,7 +47,7 @@ class Bench:
             one.state = "running"
 
     def load(self):
-        sections = {"name": "trial", "venues": {"binance": {"mode": "sim"}}}
+        sections = {"name": "trial", "venues": {"binance": {"mode": "sim"}}, **self.sections}
         sections["runtime"] = self.runtime
         self.file.write_text(yaml.safe_dump({**sections, "strategies": self.strategies}))
         return load_fleet(self.file)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from changes_bench import Bench
+from hive.boots import Run, gate_boot
 from hive.cli_errors import CONFIG, ERROR, NOT_FOUND
 from hive.quarantine import ENDS_MAX
 from hive.steps import Refused
@@ -59,6 +60,25 @@ async def test_one_that_does_not_start_is_said_so_and_one_that_has_no_room_lives
     assert bench.members.get("f").worker is None
 
 
+@pytest.mark.parametrize("placed", [True, False])
+@pytest.mark.parametrize("on_crash", ["cancel", "keep"])
+async def test_nothing_rests_for_a_strategy_whose_next_life_does_not_begin(tmp_path, on_crash, placed):
+    bench = Bench(tmp_path, fleet={"on_crash": on_crash})
+    answer = bench.ask("move", strategy="a", worker=1)
+    bench.says(type="removed", id="a")
+    assert [one["cancel"] for one in bench.gate_answers()] == [False]  # it was to have them there
+    if placed:
+        bench.says(type="expecting", id="a")
+        assert kinds(bench.gate_answers()) == ["adopt"]
+    bench.state("a", "failed", "no such pair")
+    asked = bench.gate_answers()
+    assert [(one["type"], one["cancel"]) for one in asked] == ([("retire", True)] if on_crash == "cancel" else [])
+    assert answer.result()["code"] == ERROR
+    assert "no such pair" in answer.result()["error"]
+    assert bench.members.kept() == {}
+    bench.close()
+
+
 async def test_a_halted_strategy_is_halted_at_the_gate_before_it_may_run_again(bench):
     bench.roster.halts.add(None, "a", "loss")
     answer = bench.ask("restart", strategy="a")
@@ -98,6 +118,33 @@ async def test_a_move_keeps_orders_and_a_restart_cancels_them_unless_told_otherw
         bench.state("a", "running")
         assert answer.result()["worker"] == there
         bench.told("worker", there)
+
+
+async def test_the_gate_is_to_leave_a_moving_strategys_orders_alone_until_it_has_handed_them_over(bench):
+    def kept() -> dict[str, int | None]:
+        run = Run("r", bench.members.fleet(), bench.file.parent, bench.file.parent, 1)
+        boot = gate_boot(run, 2, [], tuple(bench.members.plans()), kept=bench.members.kept())
+        return {one["id"]: one["kept"] for one in boot["strategies"] if one["kept"] is not None}
+
+    before = bench.members.get("a").life
+    bench.ask("move", strategy="a", worker=1)
+    assert kept() == {"a": before}  # whenever another gate starts meanwhile
+    bench.says(type="removed", id="a")
+    bench.gate_answers()
+    assert bench.members.get("a").life > before
+    assert kept() == {"a": before}
+    bench.says(type="expecting", id="a")
+    assert kept() == {"a": before}
+    bench.gate_answers()
+    assert kept() == {}
+    bench.state("a", "running")
+    bench.ask("restart", strategy="a")
+    assert kept() == {}
+    bench.ask("move", strategy="c", worker=1)
+    bench.says(type="removed", id="c")
+    bench.gate_answers()
+    bench.state("c", "failed", "no room for its counters")
+    assert kept() == {}  # nothing begins that could have them
 
 
 async def test_a_removed_strategy_is_forgotten_only_when_the_gate_has_ended_its_life(bench):
@@ -160,6 +207,8 @@ async def test_a_paused_strategy_stays_paused_over_its_workers_death(bench):
     bench.state("a", "paused", "look at it")
     assert answer.result()["state"] == "paused"
     assert bench.members.get("a").held == "look at it"
+    bench.ask("pause", strategy="a")  # once more, without a reason: the one before stays
+    assert bench.told("worker", 0) == [{"type": "pause", "id": "a", "reason": "look at it"}]
     again = bench.ask("unpause", strategy="a")
     assert bench.told("worker", 0) == [{"type": "resume", "id": "a"}]
     bench.state("a", "running")
@@ -328,3 +377,71 @@ async def test_complaints_of_a_worker_are_carried_out_and_those_of_one_that_it_h
     bench.says(type="removed", id=other.config.id)
     bench.gate_answers()
     assert (other.worker, other.state, other.reason) == (None, "stopped", "it blocked the loop for 3 s")
+
+
+async def test_a_culprit_that_is_being_changed_goes_to_quarantine_when_that_is_over(bench):
+    culprit, other = bench.members.on(0)
+    answer = bench.ask("restart", strategy=culprit.config.id)
+    bench.says(type="removed", id=culprit.config.id)
+    bench.gate_answers()
+    bench.says(type="expecting", id=culprit.config.id)
+    bench.gate_answers()
+    assert die(bench, 0, FAULTED, culprit.number)  # while it starts
+    bench.gate_answers()
+    bench.gate_answers()
+    assert answer.result()["error"] == f"strategy {culprit.config.id} stopping: worker 0 died while it was running"
+    assert bench.members.is_quarantine(culprit.worker)
+    assert bench.members.on(0) == [other]
+
+
+async def test_a_complaint_waits_for_the_change_that_is_under_way_and_is_dropped_when_that_begins_a_new_life(bench):
+    first, second = bench.members.on(0)
+    for one in bench.strategies:
+        one["priority"] = 5 if one["id"] in (first.config.id, second.config.id) else 0
+    complaint = {"type": "misbehaved", "what": "blocked", "reason": "it blocked the loop", "verdict": "quarantine"}
+    worker = bench.roster.children["worker", 0]
+    answer = bench.ask("apply")
+    bench.quarantine.misbehaved(worker, {**complaint, "id": second.config.id})  # its turn to be changed comes yet
+    for one in (first, second):
+        bench.says(type="removed", id=one.config.id)
+        bench.gate_answers()
+        bench.says(type="expecting", id=one.config.id)
+        bench.gate_answers()
+        bench.state(one.config.id, "running")
+        if one is first:
+            bench.quarantine.misbehaved(worker, {**complaint, "id": one.config.id})
+    assert answer.result() == {"ok": True, "steps": answer.result()["steps"], "failed": []}
+    bench.changes.go_on()
+    bench.says(type="removed", id=first.config.id)
+    bench.gate_answers()
+    assert bench.members.is_quarantine(first.worker)
+    assert (second.worker, second.state, second.reason) == (0, "running", "")
+
+
+async def test_a_strategy_that_was_paused_for_its_errors_stays_so_over_its_workers_death_until_somebody_lifts_it(bench):
+    one, other = bench.members.on(0)
+    bench.state(one.config.id, "paused", "ten errors")
+    bench.members.keep_pause(one)
+    bench.members.keep_pause(other)
+    assert (one.rests, other.rests) == ("ten errors", "")
+    bench.state(one.config.id, "starting")
+    bench.members.keep_pause(one)  # dead again before it has said that it is paused
+    moved = bench.ask("move", strategy=one.config.id, worker=1)
+    bench.says(type="removed", id=one.config.id)
+    bench.gate_answers()
+    (add,) = bench.told("worker", 1)
+    assert add["strategy"]["paused"] == "ten errors"
+    bench.says(type="expecting", id=one.config.id)
+    bench.gate_answers()
+    bench.state(one.config.id, "paused", "ten errors")
+    assert moved.result()["ok"]
+    bench.told("worker", 1)
+    lifted = bench.ask("unpause", strategy=one.config.id)
+    assert kinds(bench.told("worker", 1)) == ["resume"]
+    bench.state(one.config.id, "running")
+    assert (lifted.result()["ok"], one.rests) == (True, "")
+    bench.state(one.config.id, "paused", "ten errors")
+    bench.ask("restart", strategy=one.config.id)
+    bench.says(type="removed", id=one.config.id)
+    bench.gate_answers()
+    assert "paused" not in bench.told("worker", 1)[-1]["strategy"]  # who restarts it wants it to run

@@ -38,7 +38,7 @@ class Running:
         result = await loop.run_in_executor(None, self.command.run, *words)
         return result.returncode, (result.stdout + result.stderr).splitlines()
 
-    async def answer_flat(self, still_open: int, text: str = "") -> None:
+    async def answer_flat(self, still_open: int | None, text: str = "") -> None:
         """Wait for a flat at the gate's end and answer it."""
         while (message := await self.gate.recv())["type"] != "flat":
             pass
@@ -58,6 +58,11 @@ async def running(tmp_path):
     await made.server.open()
     yield made
     made.close()
+
+
+async def test_a_reason_is_one_line_that_does_nothing_to_a_terminal(running):
+    code, lines = await running.hive("halt", "--reason", "odd\n\x1b[2J  fills \x07")
+    assert (code, lines) == (OK, [r"fleet bench: halted: the whole fleet (odd \x1b[2J fills \x07)"])
 
 
 async def test_halt_and_resume_say_what_is_halted(running):
@@ -108,6 +113,13 @@ async def test_flat_is_ok_only_when_nothing_is_open(running):
         ["error: fleet bench: 2 orders are open: 2 of pmm on BTC-USDT; it stays halted"],
     )
     assert len(running.bench.roster.halts) == 1
+
+
+async def test_flat_is_no_success_when_a_venue_has_not_told(running):
+    left = running.answer_flat(None, "a venue has not told in time: orders may be open")
+    (code, lines), _ = await asyncio.gather(running.hive("flat", "--cancel-all"), left)
+    assert code == TIMEOUT
+    assert lines == ["error: fleet bench: a venue has not told in time: orders may be open; it stays halted"]
 
 
 async def test_flat_without_an_answer_is_a_timeout(running):

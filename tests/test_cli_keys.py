@@ -128,6 +128,16 @@ def test_check_says_what_up_would_not_find(root):
     ]
 
 
+def test_check_says_that_others_may_read_a_key_file(root):
+    fleet = fleet_of(root, okx={"keys_file": "keys.yml"})
+    file = root / "keys.yml"
+    file.touch()
+    told = f"venues.okx: `hive up` wants mode 0600: chmod 600 {file}"
+    for mode, lines in ((0o600, []), (0o400, []), (0o640, [told])):
+        file.chmod(mode)
+        assert notices(fleet, {}) == lines
+
+
 # ---- The command itself ------------------------------------------------------------------------------------------
 
 

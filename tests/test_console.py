@@ -50,7 +50,7 @@ def test_people_get_the_seconds_since_the_start_and_a_line():
     first, second = stream.getvalue().splitlines()
     assert first.endswith("s  feed ready")
     assert 1.5 <= float(first.split()[0]) < 2
-    assert "2/3 strategies  30 ticks/s  late p99 1.2 ms  orders 7  fills 3" in second
+    assert "2/3 strategies  errors 0  orders 7  fills 3  open 4  30 ticks/s  late p99 1.2 ms  88 updates/s" in second
 
 
 def test_programs_get_an_object_per_line():
@@ -81,7 +81,18 @@ def test_a_fleet_with_halts_says_so_in_every_summary():
     console = Console(time.monotonic_ns(), stream=stream)
     console.summary(FIGURES)
     console.summary({**FIGURES, "halts": 2})
-    assert [line.endswith("  errors 0  HALTED") for line in stream.getvalue().splitlines()] == [False, True]
+    assert ["  HALTED  errors 0" in line for line in stream.getvalue().splitlines()] == [False, True]
+
+
+@pytest.mark.parametrize("columns", [1, 10, 40, 60, 80, 100, 200])
+def test_a_terminals_summary_is_never_wider_than_the_terminal(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = Terminal()
+    Console(time.monotonic_ns(), stream=stream).summary({**FIGURES, "orders": 123_456, "fills": 100_000, "halts": 1})
+    line = stream.getvalue()
+    assert len(line) < columns
+    assert line == "" if columns == 1 else line.startswith("2/3 strategies"[: columns - 1])
+    assert ("late p99 1.2 ms" in line) == (columns >= 100)
 
 
 def test_a_reader_that_went_away_does_not_matter():

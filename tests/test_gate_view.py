@@ -139,10 +139,34 @@ def test_a_narrow_terminal_keeps_queue_and_wait():
     assert row(draw_gate(frame(), 30), "STRATEGY")[:2] == ["queue", "wait"]
 
 
+def test_a_low_page_of_hive_top_leaves_out_the_classes_that_never_had_a_request():
+    now = frame()
+    high, low = (draw_page(now, Look(), 120, height).lines for height in (40, 16))
+    for name, shown in (("binance emergency", False), ("binance cancel", True), ("binance new", True)):
+        assert any(line.text.startswith(name) for line in high)
+        assert any(line.text.startswith(name) for line in low) == shown
+
+
+def test_a_strategy_is_shown_at_the_venues_where_it_trades():
+    now = frame()
+    pmm_0, pmm_1 = now.total["strategies"][:2]
+    for one in (pmm_0, pmm_1):
+        nothing = {key: 0 if isinstance(value, int | float) else value for key, value in one["gate"]["binance"].items()}
+        one["gate"]["kucoin"] = {**nothing, "halted": False}
+    pmm_1["gate"] = {"binance": pmm_1["gate"]["kucoin"], "kucoin": pmm_1["gate"]["kucoin"]}
+    for recent, total in zip(now.recent["strategies"], now.total["strategies"], strict=True):
+        recent["gate"] = total["gate"]
+    ids = shown_ids(draw_gate(now, 160))
+    assert sorted(ids) == ["pmm-0", "pmm-1", "pmm-1", "pmm-2"]  # pmm-1 has done nothing anywhere
+    assert len(as_json(now)["strategies"]) == 5
+
+
 def test_the_page_of_hive_top_filters_and_scrolls():
     now = frame()
     assert shown_ids(draw_page(now, Look(filter="PMM-1"), 120, 40).lines) == ["pmm-1"]
     above = [line for line in draw_gate(now, 120) if not line.text.startswith(("pmm-", "STRATEGY"))]
+    unused = ("binance emergency", "binance amend", "binance query")
+    above = [line for line in above if not line.text.startswith(unused)]
     low = draw_page(now, Look(offset=9), 120, len(above) + 3)  # the table's head, one strategy, the last line
     assert low.last_offset == 2
     assert shown_ids(low.lines) == ["pmm-2"]

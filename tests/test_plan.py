@@ -69,6 +69,13 @@ def test_with_one_cpu_to_spare_feed_and_gate_share_it():
     assert placement.remarks[1] == "workers on CPUs 1, 2, feed and gate on 0"
 
 
+def test_a_single_worker_is_told_as_one():
+    assert place(strategies(1), workers=1, cpus=(0, 1), limit=50).remarks == (
+        "1 worker with 1 strategy",
+        "worker on CPU 1, feed and gate on 0",
+    )
+
+
 def test_with_as_many_cpus_as_workers_each_has_one():
     placement = place(strategies(4), workers=2, cpus=(4, 6), limit=50)
     assert [worker.cpu for worker in placement.workers] == [4, 6]

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 import synthetic
+from hive.gate_view import draw_page
 from hive.report import build
-from hive.top_view import HELP, SORT_KEYS, Frame, Look, Style, draw, draw_all, ms, rate, si, span
+from hive.top_help import GATE_HELP, HELP
+from hive.top_view import SORT_KEYS, Frame, Look, Style, draw, draw_all, ms, rate, si, span
 
 
 def frame(strategies: int = 3, **options) -> Frame:
@@ -99,6 +101,28 @@ def test_pause_and_own_cost_are_shown():
     screen = draw(frame(), Look(paused=True), 120, 30)
     assert "PAUSED" in screen.lines[0].text
     assert "[took 1.2 ms, 0.3 ms late]" in screen.lines[-1].text
+
+
+def test_the_last_line_says_which_strategies_are_seen_and_drops_what_does_not_fit():
+    screen = draw(frame(50), Look(offset=7), 80, 24)
+    shown = [line.text.split()[0] for line in screen.lines if line.text.startswith("pmm-")]
+    assert f"8-{7 + len(shown)} of 50" in screen.lines[-1].text
+    assert screen.lines[-1].text.endswith("by id")  # the tool's own cost has no room
+    assert " of " not in draw(frame(3), Look(), 80, 24).lines[-1].text
+
+
+def test_a_filter_that_finds_nothing_says_how_to_leave_it():
+    shown = texts(draw(frame(3), Look(filter="zzz"), 80, 24))
+    assert "no strategy has 'zzz': Esc shows all" in shown
+    assert "only 'zzz'" in shown[-1]
+
+
+@pytest.mark.parametrize(("page", "words"), [(draw, HELP), (draw_page, GATE_HELP)])
+def test_each_page_has_its_help_whole_on_a_small_terminal(page, words):
+    shown = texts(page(frame(3), Look(help=True, gate=page is draw_page), 80, 24))
+    start = shown.index(words[0])
+    assert shown[start : start + len(words)] == list(words)
+    assert start + len(words) < 24
 
 
 def test_what_needs_attention_stands_out():

@@ -90,6 +90,28 @@ def test_a_summary_says_what_came_since_the_one_before(bench):
     assert (busy["orders"], busy["late_p99_ms"], busy["open_orders"]) == (0, None, 0)  # those 7 are not the gate's
 
 
+def test_a_strategy_with_errors_is_named_once_with_where_to_read_them(bench):
+    stream = io.StringIO()
+    watch = Watch(bench.roster, EagerConsole(0, as_json=True, stream=stream), HANG_AFTER_MS)
+    bench.roster.state = "running"
+    name = segment_name(secrets.token_hex(4), "counters.worker0", 1)
+    segment = Segment.create(name, counters_size(4, 0), kind="counters", epoch=1)
+    worker = Child("worker", 0, 1, None, time.monotonic_ns(), ready=True)
+    try:
+        errors = Counters.create(segment, 4).counter("errors", strategy="x")
+        worker.map_counters(name)
+        bench.roster.children[worker.member] = worker
+        for _ in range(3):
+            watch.beat(stopping=False)
+            errors.inc(2)
+    finally:
+        worker.close()
+        segment.unlink()
+    told = [one for line in stream.getvalue().splitlines() if (one := json.loads(line))["event"] == "warning"]
+    assert [one["text"] for one in told] == ["warning: strategy x has errors, see `hive logs x`"]
+    assert told[0]["strategy"] == "x"
+
+
 def test_a_process_whose_heartbeat_stays_old_is_killed(bench):
     assert not bench.look()
     for _ in range(HUNG_LOOKS - 1):

@@ -27,7 +27,7 @@ from urllib.parse import quote
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct
 from msgspec.json import Decoder, encode
 
-from hive.feed.binance_diff import usual_diff
+from hive.feed.binance_diff import usual_diff, usual_trade
 from hive.feed.binance_rules import instrument_rules
 from hive.feed.errors import MalformedMessage, VenueRefused
 from hive.feed.venue import Answer, CandleEvent, DepthSnapshot, Diff, Event, HttpAnswer, Notice, Request, TradeEvent
@@ -186,9 +186,9 @@ class BinanceSpot:
         """
         if len(raw) > LONGEST_MESSAGE:
             raise MalformedMessage(f"a market message must be at most {LONGEST_MESSAGE} bytes, was {len(raw)}")
-        diff = usual_diff(raw)
-        if diff is not None:
-            return diff
+        event = usual_diff(raw) or usual_trade(raw)
+        if event is not None:
+            return event
         try:
             message = self._message(raw)
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:

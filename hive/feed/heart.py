@@ -5,23 +5,29 @@ What a beat is, and when wait() returns, is described there.
 
 import select
 from collections.abc import Iterable
+from selectors import EVENT_READ, EVENT_WRITE, SelectorKey
 from time import monotonic_ns
 
 from hive.shm.atomics import Memory, boottime_ns
 from hive.shm.layout import SEGMENT_HEADER
 
 QUIET, READABLE, LOOK = 0, 1, 2
-EARLY_NS = 3_000_000
+EARLY = 4
 _HEARTBEAT, _HEARTBEAT_BOOT, _BOOT_OFFSET = (
     SEGMENT_HEADER.offset(name) >> 3 for name in ("heartbeat_ns", "heartbeat_boot_ns", "boot_offset_ns")
 )
+
+
+def selected(events: int) -> int:
+    """Return what a selector calls these events of epoll: an error or hang-up is readable and writable."""
+    return (EVENT_READ if events & ~select.EPOLLOUT else 0) | (EVENT_WRITE if events & ~select.EPOLLIN else 0)
 
 
 class Heart:
     """The heartbeats of the segments `memories`, which this process alone writes.
 
     `last_ns` and `last_boot_ns` are when it beat last, by CLOCK_MONOTONIC and CLOCK_BOOTTIME, 0 before it ever did.
-    `ready` is what the last wait found: (descriptor, events), as from select.epoll.
+    `ready` is what the last wait found: (key, events) of each descriptor, as a selector returns it.
 
     Args:
         every_ns: between two beats.
@@ -36,7 +42,7 @@ class Heart:
         self.last_ns = 0
         self.last_boot_ns = 0
         self.memories: list[Memory] = []
-        self.ready: list[tuple[int, int]] = []
+        self.ready: list[tuple[SelectorKey, int]] = []
         self._every_ns = every_ns
         self._look_after_ns = look_after_ns
 
@@ -56,10 +62,11 @@ class Heart:
         self.last_ns = now_ns
         self.last_boot_ns = boot_ns
 
-    def wait(self, epoll: select.epoll, timeout: float | None) -> int:
+    def wait(self, epoll: select.epoll, timeout: float | None, keys: dict[int, SelectorKey]) -> int:
         """Wait until a file of `epoll` is ready (`ready`), for `timeout` seconds at most (None: without end).
 
-        Times are rounded up to milliseconds, as select.epoll does.
+        Times are rounded up to milliseconds, as select.epoll does. `keys` has the SelectorKey of each descriptor; one
+        without is left out.
 
         Returns:
             READABLE, QUIET when the time is over, or LOOK: the beat that was due has not been made, and nothing waited
@@ -67,14 +74,16 @@ class Heart:
         """
         now_ns = monotonic_ns()
         self.ready = []
-        if now_ns >= self.last_ns + self._every_ns - EARLY_NS and self._beat_or_look(now_ns):
+        if now_ns >= self.last_ns + self._every_ns // EARLY and self._beat_or_look(now_ns):
             return LOOK
         end_ns = None if timeout is None else now_ns + max(0, int(timeout * 1e9))
         while True:
             due_ns = self.last_ns + self._every_ns
             until_ns = due_ns if end_ns is None else min(due_ns, end_ns)
-            self.ready = epoll.poll(max(0, until_ns - now_ns) / 1e9)
-            if self.ready:
+            found = epoll.poll(max(0, until_ns - now_ns) / 1e9)
+            if found:
+                known = [(keys[fd], events) for fd, events in found if fd in keys]
+                self.ready = [(key, selected(events) & key.events) for key, events in known]
                 return READABLE
             now_ns = monotonic_ns()
             if now_ns >= self.last_ns + self._every_ns and self._beat_or_look(now_ns):

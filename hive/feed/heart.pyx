@@ -20,12 +20,17 @@ cdef enum:
     _QUIET = 0
     _READABLE = 1
     _LOOK = 2
-    EARLY_NS = 3000000  # a loop that is awake beats rather than wake up for it so soon
-
+    EARLY = 4  # a loop that is awake beats from this part of the time between two on: few wake-ups are for beats
     MOST_EVENTS = 64  # in one go; what more is ready comes with the next wait
     MS_NS = 1000000
 
+    _EVENT_READ = 1  # selectors.EVENT_READ
+    _EVENT_WRITE = 2
+
 cdef extern from "<sys/epoll.h>" nogil:
+    enum:
+        EPOLLIN
+        EPOLLOUT
     ctypedef union epoll_data_t:
         int fd
     cdef struct epoll_event:
@@ -34,11 +39,16 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_wait(int epoll, epoll_event *events, int most, int timeout_ms)
 
 
+cdef inline int selected(uint32_t events) noexcept nogil:
+    """Return what a selector calls these events of epoll: an error or hang-up is readable and writable."""
+    return (_EVENT_READ if events & ~<uint32_t>EPOLLOUT else 0) | (_EVENT_WRITE if events & ~<uint32_t>EPOLLIN else 0)
+
+
 cdef class Heart:
     """The heartbeats of the segments `memories`, which this process alone writes.
 
     `last_ns` and `last_boot_ns` are when it beat last, by CLOCK_MONOTONIC and CLOCK_BOOTTIME, 0 before it ever did.
-    `ready` is what the last wait found: (descriptor, events), as from select.epoll.
+    `ready` is what the last wait found: (key, events) of each descriptor, as a selector returns it.
 
     Args:
         every_ns: between two beats.
@@ -64,10 +74,11 @@ cdef class Heart:
         """Beat, however late: CLOCK_MONOTONIC and CLOCK_BOOTTIME of now."""
         self._beat(now_ns, boot_ns)
 
-    def wait(self, epoll, timeout) -> int:
+    def wait(self, epoll, timeout, dict keys not None) -> int:
         """Wait until a file of `epoll` is ready (`ready`), for `timeout` seconds at most (None: without end).
 
-        Times are rounded up to milliseconds, as select.epoll does.
+        Times are rounded up to milliseconds, as select.epoll does. `keys` has the SelectorKey of each descriptor; one
+        without is left out.
 
         Returns:
             READABLE (nothing may be `ready`: a signal came), QUIET when the time is over, or LOOK: the beat that was
@@ -80,7 +91,7 @@ cdef class Heart:
         cdef int fd = epoll.fileno()
         cdef int count, at
         self.ready = []
-        if now_ns >= self.last_ns + self._every_ns - EARLY_NS and self._beat_or_look(now_ns):
+        if now_ns >= self.last_ns + self._every_ns // EARLY and self._beat_or_look(now_ns):
             return _LOOK
         if timeout is not None:
             end_ns = now_ns + max(0, <int64_t>(<double>timeout * 1e9))
@@ -92,7 +103,10 @@ cdef class Heart:
             with nogil:
                 count = epoll_wait(fd, events, MOST_EVENTS, <int>((left_ns + MS_NS - 1) // MS_NS))
             if count > 0:
-                self.ready = [(events[at].data.fd, events[at].events) for at in range(count)]
+                for at in range(count):
+                    key = keys.get(events[at].data.fd)
+                    if key is not None:
+                        self.ready.append((key, selected(events[at].events) & <int>key.events))
                 return _READABLE
             if count < 0:
                 if errno == EINTR:

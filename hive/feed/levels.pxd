@@ -1,4 +1,4 @@
-"""Levels of a message as C arrays (see levels.pyx)."""
+"""Levels of a message as C arrays, and decimals as float64 (see levels.pyx)."""
 
 
 cdef struct Levels:
@@ -10,3 +10,4 @@ cdef struct Levels:
 
 cdef int c_grow(double **first, double **second, Py_ssize_t *capacity) noexcept nogil
 cdef int c_read(Levels *into, object levels) except -1
+cdef double c_decimal(const char *text, Py_ssize_t size) noexcept nogil

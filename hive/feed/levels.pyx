@@ -85,7 +85,7 @@ cdef inline double _scaled(uint64_t mantissa, Py_ssize_t fraction) noexcept nogi
     return <double>mantissa / POWERS_OF_TEN[fraction]
 
 
-cdef double _decimal(const char *text, Py_ssize_t size) noexcept nogil:
+cdef double c_decimal(const char *text, Py_ssize_t size) noexcept nogil:
     """Return a plain decimal as float64, or -1 when it is not one or takes more care."""
     cdef uint64_t mantissa = 0
     cdef Py_ssize_t point = -1
@@ -165,7 +165,7 @@ cdef const char *_scan_number(const char *at, const char *end, double *into) exc
         closing += 1
     if closing == end:
         return NULL
-    into[0] = _decimal(at, closing - at)
+    into[0] = c_decimal(at, closing - at)
     if into[0] < 0.0:
         into[0] = _any_decimal(at, closing - at)
         if into[0] < 0.0:
@@ -219,7 +219,7 @@ cdef int _number(object text, double *into) except -1:
         characters = PyUnicode_AsUTF8AndSize(text, &size)
     except UnicodeEncodeError:
         raise MalformedMessage(f"a price or quantity must be a number, was {text!r:.40}") from None
-    into[0] = _decimal(characters, size)
+    into[0] = c_decimal(characters, size)
     if into[0] < 0.0:
         into[0] = _any_decimal(characters, size)
         if into[0] < 0.0:

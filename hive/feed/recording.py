@@ -34,7 +34,7 @@ from hive.feed.venue import HttpAnswer
 
 MAGIC = b"HIVEREC\n"
 VERSION = 1
-RULES, SNAPSHOT, CANDLES, OTHER = PURPOSES = ("rules", "snapshot", "candles", "other")
+RULES, SNAPSHOT, CANDLES, OTHER = ("rules", "snapshot", "candles", "other")
 
 _FILE_HEAD = struct.Struct("<8sIII")
 _BLOCK_HEAD = struct.Struct("<4sIIIIqqI")

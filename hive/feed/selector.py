@@ -10,7 +10,6 @@ are later by NAP_S at most. Below that rate, and when messages come in bunches, 
 While it waits, the Heart that it was given beats (see heart.pyx).
 """
 
-import select
 import selectors
 import time
 from collections.abc import Callable
@@ -53,22 +52,17 @@ class WakeupSelector(selectors.EpollSelector):
 
     def select(self, timeout: float | None = None) -> _Ready:
         """Wait as the base class does; remember when this wait and the one before ended."""
-        waits = timeout is None or timeout > NAP_S
-        ready: _Ready = []
-        if waits and self.napping:
-            self._nap(NAP_S)
+        heart = self._heart
+        if heart is None or self.napping:
+            ready = self._select_at_length(timeout)
+        elif heart.wait(self._selector, timeout, self._fd_to_key) == LOOK:
+            self._when_late()
             ready = super().select(0)
-            self._found += bool(ready)
-        if self._heart is None:
-            ready = ready or super().select(timeout)
         else:
-            if self._heart.wait(self._selector, 0 if ready else timeout) == LOOK:
-                self._when_late()
-                ready = ready or super().select(0)
-            ready = ready or self._keyed(self._heart.ready)
+            ready = heart.ready
         self.previous_ns = self.woke_ns
         self.woke_ns = self._clock()
-        if waits:
+        if timeout is None or timeout > NAP_S:
             self._wakes += 1
             if self._wakes == WAKES_PER_LOOK:
                 self._look()
@@ -82,17 +76,19 @@ class WakeupSelector(selectors.EpollSelector):
         """Return when the data that a task has just been given was read."""
         return self.previous_ns
 
-    def _keyed(self, events: list[tuple[int, int]]) -> _Ready:
-        """Return what select() returns for events of epoll."""
+    def _select_at_length(self, timeout: float | None) -> _Ready:
+        """Nap when it is the time to, then wait; without a heart too."""
         ready: _Ready = []
-        for fd, event in events:
-            key = self._fd_to_key.get(fd)
-            if key:
-                mask = (event & ~select.EPOLLIN and selectors.EVENT_WRITE) | (
-                    event & ~select.EPOLLOUT and selectors.EVENT_READ
-                )
-                ready.append((key, mask & key.events))
-        return ready
+        if self.napping and (timeout is None or timeout > NAP_S):
+            self._nap(NAP_S)
+            ready = super().select(0)
+            self._found += bool(ready)
+        if self._heart is None:
+            return ready or super().select(timeout)
+        if self._heart.wait(self._selector, 0 if ready else timeout, self._fd_to_key) == LOOK:
+            self._when_late()
+            return ready or super().select(0)
+        return ready or self._heart.ready
 
     def _look(self) -> None:
         """Decide whether to nap."""

@@ -13,27 +13,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from hive.gate import replies
 from hive.gate.admission import NOT_READY, Admission
 from hive.gate.binance_messages import CANCEL_REJECTED
-from hive.gate.exact import subtract
 from hive.gate.figures import AccountFigures
 from hive.gate.guards import AccountGuards
 from hive.gate.inquiry import Inquiry
 from hive.gate.journal import Journal
 from hive.gate.ledger import Ledger
+from hive.gate.lives import Lives
 from hive.gate.order import Order, State
 from hive.gate.quota import Quotas, RequestClass
 from hive.gate.requests import Outcomes, Requests
 from hive.gate.sender import Sender
+from hive.gate.takeover import Takeover
 from hive.gate.venue import Venue
-from hive.shm.decimals import halves
-from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, Reply, ReplyKind
+from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, Reply
 from hive.shm.refusals import Refusal
 
 BROKE = "an error in the gate, not sent"
 LATEST = 1 << 62  # an epoch, or a life, that is not before any other
-PARTING_NS = 5_000_000_000  # from a strategy's last look at its replies until the gate knows that it has left
-TELL_AGAIN_NS = 60_000_000_000  # what was taken in so long before a worker's next life is told to that one too
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,79 +109,34 @@ class Account:
         )
         self.requests.sender = self.sender
         self.inquiry = Inquiry(venue, self.ledger, self.apply, self.sender.turn, log, now_ns)
+        self.takeover = Takeover(self.ledger, guards, journal, self.requests.absent_after_ns, now_ns)
+        self.lives = Lives(index, self.ledger, journal, guards.capital, reply, now_ns)
         self._rules = rules
         self._reply = reply
         self._log = log
         self._now_ns = now_ns
-        self._born_ns = now_ns()  # nothing that an earlier gate sent can have left after this
-        self._early: list[tuple[Intent, str, int]] | None = []
         self._journal_failing = ""
-        self._remembers = False  # the journal says of every order of this run whether it was sent
 
-    # --- at the start
-
-    def remember(self, orders: list[Order], complete: bool, new_run: bool = False) -> None:
-        """Take over what the journal knows of earlier gates' orders.
-
-        What an earlier gate could not send, and let wait again, is not among an account's orders: its worker sends it
-        anew.
-
-        Args:
-            complete: an order of this run that is not among them was never sent
-            new_run: they are another run's: of workers that nobody can ask, whose epochs mean nothing now
-        """
-        self._remembers = complete
-        self.ledger.last_fill = self.guards.last_fill
-        for order in orders:
-            if order.state is State.PENDING:
-                if not order.done:
-                    self.journal.done(order.client_order_id)
-                continue
-            if new_run and order.worker_epoch:
-                order.worker_epoch = 0
-                if not order.done:
-                    self.journal.adopted(order)  # so that this run's next gate knows as well
-            order.absent_ns = self._born_ns + self.requests.absent_after_ns
-            order.guarded = not order.final
-            self.ledger.restore(order)
-            self.guards.restored(order)
-        self.guards.capital.news()  # each worker is told everything when it comes
+    # --- intents
 
     def accept(self) -> None:
         """Take new orders from now on, unless the gate is leaving; what came too early is handled."""
         if self.admission.refusing == NOT_READY:
             self.admission.refusing = ""
-        early, self._early = self._early, None
-        for intent, tag, worker_epoch in early or ():
+        for intent, tag, worker_epoch in self.takeover.release():
             self.handle(intent, tag, worker_epoch)
-
-    def _bury_early(self, tags: set[str], epoch: int, cancel: bool) -> None:
-        """Carry out nothing that a worker asked which is gone; what an earlier gate may have sent is cancelled."""
-        kept = []
-        for intent, tag, worker_epoch in self._early or ():
-            if intent.kind is not IntentKind.PLACE or tag not in tags or worker_epoch > epoch:
-                kept.append((intent, tag, worker_epoch))
-            elif not self._remembers:
-                kept.append((intent._replace(kind=IntentKind.CANCEL) if cancel else intent, tag, worker_epoch))
-        if self._early is not None:
-            self._early = kept
-
-    # --- intents
 
     def handle(self, intent: Intent, tag: str, worker_epoch: int) -> None:
         """Take an intent whose client order id belongs to the strategy `tag` of a worker."""
         order = self.ledger.get(intent.client_order_id)
         placing = intent.kind is IntentKind.PLACE
         if order is not None and intent.kind is IntentKind.CANCEL:
-            if worker_epoch > order.worker_epoch:  # a later life of its worker: it may have heard of none of the fills
-                order.worker_epoch = worker_epoch
-                for reply in self.ledger.replay(order)[:-1]:
-                    self._reply(tag, reply)
+            self.lives.tell_heir(order, worker_epoch)
             self.cancel(order)
         elif order is not None and placing and self._is_another(order, intent, worker_epoch):
             text = f"{intent.client_order_id} was used before"
             self.figures.refused(tag, Refusal.DUPLICATE_ID)
-            self._reply(tag, _answer(ReplyKind.REJECTED, self.index, intent, text, Refusal.DUPLICATE_ID))
+            self._reply(tag, replies.refused(intent, Refusal.DUPLICATE_ID, text))
         elif order is not None:
             if placing:
                 self.figures.count("duplicates_dropped")
@@ -190,9 +144,9 @@ class Account:
                 self._reply(tag, reply)
         elif placing and not intent.flags & MAYBE_SENT:
             self._admit(intent, tag, worker_epoch)
-        elif self._early is not None:
-            self._early.append((intent, tag, worker_epoch))
-        elif placing and self._remembers:  # no earlier gate has sent it
+        elif self.takeover.keep(intent, tag, worker_epoch):
+            pass  # until the account is ready
+        elif placing and self.takeover.complete:  # no earlier gate has sent it
             self._admit(intent, tag, worker_epoch)
         else:
             self._look_up(intent, tag, worker_epoch)
@@ -201,8 +155,7 @@ class Account:
         """Say what is true of an intent whose handling broke: refused when it was not sent, else asked for."""
         order = self.ledger.get(intent.client_order_id)
         if order is None:
-            kind = ReplyKind.CANCEL_FAILED if intent.kind is IntentKind.CANCEL else ReplyKind.REJECTED
-            self._reply(tag, _answer(kind, self.index, intent, BROKE, Refusal.GATE_ERROR))
+            self._reply(tag, replies.refused(intent, Refusal.GATE_ERROR, BROKE))
         else:
             self._tell_truth(order)
 
@@ -223,57 +176,8 @@ class Account:
         elif order.final:
             self._reply(order.tag, self.ledger.replay(order)[-1])
         else:
-            order.cancel_wanted = True
-            order.urgent = order.urgent or urgent
+            self.ledger.want_cancel(order, urgent)
             self._try_cancel(order)
-
-    def tell_again(self, tags: set[str], worker_epoch: int) -> None:
-        """Tell a worker that comes what became of its orders, and of its last life's: those that live, or ended late.
-
-        What it knows already it tells by the ids of trades.
-        """
-        since_ns = self._now_ns() - TELL_AGAIN_NS
-        for order in self.ledger.orders():
-            if order.tag not in tags or not order.journaled:
-                continue
-            if order.worker_epoch >= worker_epoch and not order.handed:
-                order.retell = True  # it asks for those that it placed, but what is heard meanwhile is told first
-                continue
-            if order.done and order.done_ns < since_ns:
-                continue
-            order.handed = False
-            if order.final:
-                order.worker_epoch = max(order.worker_epoch, worker_epoch)
-            for reply in self.ledger.replay(order):
-                self._reply(order.tag, reply)
-
-    def part(self, tag: str, cancel: bool) -> int:
-        """End a strategy's life: its waiting orders and, with `cancel`, its open ones; returns how many it had.
-
-        What ended a moment ago is told to its next life again: the last one may have been gone before it heard.
-        """
-        since_ns = self._now_ns() - PARTING_NS
-        for order in self.ledger.orders():
-            if order.tag == tag and order.done and order.done_ns >= since_ns:
-                order.done = False
-        return self.worker_gone({tag}, LATEST, cancel)
-
-    def hand_over(self, tag: str, life: int) -> None:
-        """Tell a strategy's next life of the orders that the last did not end, and make it the one that holds them."""
-        for order in self.ledger.orders():
-            if order.tag != tag or order.done or not order.journaled:
-                continue
-            order.worker_epoch = life
-            if not order.final:
-                self.journal.adopted(order)  # so that the next gate knows as well
-            for reply in self.ledger.replay(order):
-                self._reply(tag, reply)
-
-    def tell_capital(self, tags: set[str]) -> None:
-        """Tell the strategies that have capital all of it: their worker has just come, or they to it."""
-        for tag in sorted(tags):
-            for asset, (total, free) in self.guards.capital.accounts(tag).items():
-                self._reply(tag, _capital(self.index, tag, asset, total, free))
 
     # --- who may not
 
@@ -293,9 +197,14 @@ class Account:
             if tag is None or order.tag == tag:
                 self.refuse(order, code, why)
 
+    def part(self, tag: str, cancel: bool) -> int:
+        """End a strategy's life: its waiting orders and, with `cancel`, its open ones; returns how many it had."""
+        self.lives.part(tag)
+        return self.worker_gone({tag}, LATEST, cancel)
+
     def worker_gone(self, tags: set[str], epoch: int, cancel: bool) -> int:
         """End the waiting orders of a worker that is gone and, with `cancel`, its open ones; returns how many."""
-        self._bury_early(tags, epoch, cancel)
+        self.takeover.bury(tags, epoch, cancel)
         orders = [o for o in self.ledger.open_orders() if o.tag in tags and o.worker_epoch <= epoch]
         for order in orders:
             if order.state is State.PENDING:
@@ -312,14 +221,13 @@ class Account:
 
     # --- evidence
 
-    def apply(self, order: Order, replies: list[Reply]) -> None:
+    def apply(self, order: Order, news: list[Reply]) -> None:
         """Pass on what follows from evidence about an order, and do what it asks for next."""
-        if order.retell and replies:
-            order.retell = False
-            self._retell_fills(order, replies)
-        for reply in replies:
+        self.lives.catch_up(order, news)
+        for reply in news:
             self.figures.count_reply(reply)
-            self._guard(order, reply)
+            self.guards.told(order, reply)
+            self.lives.tell_capital_news()
             self._reply(order.tag, reply)
         if order.refusal is not None and not order.suspect:
             code, text = order.refusal
@@ -367,39 +275,33 @@ class Account:
             self._log.warning("the journal is written again: new orders are taken")
         self._journal_failing = failing
 
-    def _retell_fills(self, order: Order, replies: list[Reply]) -> None:
-        """Tell the fills before those in `replies`: an earlier gate's queues may have been lost with them."""
-        new = {reply.trade_id for reply in replies if reply.kind is ReplyKind.FILL}
-        for reply in self.ledger.replay(order):
-            if reply.kind is ReplyKind.FILL and reply.trade_id not in new:
-                self._reply(order.tag, reply)
-
-    def _guard(self, order: Order, reply: Reply) -> None:
-        if reply.kind is ReplyKind.FILL:
-            self.guards.filled(order, order.trades[reply.trade_id])
-        elif reply.final and order.guarded:
-            order.guarded = False
-            self.guards.ended(order)
-        elif reply.kind is ReplyKind.ACKED and not order.guarded:
-            order.guarded = True
-            self.guards.admitted(order)
-        self._tell_capital_news()
-
-    def _tell_capital_news(self) -> None:
-        """Tell what an order has moved before the strategy hears of the order itself."""
-        for tag, asset, total, free in self.guards.capital.news():
-            self._reply(tag, _capital(self.index, tag, asset, total, free))
-
     def _admit(self, intent: Intent, tag: str, worker_epoch: int) -> None:
         order = self.ledger.admit(intent, tag, self.venue.symbol(intent.pair) or "", worker_epoch)
         refusal = self.admission.refusal(order)
         if refusal is not None:
             self.refuse(order, *refusal)
             return
-        order.guarded = True
+        now_ns = order.queued_ns = self._now_ns()
+        if self.sender.free(order, now_ns):
+            self._send_at_once(order, now_ns)
+        else:
+            self._queue(order)
+
+    def _send_at_once(self, order: Order, now_ns: int) -> None:
+        """Send an order that nothing holds up; what its turn would have counted before is counted behind the write.
+
+        Nothing is awaited between, so nobody can see it uncounted; of what a death between would lose, the next gate
+        finds the order in the journal, and makes its guards' sums from that.
+        """
+        self._send(order, self.admission.stale)  # all else has been looked at a moment ago
+        if not order.guarded and not order.final:
+            self.guards.admitted(order)
+            self.lives.tell_capital_news()
+        self.sender.went(order, now_ns)
+
+    def _queue(self, order: Order) -> None:
         self.guards.admitted(order)
-        self._tell_capital_news()
-        order.queued_ns = self._now_ns()
+        self.lives.tell_capital_news()
         if not self.sender.push_order(order):
             text = f"{self._rules.queue_per_strategy} orders of this strategy wait already"
             self.refuse(order, Refusal.QUEUE_FULL, text)
@@ -418,13 +320,11 @@ class Account:
     def _look_up(self, intent: Intent, tag: str, worker_epoch: int) -> None:
         symbol = self.venue.symbol(intent.pair)
         if symbol is None:
-            cancelling = intent.kind is IntentKind.CANCEL
-            kind = ReplyKind.CANCEL_FAILED if cancelling else ReplyKind.REJECTED
             text = f"{self.venue.name} does not list {intent.pair}"
-            self._reply(tag, _answer(kind, self.index, intent, text, Refusal.INVALID))
+            self._reply(tag, replies.refused(intent, Refusal.INVALID, text))
             return
         order = self.ledger.admit(intent, tag, symbol, worker_epoch)
-        self.ledger.inquire(order, max(self._born_ns, intent.created_ns) + self.requests.absent_after_ns)
+        self.ledger.inquire(order, self.takeover.absent_ns(intent.created_ns))
         order.cancel_wanted = intent.kind is IntentKind.CANCEL
         self.inquiry.ask(order, at_once=True)
 
@@ -436,8 +336,12 @@ class Account:
             else:
                 order.cancelling = False
             return
+        self._send(order, self.admission.may_send)
+
+    def _send(self, order: Order, look: Callable[[Order], tuple[int, str] | None]) -> None:
+        """Send an order, or end it when a last look finds a refusal."""
         try:
-            refusal = self.admission.may_send(order)
+            refusal = look(order)
             if refusal is not None:
                 self.refuse(order, *refusal)
             else:
@@ -456,22 +360,3 @@ class Account:
     def _expect(self, order: Order, since_ns: int) -> None:
         if order.stream_ns < since_ns:
             self.unheard.setdefault(order.client_order_id, self._now_ns())
-
-
-def _capital(venue: int, tag: str, asset: str, total: Decimal, free: Decimal) -> Reply:
-    high, low = halves(free)
-    locked_high, locked_low = halves(subtract(total, free))
-    return Reply(
-        ReplyKind.BALANCE,
-        venue,
-        tag,
-        price=low,
-        amount=high,
-        cumulative=locked_high,
-        fee=locked_low,
-        fee_asset=asset,
-    )
-
-
-def _answer(kind: ReplyKind, venue: int, intent: Intent, text: str, code: int) -> Reply:
-    return Reply(kind, venue, intent.client_order_id, code=code, text=text)

@@ -63,13 +63,18 @@ class Admission:
 
     def may_send(self, order: Order) -> tuple[int, str] | None:
         """Return code and reason why an order may not be sent at this moment, None when it may."""
-        stale = self._stale(order.pair, order.book_epoch)
-        if stale:
-            return Refusal.STALE_BOOK, stale
+        stale = self.stale(order)
+        if stale is not None:
+            return stale
         halted = self.halts.reason(order.tag)
         if halted:
             return Refusal.HALTED, halted
         return self._unrecorded() or self._guards.recheck(order)
+
+    def stale(self, order: Order) -> tuple[int, str] | None:
+        """Return the refusal of an order whose book is not live, None when it is."""
+        why = self._stale(order.pair, order.book_epoch)
+        return (Refusal.STALE_BOOK, why) if why else None
 
     def too_old(self, order: Order) -> tuple[int, str] | None:
         """Return the refusal of an order that has waited too long, None when it has not."""

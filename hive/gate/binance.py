@@ -10,7 +10,7 @@ Sources: github.com/binance/binance-spot-api-docs: web-socket-api.md, rest-api.m
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 
@@ -20,7 +20,7 @@ from hive.gate.binance_messages import Answer
 from hive.gate.binance_rest import CheckedRequest, RestApi, sent_trace
 from hive.gate.binance_ws import WsApi
 from hive.gate.errors import BootError, ClockRefused, NotSent, Refused, Throttled, Unanswered, VenueError, Withheld
-from hive.gate.limits import Operation
+from hive.gate.limits import Charge, Operation
 from hive.gate.server_time import ServerClock
 from hive.gate.settings import VenueSettings
 from hive.gate.signing import Signer
@@ -76,11 +76,18 @@ class BinanceVenue:
             )
             self._rest = RestApi(self._session, self._settings.rest_url, self._signer, self._log)
             api = self._settings.ws_api_url
-            self._orders = WsApi(self._session, api, self._clock, self._log, self._connected)
+            self._orders = WsApi(api, self._clock, self._log, self._may_connect, self._connected)
             self._stream = WsApi(
-                self._session, api, self._clock, self._log, self._subscribe, self._stream_down, self._on_event
+                api,
+                self._clock,
+                self._log,
+                self._may_connect,
+                self._subscribe,
+                self._stream_down,
+                self._on_event,
             )
         await self.sync_clock()
+        await self._granted(Operation.RULES)
         info = await self._public("/api/v3/exchangeInfo", Operation.RULES, EXCHANGE_INFO_TIMEOUT_S)
         body = info.body
         self._symbols = wire.pairs(body["symbols"])
@@ -150,14 +157,13 @@ class BinanceVenue:
         }
 
     async def place(
-        self, order: NewOrder, on_sent: Callable[[int], None], may_send: Callable[[], None]
+        self, order: NewOrder, on_sent: Callable[[int, int], None], may_send: Callable[[], None]
     ) -> tuple[OrderState, list[Trade]]:
         """Place an order; see `Venue.place`."""
-        params = wire.order_params(order)
         symbol, order_id = order.symbol, order.client_order_id
-        self._limits.opened(symbol, order_id)
+        place = self._place_by_ws if self._orders.up else self._place_by_rest
         try:
-            body = await self._trade("order.place", "POST", params, Operation.PLACE, symbol, on_sent, may_send)
+            body = await place(order, on_sent, may_send)
         except (NotSent, Withheld, Refused, Throttled):
             self._limits.ended(symbol, order_id)
             raise
@@ -169,7 +175,7 @@ class BinanceVenue:
         """Cancel an order; see `Venue.cancel`."""
         params = {"symbol": symbol, "origClientOrderId": client_order_id}
         await self._granted(Operation.CANCEL, symbol)
-        body = await self._trade("order.cancel", "DELETE", params, Operation.CANCEL, symbol, None)
+        body = await self._trade("order.cancel", "DELETE", params, Operation.CANCEL, symbol)
         return self._limits.track(self._read(lambda: wire.order_state(body, client_order_id)))
 
     async def status(self, symbol: str, client_order_id: str) -> OrderState | None:
@@ -178,7 +184,7 @@ class BinanceVenue:
         try:
             if self._orders.up and not self._doubtful:
                 await self._granted(Operation.ORDER_STATUS, symbol)
-                body = await self._trade("order.status", "GET", params, Operation.ORDER_STATUS, symbol, None)
+                body = await self._trade("order.status", "GET", params, Operation.ORDER_STATUS, symbol)
             else:
                 body = await self._ask("/api/v3/order", params, Operation.ORDER_STATUS)
         except Refused as refused:
@@ -216,6 +222,7 @@ class BinanceVenue:
         """Ask the venue for its time, several times, and keep the median."""
         samples = []
         for _ in range(CLOCK_SAMPLES):
+            await self._granted(Operation.TIME)
             before_ns = time.monotonic_ns()
             body = (await self._public("/api/v3/time", Operation.TIME, self._settings.request_timeout_s)).body
             samples.append((before_ns, int(body["serverTime"]), time.monotonic_ns()))
@@ -245,6 +252,9 @@ class BinanceVenue:
             self._log.warning("the venue does not tell its order counts (%s): the first order's answer will", refused)
             return
         self._limits.assume(wire.limit_counts(body))
+
+    async def _may_connect(self) -> None:
+        await self._granted(Operation.CONNECT)
 
     async def _connected(self, ws: WsApi) -> None:
         self._limits.spend(Operation.CONNECT)
@@ -289,35 +299,49 @@ class BinanceVenue:
     def _on_throttled(self, wait_s: float, text: str) -> None:
         self._events.on_throttled(wait_s, text)
 
+    async def _place_by_ws(
+        self, order: NewOrder, on_sent: Callable[[int, int], None], may_send: Callable[[], None]
+    ) -> dict:
+        may_send()
+        settings = self._settings
+        params = wire.signed_order(order, settings.recv_window_ms, self._clock.timestamp_ms(), self._signer)
+        request = self._orders.write("order.place", params)
+        on_sent(request.ready_ns, request.sent_ns)
+        # Nothing has been awaited since the limits were asked: who asks next finds it paid, as if before the write.
+        charge = self._limits.charge(Operation.PLACE, order.symbol)
+        self._limits.opened(order.symbol, order.client_order_id)
+        return await self._settled(charge, self._orders.answer(request, settings.request_timeout_s))
+
+    async def _place_by_rest(
+        self, order: NewOrder, on_sent: Callable[[int, int], None], may_send: Callable[[], None]
+    ) -> dict:
+        charge = self._limits.charge(Operation.PLACE, order.symbol)
+        self._limits.opened(order.symbol, order.client_order_id)
+        params, timeout_s = self._stamped(wire.order_params(order)), self._settings.request_timeout_s
+        answer = self._rest.request("POST", "/api/v3/order", params, timeout_s, on_sent=on_sent, may_send=may_send)
+        return await self._settled(charge, answer)
+
     async def _trade(
-        self,
-        method: str,
-        verb: str,
-        params: dict[str, str | int],
-        operation: Operation,
-        symbol: str,
-        on_sent: Callable[[int], None] | None,
-        may_send: Callable[[], None] | None = None,
+        self, method: str, verb: str, params: dict[str, str | int], operation: Operation, symbol: str
     ) -> dict:
         """Send one request by one way; never by the other once the first may have written it."""
-        charge = self._limits.charge(operation, symbol)
-        timeout_s = self._settings.request_timeout_s
+        stamped, timeout_s = self._stamped(params), self._settings.request_timeout_s
+        if self._orders.up:
+            answer = self._orders.request(method, self._signer.params(stamped), timeout_s)
+        else:
+            answer = self._rest.request(verb, "/api/v3/order", stamped, timeout_s)
+        return await self._settled(self._limits.charge(operation, symbol), answer)
+
+    async def _settled(self, charge: Charge, answer: Awaitable[Answer]) -> dict:
+        """Return an answer's result, and settle what its request was charged whatever becomes of it."""
         try:
-            if self._orders.up:
-                if may_send is not None:
-                    may_send()
-                signed = self._signer.params(self._stamped(params))
-                answer = await self._orders.request(method, signed, timeout_s, on_sent)
-            else:
-                answer = await self._rest.request(
-                    verb, "/api/v3/order", self._stamped(params), timeout_s, on_sent=on_sent, may_send=may_send
-                )
+            found = await answer
         except BaseException as error:
             self._doubtful = self._doubtful or isinstance(error, Unanswered)
             self._limits.unanswered(charge, error)
             raise
         self._doubtful = False
-        return self._limits.answered(charge, answer)
+        return self._limits.answered(charge, found)
 
     async def _ask(self, path: str, params: dict[str, str | int], operation: Operation) -> object:
         """Ask by REST."""

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import aiohttp
 from yarl import URL
 
-from hive.gate.binance_messages import Answer, answer_of_rest
+from hive.gate.binance_messages import Answer, answer_of_rest, needed
 from hive.gate.errors import NotSent, Unanswered
 from hive.gate.signing import Signer
 
@@ -38,7 +38,8 @@ def sent_trace() -> aiohttp.TraceConfig:
     ) -> None:
         on_sent = context.trace_request_ctx
         if on_sent is not None:
-            on_sent(time.monotonic_ns())
+            now_ns = time.monotonic_ns()  # aiohttp does not tell when it began
+            on_sent(now_ns, now_ns)
 
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(headers_sent)
@@ -68,7 +69,7 @@ class RestApi:
         params: dict[str, str | int],
         timeout_s: float,
         signed: bool = True,
-        on_sent: Callable[[int], None] | None = None,
+        on_sent: Callable[[int, int], None] | None = None,
         may_send: Callable[[], None] | None = None,
     ) -> Answer:
         """Send a request and return its answer, whatever its status.
@@ -95,7 +96,7 @@ class RestApi:
                 trace_request_ctx=on_sent,
             ) as response:
                 text = await response.text()
-                return answer_of_rest(response.status, _json(text), dict(response.headers))
+                return answer_of_rest(response.status, _json(text), response.headers)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(f"{method} {path}: no connection: {type(error).__name__}") from None
         except (aiohttp.ClientError, OSError, TimeoutError, UnicodeDecodeError) as error:
@@ -107,6 +108,6 @@ class RestApi:
 
 def _json(text: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, object_hook=needed)
     except ValueError:
         return None

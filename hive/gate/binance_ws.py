@@ -1,39 +1,61 @@
 """One connection to Binance's WebSocket API: requests matched with their answers, events passed on, reconnects.
 
+    write(method, params) -> on the wire when it returns -> answer(request): the venue's, or Unanswered
+
 What happens to a request tells what its sender may do (hive.gate.errors): while the connection is down nothing is
 written and the request is NotSent; once it has been handed to the connection, only an answer ends the doubt, and a
-lost connection or no answer in time is Unanswered.
+lost connection or no answer in time is Unanswered. Messages are taken in the loop iteration in which they were read.
 """
 
 import asyncio
+import functools
 import json
 import logging
+import ssl
 import time
 from collections.abc import Awaitable, Callable
 
-import aiohttp
+from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from hive.gate.binance_messages import Answer, answer_of_ws
 from hive.gate.errors import NotSent, Unanswered, VenueError
 from hive.gate.server_time import ServerClock
 
-PING_S = 15.0  # our own pings: a half-open connection is noticed within 1.5 times this
+PING_S = 15.0  # our own pings, when nothing comes: a half-open connection is noticed within 1.5 times this
+PONG_S = 7.5
 CONNECT_TIMEOUT_S = 10.0
+UPGRADE_TIMEOUT_S = 5.0  # a connection that is given up before its upgrade frees itself then
 RETRY_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 STEADY_S = 30.0  # a connection that lasted this long starts the retries afresh
 MESSAGE_MAX = 16 << 20
 
+_TEXT = WSMsgType.TEXT
 _json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps() would make one for every request
+
+
+class Request:
+    """A request that was written; `ready_ns` and `sent_ns` (monotonic) are just before and after that."""
+
+    __slots__ = ("answer", "method", "number", "ready_ns", "sent_ns")
+
+    def __init__(
+        self, number: int, method: str, answer: asyncio.Future[Answer], ready_ns: int, sent_ns: int
+    ) -> None:
+        self.number = number
+        self.method = method
+        self.answer = answer
+        self.ready_ns = ready_ns
+        self.sent_ns = sent_ns
 
 
 class WsApi:
     """A connection that is kept up while `run` runs.
 
     Args:
-        session: makes the connections
         url: of the WebSocket API
         clock: the venue's time
         log: named for the venue
+        may_connect: awaited before each try to connect: returns when the address may
         on_up: awaited after each connect, with requests possible; the connection is up when it returns
         on_down: called when an up connection is lost
         on_event: called with each event (the payload inside the envelope)
@@ -41,24 +63,24 @@ class WsApi:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
         url: str,
         clock: ServerClock,
         log: logging.Logger,
+        may_connect: Callable[[], Awaitable[None]],
         on_up: Callable[["WsApi"], Awaitable[None]] | None = None,
         on_down: Callable[[], None] | None = None,
         on_event: Callable[[dict], None] | None = None,
     ) -> None:
-        self._session = session
         self._url = url
         self._clock = clock
         self._log = log
+        self._may_connect = may_connect
         self._on_up = on_up
         self._on_down = on_down
         self._on_event = on_event
-        self._ws: aiohttp.ClientWebSocketResponse | None = None
+        self._transport: WSTransport | None = None
         self._pending: dict[int, asyncio.Future[Answer]] = {}
-        self._next_id = 0
+        self._number = 0
         self._heard_ns = 0
         self.up = False
         self.connects = 0
@@ -68,112 +90,125 @@ class WsApi:
         failures = 0
         while True:
             await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
+            await self._may_connect()
             failures += 1
             started_ns = time.monotonic_ns()
+            listener = _Listener(self)
             try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    ws = await self._session.ws_connect(
-                        self._url,
-                        heartbeat=PING_S,
-                        max_msg_size=MESSAGE_MAX,
-                        timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
-                    )
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                transport = await self._connect(listener)
+            except (WSError, OSError, TimeoutError) as error:
                 self._log.warning("WebSocket API: connecting failed: %s", type(error).__name__)
                 continue
             try:
-                await self._serve(ws)
+                await self._serve(transport)
             finally:
-                await ws.close()
+                listener.over = True
+                transport.send_close(WSCloseCode.OK)
+                transport.disconnect(graceful=False)
             if time.monotonic_ns() - started_ns > STEADY_S * 1e9:
                 failures = 0
 
-    async def request(
-        self,
-        method: str,
-        params: dict[str, str | int],
-        timeout_s: float,
-        on_sent: Callable[[int], None] | None = None,
-    ) -> Answer:
-        """Send a request and return its answer.
-
-        Args:
-            on_sent: called with the monotonic time right after the request was written
+    def write(self, method: str, params: str) -> Request:
+        """Write a request now; `params` is the JSON of its parameters.
 
         Raises:
             NotSent: the connection is down, nothing was written.
+        """
+        transport = self._transport
+        if transport is None or transport.is_disconnected or transport.is_close_frame_sent:
+            raise NotSent("the WebSocket API is not connected")
+        self._number = number = self._number + 1
+        text = f'{{"id":{number},"method":"{method}","params":{params}}}'
+        ready_ns = time.monotonic_ns()
+        transport.send(_TEXT, text)
+        sent_ns = time.monotonic_ns()
+        answer = self._pending[number] = asyncio.get_running_loop().create_future()
+        return Request(number, method, answer, ready_ns, sent_ns)
+
+    async def answer(self, request: Request, timeout_s: float) -> Answer:
+        """Return the answer to a request that was written, at most `timeout_s` from now.
+
+        Raises:
             Unanswered: no answer in time, or the connection was lost; it may have been executed.
         """
-        ws = self._ws
-        if ws is None or ws.closed:
-            raise NotSent("the WebSocket API is not connected")
-        self._next_id += 1
-        request_id = self._next_id
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._pending[request_id] = answer
-        text = _json({"id": request_id, "method": method, "params": params})
-        sent_ns = time.monotonic_ns()
+        transport = self._transport
         try:
             async with asyncio.timeout(timeout_s):
-                await ws.send_str(text)
-                sent_ns = time.monotonic_ns()
-                if on_sent is not None:
-                    on_sent(sent_ns)
-                return await answer
+                return await request.answer
         except TimeoutError:
-            if self._heard_ns < sent_ns and self._ws is ws:
+            if self._heard_ns < request.sent_ns and self._transport is transport:
                 self._log.warning("WebSocket API: silent for %.1f s with a request on its way: reconnecting", timeout_s)
                 self.drop()
-            raise Unanswered(f"no answer to {method} within {timeout_s:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unanswered(f"connection lost while sending {method}: {type(error).__name__}") from None
+            raise Unanswered(f"no answer to {request.method} within {timeout_s:g} s") from None
         finally:
-            self._pending.pop(request_id, None)
+            self._pending.pop(request.number, None)
+
+    async def request(self, method: str, params: dict[str, str | int], timeout_s: float) -> Answer:
+        """Write a request and return its answer; see `write` and `answer`."""
+        return await self.answer(self.write(method, _json(params)), timeout_s)
 
     def drop(self) -> None:
         """Close the connection; `run` makes a new one."""
-        if self._ws is not None:
-            ws, self._ws = self._ws, None
+        if self._transport is not None:
+            transport, self._transport = self._transport, None
             self._fail_pending()
-            closing = asyncio.ensure_future(ws.close())
-            closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+            transport.disconnect(graceful=False)
 
-    async def _serve(self, ws: aiohttp.ClientWebSocketResponse) -> None:
-        self._ws = ws
+    async def _connect(self, listener: "_Listener") -> WSTransport:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            transport, made = await ws_connect(
+                lambda: listener,
+                self._url,
+                ssl_context=_verifying() if self._url.startswith("wss:") else None,
+                websocket_handshake_timeout=UPGRADE_TIMEOUT_S,
+                logger_name="gate",
+                enable_auto_ping=True,
+                auto_ping_idle_timeout=PING_S,
+                auto_ping_reply_timeout=PONG_S,
+                max_frame_size=MESSAGE_MAX,
+                max_redirects=0,
+            )
+        if made is None:
+            raise ConnectionResetError("closed instead of upgraded")
+        return transport
+
+    async def _serve(self, transport: WSTransport) -> None:
+        self._transport = transport
         self.connects += 1
-        setup = asyncio.ensure_future(self._set_up(ws))
+        setup = asyncio.ensure_future(self._set_up(transport))
         try:
-            async for message in ws:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    self._heard_ns = time.monotonic_ns()
-                    self._receive(message.data)
+            await transport.wait_disconnected()
         except asyncio.CancelledError:
             self.up = False  # closed by this side: nobody need be told
             raise
+        except WSError as error:
+            self._log.warning("WebSocket API: the connection was given up: %s", error)
         finally:
             setup.cancel()
-            if self._ws is ws:
-                self._ws = None
+            if self._transport is transport:
+                self._transport = None
                 self._fail_pending()
             if self.up:
                 self.up = False
                 if self._on_down is not None:
                     self._on_down()
 
-    async def _set_up(self, ws: aiohttp.ClientWebSocketResponse) -> None:
+    async def _set_up(self, transport: WSTransport) -> None:
         try:
             if self._on_up is not None:
                 await self._on_up(self)
             self.up = True
         except VenueError as error:
             self._log.warning("WebSocket API: setting up the connection failed: %s", error)
-            await ws.close()
+            transport.disconnect(graceful=False)
 
-    def _receive(self, text: str) -> None:
+    def heard(self, text: bytes) -> None:
+        """Take a message; its connection calls this."""
+        self._heard_ns = time.monotonic_ns()
         try:
-            message = json.loads(text)
+            message = json.loads(text.decode())
         except ValueError:
-            self._log.error("WebSocket API: a message that is not JSON, %d characters", len(text))
+            self._log.error("WebSocket API: a message that is not JSON, %d bytes", len(text))
             return
         if "event" in message:
             if self._on_event is not None:
@@ -183,8 +218,62 @@ class WsApi:
         if answer is not None and not answer.done():
             answer.set_result(answer_of_ws(message, self._clock.timestamp_ms()))
 
+    def lost(self, transport: WSTransport) -> None:
+        """Take it that a connection is over: what has no answer will have none."""
+        if self._transport is transport:
+            self._transport = None
+            self._fail_pending()
+
     def _fail_pending(self) -> None:
         pending, self._pending = self._pending, {}
         for answer in pending.values():
             if not answer.done():
                 answer.set_exception(Unanswered("connection lost before the answer"))
+
+
+class _Listener(WSListener):
+    """Joins the frames of one connection to messages; after `over` it hears nothing any more."""
+
+    def __init__(self, api: WsApi) -> None:
+        self.over = False
+        self._api = api
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if self.over:
+            return
+        kind = frame.msg_type
+        if kind is WSMsgType.CLOSE:
+            self._end(transport, WSCloseCode.OK)
+        elif kind is _TEXT or kind is WSMsgType.CONTINUATION:
+            self._take(transport, frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._api.lost(transport)
+
+    def _take(self, transport: WSTransport, frame: WSFrame) -> None:
+        payload = frame.get_payload_as_bytes()
+        if frame.fin and not self._parts:
+            self._api.heard(payload)
+            return
+        self._parts.append(payload)
+        self._parts_bytes += len(payload)
+        if self._parts_bytes > MESSAGE_MAX:
+            self._end(transport, WSCloseCode.MESSAGE_TOO_BIG)
+        elif frame.fin:
+            message = b"".join(self._parts)
+            self._parts, self._parts_bytes = [], 0
+            self._api.heard(message)
+
+    def _end(self, transport: WSTransport, code: WSCloseCode) -> None:
+        self.over = True
+        self._api.lost(transport)
+        transport.send_close(code)
+        transport.disconnect(graceful=False)
+
+
+@functools.cache
+def _verifying() -> ssl.SSLContext:
+    """Return the context that checks certificates against the system's authorities; reading those takes long."""
+    return ssl.create_default_context()

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from hive.gate.account import Account, AccountRules
 from hive.gate.binance import BinanceVenue
@@ -15,7 +15,7 @@ from hive.gate.guards import FleetGuards
 from hive.gate.journal import Journal
 from hive.gate.listener import Listener
 from hive.gate.quota import Quotas
-from hive.gate.settings import GateSettings, VenueSettings
+from hive.gate.settings import GateSettings, OwnerSettings, VenueSettings
 from hive.shm.counters import Counters
 from hive.shm.messages import Reply
 
@@ -101,11 +101,8 @@ class Builder:
     def listener(self, account: Account, broadcast: Callable[[Reply], None]) -> Listener:
         """Return the listener of an account."""
         settings = self._settings
-        alive = {
-            strategy.tag: settings.living[strategy.worker] if strategy.life is None else strategy.life
-            for strategy in settings.strategies
-            if self._same_run[account.index] and strategy.worker in settings.living
-        }
+        same_run = self._same_run[account.index]
+        alive = {one.tag: _living(one, settings.living) for one in settings.strategies if same_run}
         return Listener(
             account,
             settings.fleet_id,
@@ -151,7 +148,15 @@ class Builder:
             if order.final and order.tag not in known:
                 order.done = True  # its strategy is not in the fleet any more
                 account.journal.done(order.client_order_id)
-        account.remember(recovered.orders, complete=same_run and whole, new_run=not same_run)
+        account.takeover.remember(recovered.orders, complete=same_run and whole, new_run=not same_run)
         account.guards.tick({}, time.monotonic_ns())  # sums begin in the journal before the first fill that counts
         account.journal.note(RUN_NOTE, self._settings.run)
         account.journal.commit()
+
+
+def _living(strategy: OwnerSettings, living: Mapping[int, int]) -> tuple[int, ...]:
+    """Return a strategy's lives whose orders stay: the present one, and the last one while it moves with its orders."""
+    present = living.get(strategy.worker)
+    if present is not None and strategy.life is not None:
+        present = strategy.life
+    return tuple(one for one in (present, strategy.kept) if one is not None)

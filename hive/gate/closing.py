@@ -21,14 +21,14 @@ async def close_out(
     deadline_ns: int,
     log: logging.Logger,
     now_ns: Callable[[], int],
-) -> int:
+) -> int | None:
     """See the fleet's orders settled and, with `cancel`, end them. No new ones may come meanwhile.
 
     Args:
         deadline_ns: monotonic; what is open then stays
 
     Returns:
-        how many orders of the fleet are open at the venue, as far as is known.
+        how many orders of the fleet are open at the venue; None: none is known, and the venue has not told in time.
     """
     cancel_at_ns = 0
     while True:
@@ -49,7 +49,7 @@ async def close_out(
             for state in left or ():
                 _take_back(account, state, now_ns())
         if now_ns() >= deadline_ns:
-            return max(sum(1 for _ in account.ledger.open_orders()), len(left or ()))
+            return max(sum(1 for _ in account.ledger.open_orders()), len(left or ())) or None
         await asyncio.sleep(LOOK_S if unsettled else 10 * LOOK_S)
 
 
@@ -61,8 +61,9 @@ async def _ours(account: Account, fleet_id: str) -> list[OrderState]:
 
 def _take_back(account: Account, state: OrderState, now_ns: int) -> None:
     """Enter an order that the venue still shows, so that the next round cancels it."""
-    if account.ledger.get(state.client_order_id) is None:
+    order = account.ledger.get(state.client_order_id)
+    if order is None:
         owner = parse_order_id(state.client_order_id)
         pair = account.venue.pair(state.symbol) or state.symbol
         order = account.ledger.adopt(state, pair, owner[1], now_ns)
-        account.apply(order, account.ledger.observe(order, state, (), now_ns))
+    account.apply(order, account.ledger.observe(order, state, (), now_ns))

@@ -12,6 +12,11 @@ WEIGHT_STEP = 2.0**-24
 """Weights are multiples of it, so that any sum of them is exact (to a total of 2^29)."""
 
 
+def at_once(item: object) -> int:
+    """Let any item go."""
+    return 0
+
+
 class FairQueue:
     """The items of all flows that wait, in classes.
 
@@ -84,6 +89,22 @@ class FairQueue:
             The item, None when no flow may send now.
         """
         return self._round(rank).pop(now_ns, wait)
+
+    def passed(self, rank: int, flow: str, item: object, now_ns: int, cost: float = 1.0) -> None:
+        """Count an item that went without waiting as push() and pop() would have.
+
+        No effect while something waits in its class: that is the item itself, which could not be sent, or came later.
+        """
+        place = self._round(rank)
+        owner = place.flows.get(flow)
+        if place.length:
+            return
+        if owner is None:
+            owner = place.flow(flow, self._weights.get(flow, 1.0))
+        entry = Entry(item, flow, rank, cost, owner)
+        place.push(owner, entry)
+        if place.pop(now_ns, at_once) is None:
+            place.remove(entry)
 
     def wait_ns(self, rank: int, now_ns: int) -> int:
         """Return how long no pop() is worth trying: 0 when it is now, -1 when nothing waits."""

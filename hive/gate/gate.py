@@ -1,6 +1,6 @@
 """The running gate: accounts, links, wake-ups and the control channel around one event loop.
 
-wake FIFO, 25 ms heartbeat -> intake.poll -> account.handle ... -> intake.reply -> flush (once per loop turn)
+wake FIFO, 100 ms heartbeat -> intake.poll -> account.handle ... -> intake.reply -> flush (once per loop turn)
 control channel            -> worker, worker_gone, feed, adopt, retire, halt, resume, flat, stop; end of file: alone
 """
 
@@ -9,15 +9,16 @@ import logging
 import os
 import signal
 import time
-from dataclasses import replace
-from decimal import Decimal
 
+from hive.gate import replies
 from hive.gate.account import Account
 from hive.gate.books import FeedBooks
 from hive.gate.budgets import VenueBudgets
 from hive.gate.building import Builder
 from hive.gate.closing import close_out
 from hive.gate.errors import BootError
+from hive.gate.exact import ZERO
+from hive.gate.halting import Halting
 from hive.gate.intake import Intake
 from hive.gate.listener import Listener
 from hive.gate.log import report_errors
@@ -27,14 +28,14 @@ from hive.shm.atomics import boottime_ns
 from hive.shm.channel import Channel
 from hive.shm.counters import Counters
 from hive.shm.errors import ShmError
-from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind
+from hive.shm.heap import give_back
+from hive.shm.messages import Intent, Reply, ReplyKind
 from hive.shm.refusals import Refusal
 from hive.shm.segment import list_segments, unlink
 from hive.shm.wake import WakeReceiver
 
-BEAT_S = 0.025  # rarer than a worker's: what matters comes with a wake-up, and each beat of a gate at rest costs CPU
+BEAT_S = 0.1  # rarer than a worker's: what matters comes with a wake-up, and each beat of a gate at rest costs CPU
 FULL_RETRY_S = 0.01  # for replies that a worker's queue did not take
-LOSSES_EVERY_S = 0.5
 READY_PATIENCE_S = 15.0  # then a gate with one account ready does not wait for the others
 DEATH_DEADLINE_S = 15.0  # for cancelling when the supervisor is gone
 OTHERS_GO_S = 3.0  # for the other processes of a dead fleet to end before its segments are unlinked
@@ -96,8 +97,9 @@ class Gate:
         self._guards = builder.guards
         self._owners = Owners(settings.strategies, self._intake, self._accounts, self._guards, log)
         self._guards.begin(time.time_ns())
+        self._halting = Halting(self._accounts, self._owners, self._guards, channel, log)
         for halt in settings.halts:
-            self._halt(halt)
+            self._halting.halt(halt)
 
     async def run(self) -> int:
         """Run until told to stop or left alone; returns the exit code."""
@@ -111,7 +113,7 @@ class Gate:
         for index, account in self._accounts.items():
             self._spawn(account.journal.run())
             self._spawn(self._keep(index))
-        self._spawn(self._watch_losses())
+        self._spawn(self._halting.watch_losses())
         self._spawn(self._say_ready())
         self._spawn(self._obey())
         try:
@@ -138,7 +140,7 @@ class Gate:
             books,
             reply=self._intake.reply,
             on_filter=lambda: self._reread_rules(venue.name),
-            on_bad_key=lambda text: self._stop_venue(venue, text),
+            on_bad_key=lambda text: self._halting.stop_venue(venue, text),
         )
         self._accounts[venue.index] = account
         self._listeners[venue.index] = builder.listener(account, self._intake.broadcast)
@@ -161,6 +163,7 @@ class Gate:
         if waits:
             await asyncio.wait(waits, timeout=READY_PATIENCE_S)
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        give_back()  # what the venues' rules took while they were read
         left = sum(listener.leftovers for listener in self._listeners.values())
         self._channel.send(
             {
@@ -182,9 +185,9 @@ class Gate:
             elif kind == "feed":
                 self._follow_feed(message)
             elif kind == "halt":
-                self._halt(Halt(message.get("strategy"), message.get("venue"), message["reason"]))
+                self._halting.halt(Halt(message.get("strategy"), message.get("venue"), message["reason"]))
             elif kind == "resume":
-                self._resume(Halt(message.get("strategy"), message.get("venue"), ""))
+                self._halting.resume(Halt(message.get("strategy"), message.get("venue"), ""))
             elif kind in ("adopt", "retire", "exposure"):
                 self._change(kind, message)
             elif kind == "flat":
@@ -206,12 +209,12 @@ class Gate:
             return
         if new:
             for account in self._accounts.values():
-                account.tell_capital(self._intake.tags_of(index))
+                account.lives.tell_capital(self._intake.tags_of(index))
             for listener in self._listeners.values():
                 listener.announce(lambda reply: self._intake.send(index, reply))
             for account in self._accounts.values():
                 for tag in self._intake.tags_of(index):
-                    account.tell_again({tag}, self._intake.life(tag))
+                    account.lives.tell_again({tag}, self._intake.life(tag))
             for venue in self._settings.replays:
                 self._open_replay(venue, index)
         self._flush_soon()
@@ -229,15 +232,14 @@ class Gate:
         except (BootError, ValueError) as error:
             answer["error"] = str(error)
             self._log.error("%s: %s", kind, error)
+        self._write_journals()  # what is promised now is known to the next gate
         self._channel.send(answer)
         self._flush_soon()
 
     def _open_replay(self, venue: int, worker: int) -> None:
         """Open the account of a replay, which has nothing: strategies run, and their orders are refused."""
         for asset in self._settings.assets:
-            self._intake.send(
-                worker, Reply(ReplyKind.BALANCE, venue, amount=Decimal(0), cumulative=Decimal(0), fee_asset=asset)
-            )
+            self._intake.send(worker, replies.balance(venue, asset, ZERO, ZERO))
         self._intake.send(worker, Reply(ReplyKind.OPENED, venue))
 
     def _follow_feed(self, message: dict) -> None:
@@ -268,50 +270,11 @@ class Gate:
             self._log.warning("worker %d (epoch %d) is gone with %d open orders", index, epoch, count)
         self._flush_soon()
 
-    def _halt(self, halt: Halt) -> None:
-        """Take no new orders of a strategy, on a venue, or at all."""
-        for account in self._halted_by(halt):
-            account.halt(self._owners.tags.get(halt.strategy), halt.venue or "", halt.reason)
-
-    def _resume(self, halt: Halt) -> None:
-        self._guards.forgive(self._owners.tags.get(halt.strategy), halt.venue)
-        for account in self._halted_by(halt):
-            account.admission.halts.resume(self._owners.tags.get(halt.strategy), halt.venue or "")
-
-    def _halted_by(self, halt: Halt) -> list[Account]:
-        if halt.strategy is not None and halt.strategy not in self._owners.tags:
-            self._log.error("no strategy has the id %s: it cannot be halted or resumed", halt.strategy)
-            return []
-        return [one for one in self._accounts.values() if halt.venue in (None, one.venue.name)]
-
-    async def _watch_losses(self) -> None:
-        """Halt who has lost more than it may, and cancel its orders."""
-        while True:
-            await asyncio.sleep(LOSSES_EVERY_S)
-            for trip in self._guards.losses(time.time_ns(), time.monotonic_ns()):
-                strategy = self._owners.ids.get(trip.strategy)
-                halt = Halt(strategy, trip.venue, replace(trip, strategy=strategy).text)  # people know it by its id
-                self._log.critical("%s: halted, and its orders are cancelled", halt.reason)
-                self._halt(halt)
-                for account in self._halted_by(halt):
-                    for order in account.ledger.open_orders():
-                        if trip.strategy in (None, order.tag):
-                            account.cancel(order, urgent=True)
-                told = {"venue": halt.venue, "strategy": halt.strategy, "reason": halt.reason}
-                self._channel.send({"type": "halted", **told})
-
-    def _stop_venue(self, venue: VenueSettings, text: str) -> None:
-        """Stop a venue that does not take its key any more: nothing can be sent there until somebody looks at it."""
-        reason = f"{venue.name} does not take the API key any more: {text}"
-        if not self._accounts[venue.index].admission.halts.all:
-            self._log.critical("%s: no new orders go there", reason)
-            self._halt(Halt(None, venue.name, reason))
-            self._channel.send({"type": "halted", "venue": venue.name, "strategy": None, "reason": reason})
-
     async def _flatten(self, request: int, deadline_s: float) -> None:
         """Cancel the fleet's open orders, and say how many the venues still show."""
         left = await self._close_out("hive flat", True, deadline_s, refuse=False)
         text = "" if not left else f"{left} orders of the fleet are not known to be gone"
+        text = "a venue has not told in time: orders may be open" if left is None else text
         self._channel.send({"type": "flat", "request": request, "open": left, "text": text})
 
     async def _stop(self, deadline_s: float) -> None:
@@ -324,7 +287,7 @@ class Gate:
         self._log.error("the supervisor is gone: no new orders, and the fleet is closed down")
         cancel = self._settings.on_supervisor_death == "cancel"
         left = await self._close_out("the supervisor is gone", cancel, DEATH_DEADLINE_S)
-        self._log.error("%d orders of the fleet stay open", left)
+        self._log.error("%s orders of the fleet stay open", "an unknown number of" if left is None else left)
         deadline = time.monotonic() + OTHERS_GO_S
         while time.monotonic() < deadline and sum(i.alive for i in self._others()):
             await asyncio.sleep(0.05)
@@ -335,7 +298,7 @@ class Gate:
     def _others(self) -> list:
         return [info for info in list_segments(self._settings.run) if info.creator_pid != os.getpid()]
 
-    async def _close_out(self, why: str, cancel: bool, deadline_s: float, refuse: bool = True) -> int:
+    async def _close_out(self, why: str, cancel: bool, deadline_s: float, refuse: bool = True) -> int | None:
         if refuse:
             for account in self._accounts.values():
                 account.refuse_all(why)
@@ -346,7 +309,8 @@ class Gate:
                 for account in self._accounts.values()
             )
         )
-        return sum(counts)
+        known = sum(count or 0 for count in counts)
+        return None if not known and None in counts else known
 
     def _handle(self, intent: Intent, tag: str, worker_epoch: int) -> None:
         account = self._accounts.get(intent.venue)
@@ -357,11 +321,9 @@ class Gate:
                 self._log.exception("order %s: handling an intent broke", intent.client_order_id)
                 account.recover(intent, tag)
             return
-        kind = ReplyKind.CANCEL_FAILED if intent.kind is IntentKind.CANCEL else ReplyKind.REJECTED
         replay = self._settings.replays.get(intent.venue)
         text = f"no venue has the number {intent.venue}" if replay is None else _no_orders(replay)
-        code = Refusal.VENUE_CLOSED
-        self._intake.reply(tag, Reply(kind, intent.venue, intent.client_order_id, code=code, text=text))
+        self._intake.reply(tag, replies.refused(intent, Refusal.VENUE_CLOSED, text))
 
     def _on_taken(self, venue: int, client_order_id: str) -> None:
         account = self._accounts.get(venue)
@@ -381,7 +343,7 @@ class Gate:
         for books in self._books.values():
             if books is not None:
                 books.look()
-        self._intake.poll()  # a wake-up that got lost costs 25 ms, not an order
+        self._intake.poll()  # a wake-up that got lost costs 100 ms, not an order
         self._write_journals()
         self._intake.flush()
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)

@@ -26,6 +26,7 @@ from hive.gate.risk import Risk
 from hive.gate.settings import GateSettings, OwnerSettings, VenueSettings
 from hive.gate.tally import last_serial
 from hive.gate.venue import Trade
+from hive.shm.messages import Reply, ReplyKind
 from hive.shm.refusals import Refusal
 
 BLIND_NS = 60_000_000_000  # so long a price may be missing before anybody is told
@@ -70,8 +71,18 @@ class AccountGuards:
         """Return why an order may not be sent now, None when it may."""
         return self._risk.recheck(order)
 
+    def told(self, order: Order, reply: Reply) -> None:
+        """Count what a strategy is about to be told: a fill, an order's end, or that it lives after all."""
+        if reply.kind is ReplyKind.FILL:
+            self.filled(order, order.trades[reply.trade_id])
+        elif reply.final and order.guarded:
+            self.ended(order)
+        elif reply.kind is ReplyKind.ACKED and not order.guarded:
+            self.admitted(order)
+
     def admitted(self, order: Order) -> None:
         """Count an order as open."""
+        order.guarded = True
         self._risk.admitted(order)
         self.capital.admitted(order)
 
@@ -83,11 +94,13 @@ class AccountGuards:
 
     def ended(self, order: Order) -> None:
         """Count an order as open no longer."""
+        order.guarded = False
         self._risk.ended(order)
         self.capital.ended(order)
 
     def restored(self, order: Order) -> None:
         """Take an order that the journal gave back, with its fills."""
+        order.guarded = not order.final
         self._risk.restored(order)
         self.capital.restored(order)
         self.profit.restored(order)

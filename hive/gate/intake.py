@@ -11,20 +11,15 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from hive.gate import replies
 from hive.gate.settings import OwnerSettings
 from hive.shm.errors import NotRepresentable, QueueWedged
-from hive.shm.ids import PREFIX_LENGTH, order_prefix, parse_order_id
+from hive.shm.ids import PREFIX_LENGTH, order_prefix
 from hive.shm.link import Link
-from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, Reply, ReplyKind, unpack
+from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, Reply, unpack
 from hive.shm.order_queue import OrderQueue
 from hive.shm.refusals import Refusal
 from hive.shm.wake import Waker
-
-_REFUSAL = {
-    IntentKind.PLACE: ReplyKind.REJECTED,
-    IntentKind.QUERY: ReplyKind.REJECTED,
-    IntentKind.CANCEL: ReplyKind.CANCEL_FAILED,
-}
 
 
 @dataclass(slots=True)
@@ -211,8 +206,9 @@ class Intake:
         if not isinstance(intent, Intent):
             self._log.error("worker %d sent a reply", entry.index)
             return
-        owner = self._by_prefix.get(intent.client_order_id[:PREFIX_LENGTH])
-        if owner is None or parse_order_id(intent.client_order_id) is None:
+        order_id = intent.client_order_id
+        owner = self._by_prefix.get(order_id[:PREFIX_LENGTH])
+        if owner is None or not order_id.replace("-", "0").isalnum():  # ASCII, and not too long, as it was unpacked
             why = f"client order id is not one of fleet {self._fleet_id}'s strategies"
             self._refuse(entry, intent, Refusal.INVALID, why)
         elif owner.worker != entry.index:
@@ -232,7 +228,7 @@ class Intake:
         self._log.error("worker %d, order %s refused: %s", entry.index, intent.client_order_id, why)
         if intent.flags & MAYBE_SENT and intent.kind is not IntentKind.CANCEL:
             return  # it may live: only the venue's word ends it
-        self.send(entry.index, Reply(_REFUSAL[intent.kind], intent.venue, intent.client_order_id, code=code, text=why))
+        self.send(entry.index, replies.refused(intent, code, why))
 
     def _wedge(self, entry: WorkerLink) -> None:
         entry.wedged = True

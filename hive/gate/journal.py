@@ -1,6 +1,6 @@
 """The journal of a venue account: what may be open at the venue is on disk before the request is written.
 
-    sent() acked() fill() ...  ->  tails in memory  -- commit(): one write -->  file  -- run(): fdatasync -->  disk
+    sent() acked() fill() ...  ->  tails in memory  -- commit(): one write -->  file  -- SyncThread: fdatasync -->  disk
                                         |
                                  stories, by order   -- a file is full -->  the next file begins with all of them
 
@@ -20,23 +20,23 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 
 from hive.gate.journal_file import JournalFile, file_path, settle
 from hive.gate.journal_format import (
     HEADER_BYTES,
-    KIND_AT,
     RECORD_BYTES,
     Header,
     Kind,
-    pack_done,
     pack_fill,
+    pack_mark,
     pack_note,
     pack_order,
     pack_state,
 )
 from hive.gate.journal_replay import DAY_NS, KEEP_DONE_NS, Replayed, recover, replay
+from hive.gate.journal_stories import Stories
+from hive.gate.journal_sync import SyncThread
 from hive.gate.order import Order
 from hive.gate.venue import Trade
 from hive.shm.errors import NotRepresentable
@@ -74,7 +74,6 @@ class Journal:
         self._keep_bytes = keep_bytes
         self._wall_ns = wall_ns
         self._now_ns = now_ns
-        self._stories = replayed.stories
         self._notes = replayed.notes
         self._next_serial = replayed.next_serial
         self._day, self._sent_of_day = replayed.day, replayed.sent
@@ -91,9 +90,11 @@ class Journal:
         self._retry_ns = 0
         self._write_fault = self._sync_fault = self._unrecordable = self._refused = ""
         self._pool = ThreadPoolExecutor(1, "journal")
+        self._syncing = SyncThread(interval_s, lambda: self._file, self._not_synced)
         self._closed = False
         self.records = 0  # that were recorded in this life
-        self.recovered, self._done = recover(replayed, wall_ns(), now_ns())
+        self.recovered, done_ns = recover(replayed, wall_ns(), now_ns())
+        self._stories = Stories(replayed.stories, done_ns)
 
     @classmethod
     def open(
@@ -159,9 +160,7 @@ class Journal:
 
     def sent(self, order: Order) -> None:
         """An order is about to be written to a connection; `commit` first."""
-        story = self._stories.get(order.client_order_id)
-        if story and story[-1][KIND_AT] == Kind.UNSENT:
-            del self._stories[order.client_order_id]  # it never was at the venue: the last attempt says everything
+        self._stories.begin_anew(order.client_order_id)
         self._sending = True
         if self._put(order.client_order_id, pack_order, Kind.SENT, order, self._now_ns() - order.created_ns):
             self._count(1)
@@ -190,13 +189,18 @@ class Journal:
 
     def done(self, client_order_id: str) -> None:
         """The strategy of an order that ended has been told everything: forget it in ten minutes."""
-        if client_order_id in self._stories and self._put(client_order_id, pack_done, client_order_id):
-            self._done[client_order_id] = self._now_ns()
+        if client_order_id in self._stories and self._put(client_order_id, pack_mark, Kind.DONE, client_order_id):
+            self._stories.finish(client_order_id, self._now_ns())
         self._forget()
 
     def adopted(self, order: Order) -> None:
         """An order was found at the venue."""
         self._put(order.client_order_id, pack_order, Kind.ADOPTED, order, self._now_ns() - order.created_ns)
+
+    def unwanted(self, order: Order) -> None:
+        """The gate itself is to cancel an order, and so is any later one."""
+        if self._introduced(order):
+            self._put(order.client_order_id, pack_mark, Kind.UNWANTED, order.client_order_id)
 
     def note(self, key: str, value: str) -> None:
         """Keep a value (at most 102 bytes) by its key (at most 60 bytes); an empty value takes the key away."""
@@ -230,17 +234,20 @@ class Journal:
         now_ns = self._now_ns()
         if not self._suspect or now_ns >= self._retry_ns:
             self._write(now_ns)
-        self._work.set()
+        if self._has_work:
+            self._work.set()
         if sending and failed and self.failing:
             return False
         return not self._pending and not self._suspect and not self._refused
 
     async def run(self) -> None:
-        """Sync in a thread, allocate the next file ahead, try again what failed; asleep while there is nothing to do.
+        """Have what was written synced, allocate the next file ahead, try again what failed; asleep without such work.
 
-        Until cancelled.
+        Until cancelled; what is written later is synced until `close`.
         """
         loop = asyncio.get_running_loop()
+        if self._policy == "interval":
+            self._syncing.start(loop)
         while True:
             await self._work.wait()
             await asyncio.sleep(self._interval_s)
@@ -250,18 +257,16 @@ class Journal:
             file = self._file
             if file is None:
                 continue
-            if self._policy == "interval" and self._unsynced:
-                self._unsynced = False
+            if self._policy == "interval" and not file.in_folder:
                 retired, self._retired = self._retired, []
                 try:
                     await loop.run_in_executor(self._pool, self._settle, file, retired)
                     self._sync_fault = ""
                 except OSError as error:
                     self._distrust(error)
-            wanted = self._spare is None and file.room * RECORD_BYTES * 2 < self._file_bytes
-            if wanted and self._now_ns() >= self._spare_ns:
+            if self._wants_spare and self._now_ns() >= self._spare_ns:
                 await loop.run_in_executor(self._pool, self._allocate)
-            if self.failing or (wanted and self._spare is None):
+            if self._has_work:
                 self._work.set()
 
     def close(self) -> None:
@@ -269,6 +274,7 @@ class Journal:
         if self._closed:
             return
         self._closed = True
+        self._syncing.stop()
         self._pool.shutdown()
         self._retry_ns = 0
         self.commit()
@@ -281,6 +287,16 @@ class Journal:
             file.close()
         if self._spare is not None:
             self._spare.discard()
+
+    @property
+    def _wants_spare(self) -> bool:
+        file = self._file
+        return self._spare is None and file is not None and file.room * RECORD_BYTES * 2 < self._file_bytes
+
+    @property
+    def _has_work(self) -> bool:
+        """Whether there is something for run() to do; to sync what is written to a file that has its name is not."""
+        return self._wants_spare or bool(self.failing) or self._file is None or not self._file.in_folder
 
     def _put_state(self, kind: Kind, order: Order) -> bool:
         return self._introduced(order) and self._put(order.client_order_id, pack_state, kind, order)
@@ -299,8 +315,7 @@ class Journal:
             return False
         self._pending.append(tail)
         self.records += 1
-        self._stories.setdefault(client_order_id, []).append(tail)
-        self._done.pop(client_order_id, None)  # whatever comes after it was told, is to be told
+        self._stories.add(client_order_id, tail)
         return True
 
     def _count(self, orders: int) -> None:
@@ -323,18 +338,20 @@ class Journal:
             self._renew(now_ns)
         if self._policy != "interval" and self._unsynced:
             self._settle_now()
+        elif self._unsynced:
+            self._unsynced = False
+            self._syncing.touch()
 
     def _reserve(self) -> int:
         """Return how many records of the file are kept for orders that have been sent."""
-        unfinished = len(self._stories) - len(self._done)
-        return max(self._least_reserve, RESERVE_PER_ORDER * unfinished)
+        return max(self._least_reserve, RESERVE_PER_ORDER * self._stories.unfinished)
 
     def _renew(self, now_ns: int) -> None:
         """Go on in a new file, which begins with everything that is needed, what is not written yet included."""
         if now_ns < self._retry_ns:
             return
         self._forget()
-        snapshot = [*self._notes.values(), *chain.from_iterable(self._stories.values())]
+        snapshot = [*self._notes.values(), *self._stories.tails()]
         size = max(self._file_bytes, HEADER_BYTES + 2 * (len(snapshot) + self._reserve()) * RECORD_BYTES)
         first_serial = self._next_serial if self._file is None else self._file.next_serial
         header = Header(
@@ -382,18 +399,16 @@ class Journal:
         ends, self._ends = self._ends, []
         settle(file, retired, ends, self._policy != "none", self._keep_bytes)
 
+    def _not_synced(self, file: JournalFile, error: OSError) -> None:
+        if file is self._file:  # else a later file begins with all that was in it
+            self._distrust(error)
+            self._work.set()
+
     def _allocate(self) -> None:
         """Allocate the next file; runs in the thread. Without room, there is the reserve."""
         self._spare_ns = self._now_ns() + RETRY_NS
         with suppress(OSError):
             self._spare = JournalFile(self._folder / "next.tmp", self._file_bytes)
 
-    # ---- What is needed
-
     def _forget(self) -> None:
-        before_ns = self._now_ns() - KEEP_DONE_NS
-        while self._done:
-            client_order_id, done_ns = next(iter(self._done.items()))
-            if done_ns > before_ns:
-                return
-            del self._done[client_order_id], self._stories[client_order_id]
+        self._stories.forget(self._now_ns() - KEEP_DONE_NS)

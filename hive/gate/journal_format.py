@@ -14,6 +14,7 @@
     UNKNOWN  it may live or not
     ENDED    its final state, code and text
     DONE     its strategy has been told all of that
+    UNWANTED the gate itself is to cancel it: whoever asked for that has its word, so that the next gate does it too
     NOTE     a value by its key, key[60] and value[102] in the place of id and payload; the last one counts, and an
              empty one takes the key away
 
@@ -43,6 +44,7 @@ HEADER_BYTES = RECORD_BYTES = 192
 BODY_AT = 12  # in a record; the CRC covers it from here on
 KIND_AT = 4  # in a tail
 SERIAL = struct.Struct("<Q")
+TAIL_BYTES = RECORD_BYTES - SERIAL.size
 SCAN = struct.Struct("<QIB9xq36s126x")  # serial, CRC, kind, when, id
 NOTE_KEY_MAX, NOTE_VALUE_MAX = 60, 102
 TEXT_MAX = 72
@@ -71,6 +73,7 @@ class Kind(IntEnum):
     DONE = 7
     ADOPTED = 8
     NOTE = 9
+    UNWANTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +186,10 @@ def pack_state(kind: Kind, order: Order, wall_ns: int) -> bytes:
     )
 
 
-def pack_done(client_order_id: str, wall_ns: int) -> bytes:
-    """Return the tail of DONE."""
+def pack_mark(kind: Kind, client_order_id: str, wall_ns: int) -> bytes:
+    """Return the tail of DONE or UNWANTED."""
     name = _text("client_order_id", client_order_id, 36)
-    return _tail(_STATE, Kind.DONE, 0, 0, 0, 0, 0, 0, wall_ns, name, 0, 0, b"", b"")
+    return _tail(_STATE, kind, 0, 0, 0, 0, 0, 0, wall_ns, name, 0, 0, b"", b"")
 
 
 def pack_fill(order: Order, trade: Trade, wall_ns: int) -> bytes:
@@ -293,6 +296,8 @@ def rebuild(story: Sequence[bytes], monotonic: Callable[[int], int]) -> Order | 
                 _read_fill(tail, order)
             elif kind == Kind.DONE:
                 order.done_ns = monotonic(when(tail))
+            elif kind == Kind.UNWANTED:
+                order.cancel_wanted = order.urgent = True
             else:
                 _read_state(tail, order, monotonic)
     return order

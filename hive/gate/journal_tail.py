@@ -28,7 +28,7 @@ from hive.gate.journal_position import Position
 
 _CHUNK = 2048  # records
 _ID_AT, _ID_BYTES = 30, 36  # in a record
-_OF_NO_ORDER = (Kind.NOTE, Kind.DONE)
+_OF_NO_ORDER = (Kind.NOTE, Kind.DONE, Kind.UNWANTED)
 _WHOLE_ORDERS = (Kind.SENT, Kind.ADOPTED)
 
 

@@ -64,6 +64,9 @@ class Record(Protocol):
     def adopted(self, order: Order) -> None:
         """It was found at the venue."""
 
+    def unwanted(self, order: Order) -> None:
+        """The gate itself is to cancel it."""
+
     def done(self, client_order_id: str) -> None:
         """Its strategy has been told everything."""
 
@@ -211,6 +214,14 @@ class Ledger:
         order.text = text
         return [self._reply(order, ReplyKind.UNKNOWN, text=text)]
 
+    def want_cancel(self, order: Order, urgent: bool) -> None:
+        """Note that an order which may live is to be cancelled; `urgent`: as this gate wishes, and each later one."""
+        order.cancel_wanted = True
+        if urgent and not order.urgent:
+            order.urgent = True
+            if order.journaled:
+                self._record.unwanted(order)
+
     def withdraw(self, order: Order, text: str, now_ns: int) -> list[Reply]:
         """PENDING -> CANCELLED: it was never sent."""
         if order.state is not State.PENDING:
@@ -250,7 +261,7 @@ class Ledger:
             self._record.adopted(order)
         denied = self._denied(order, state)
         if denied:  # its strategy was told that there is none, and would never end it
-            order.cancel_wanted = order.urgent = True
+            self.want_cancel(order, urgent=True)
         if denied or order.state in (State.PENDING, State.SENT, State.UNKNOWN):
             order.state = State.ACKED
             order.code, order.text = 0, ""

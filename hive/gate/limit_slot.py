@@ -75,7 +75,7 @@ class Slot:
 
     def wait_ns(self, operation: Operation, symbol: str, venue_ns: int, now_ns: int, cost: float) -> int:
         """Return when to ask again for a request of that cost, 0 when it fits."""
-        bucket = self.of(symbol, now_ns)
+        bucket = self.bucket or self._pairs.get(symbol) or self.of(symbol, now_ns)
         if bucket is None:
             return PAIRS_WAIT_NS if symbol else 0
         need = self.needed(bucket, operation, cost)

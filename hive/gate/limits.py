@@ -74,10 +74,10 @@ class Limits:
         ]
         self._plain = [self._asked_plainly(operation) for operation in Operation]
         self._special = [
-            [(slot, cost) for slot, cost, _ in self._touched[operation] if slot.bucket is None or cost.ages]
+            [one for one in self._touched[operation] if one[0].bucket is None or one[1].ages]
             for operation in Operation
         ]
-        self._aging = [any(cost.ages for _, cost in special) for special in self._special]
+        self._aging = [any(cost.ages for _, cost, _ in special) for special in self._special]
         minutes = [rule.counting.limit for rule in rules if _is_weight_per_minute(rule)]
         if budget is not None and minutes:
             budget.set_limit(min(minutes))
@@ -143,8 +143,9 @@ class Limits:
     def pair_wait_ns(self, operation: Operation, symbol: str, venue_ns: int, now_ns: int, age_ns: int = 0) -> int:
         """Return when to try a request for one order again as far as limits of its pair, or by its age, hold it up."""
         wait = 0
-        for slot, cost in self._special[operation]:
-            held = slot.wait_ns(operation, symbol, venue_ns, now_ns, cost.of(1, age_ns))
+        for slot, cost, each in self._special[operation]:
+            amount = cost.of(1, age_ns) if cost.ages else each
+            held = slot.wait_ns(operation, symbol, venue_ns, now_ns, amount)
             if held > wait:
                 wait = held
         return wait

@@ -8,15 +8,15 @@ stream that missed something, or does not speak of an order that the venue has j
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 
+from hive.gate import replies
 from hive.gate.account import Account
 from hive.gate.display import PARTS, show
 from hive.gate.errors import Refused, VenueError
 from hive.gate.order import Order, State
 from hive.gate.venue import Balance, OrderState, OrderStatus, Trade
-from hive.shm.decimals import halves
 from hive.shm.ids import parse_order_id
 from hive.shm.messages import IntentKind, Reply, ReplyKind
 
@@ -37,7 +37,7 @@ class Listener:
         fleet_id: tells our orders from others'
         cancel_unknown: whether open orders of this fleet that the journal does not know are cancelled at the start
         cancel_lost: whether those of workers that are dead are cancelled
-        alive: epochs of the living workers by tag of their strategies; their orders stay
+        alive: by tag of each strategy, the lives (or epochs of workers) whose orders stay
         broadcast: takes a reply for every worker
         now_ns: monotonic
     """
@@ -48,7 +48,7 @@ class Listener:
         fleet_id: str,
         cancel_unknown: bool,
         cancel_lost: bool,
-        alive: Mapping[str, int],
+        alive: Mapping[str, Collection[int]],
         broadcast: Callable[[Reply], None],
         log: logging.Logger,
         now_ns: Callable[[], int],
@@ -175,8 +175,9 @@ class Listener:
             self._set_closed("")
 
     def _take_stock(self, listed: dict[str, OrderState]) -> None:
-        """Enter open orders that the journal does not know, and end those that nobody looks after."""
+        """Enter open orders that the journal does not know; end those that nobody looks after, or wants any more."""
         lost = [order for order in self._ledger.open_orders() if self._is_lost(order)]
+        unwanted = [order for order in self._ledger.open_orders() if order.urgent]
         found = foreign = 0
         for state in listed.values():
             owner = parse_order_id(state.client_order_id)
@@ -186,7 +187,7 @@ class Listener:
                 found += 1
                 order = self._adopt(state, owner[1])
                 self._account.apply(order, self._ledger.observe(order, state, (), self._now_ns()))
-        for order in lost if self._cancel_lost else ():
+        for order in [*unwanted, *(lost if self._cancel_lost else ())]:
             self._account.cancel(order, urgent=True)
         self.leftovers = found + sum(order.client_order_id in listed for order in lost)
         self._account.figures.set("foreign_orders", foreign)
@@ -197,6 +198,8 @@ class Listener:
         if lost:
             done = "being cancelled" if self._cancel_lost else "kept"
             self._log.warning("%d orders of workers that are gone were open at the start: %s", len(lost), done)
+        if unwanted:
+            self._log.warning("%d orders that an earlier gate was to cancel are being cancelled", len(unwanted))
 
     def _adopt(self, state: OrderState, tag: str) -> Order:
         """Enter an order of ours that nobody knows; by policy it is cancelled."""
@@ -204,14 +207,15 @@ class Listener:
         self._log.warning("order %s is ours and was not known: %s", state.client_order_id, done)
         pair = self._venue.pair(state.symbol) or state.symbol
         order = self._ledger.adopt(state, pair, tag, self._now_ns())
-        order.cancel_wanted = order.urgent = self._cancel_unknown
+        if self._cancel_unknown:
+            self._ledger.want_cancel(order, urgent=True)
         return order
 
     def _is_lost(self, order: Order) -> bool:
         """Return whether the worker that holds an order is gone; one that was adopted by policy has none, and stays."""
         if order.origin is IntentKind.QUERY and not self._cancel_unknown:
             return False
-        return self._alive.get(order.tag) != order.worker_epoch
+        return order.worker_epoch not in self._alive.get(order.tag, ())
 
     async def _check(self) -> None:
         for part in itertools.cycle(range(PARTS)):
@@ -275,16 +279,7 @@ class Listener:
         return Reply(ReplyKind.OPENED, self._account.index, text=self._closed)
 
     def _balance_reply(self, balance: Balance) -> Reply:
-        free, locked = halves(balance.free), halves(balance.locked)
-        return Reply(
-            ReplyKind.BALANCE,
-            self._account.index,
-            price=free[1],
-            amount=free[0],
-            cumulative=locked[0],
-            fee=locked[1],
-            fee_asset=balance.asset,
-        )
+        return replies.balance(self._account.index, balance.asset, balance.free, balance.locked)
 
 
 def _nameable(asset: str) -> bool:

@@ -1,7 +1,8 @@
 """Whose orders the gate takes while the fleet changes: strategies that come, move to another worker, change, and go.
 
     adopt    a strategy begins a life on a worker: from now on its orders are taken from there, and from nowhere else;
-             that life is told of every order that an earlier one left. The same life again: only its limits are taken
+             that life is told of every order that an earlier one left. The same life again: only its limits are taken,
+             and what the gate before had not handed over yet
     retire   a strategy's life is over: what waits is not sent, what rests is cancelled or kept, and what is heard of
              either later is written down and kept for its next life
 
@@ -63,13 +64,15 @@ class Owners:
         self._take_limits(owner)
         life = 0 if owner.life is None else owner.life
         known = self._intake.life(owner.tag)
-        if known is not None and life <= known:
-            return  # the same life, or one that is over: what was asked of a gate that has died
-        self._intake.assign({owner.tag: life}, owner.worker)
+        if known is None or life > known:
+            self._intake.assign({owner.tag: life}, owner.worker)
+            for account in self._accounts.values():
+                account.lives.tell_capital({owner.tag})
+            self._log.info("strategy %s lives on worker %d from now on (life %d)", owner.id, owner.worker, life)
+        elif life < known:
+            return  # it is over: this was asked of a gate that has died
         for account in self._accounts.values():
-            account.tell_capital({owner.tag})
-            account.hand_over(owner.tag, life)
-        self._log.info("strategy %s lives on worker %d from now on (life %d)", owner.id, owner.worker, life)
+            account.lives.hand_over(owner.tag, life)
 
     def retire(self, strategy: str, cancel: bool) -> int:
         """End a strategy's life; returns how many orders it had. With `cancel` its open ones are cancelled."""

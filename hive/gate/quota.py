@@ -105,6 +105,13 @@ class Quotas:
         wait = own.rate.wait_ns(min(orders, own.rate.burst), now_ns) if own.rate is not None and orders else 0
         return max(wait, own.minute.wait_ns(weight, now_ns)) if own.minute is not None and weight else wait
 
+    def may_order(self, flow: str, weight: int, now_ns: int) -> bool:
+        """Return whether neither a strategy's own quota nor the fleet's rate holds up a new order of that weight."""
+        own = self._of(flow)
+        if self._total is None and own.rate is None and own.minute is None:
+            return True
+        return not self.total_wait_ns(now_ns) and not self.wait_ns(flow, 1, weight, now_ns)
+
     @property
     def total_per_second(self) -> float | None:
         """Return the fleet's own limit on new orders, None when there is none."""

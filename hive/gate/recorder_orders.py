@@ -1,7 +1,7 @@
 """Records of one strategy's orders, as the rows that stock Hummingbot's recorder would have written.
 
     record                        Order            OrderStatus             TradeFill   MarketState
-    SENT, ADOPTED, UNSENT         -                -                       -           tracked, or no more
+    SENT, ADOPTED, UNSENT         -                -                       -           tracked when it lives, or no more
     ACKED, UNKNOWN                new              (Buy|Sell)OrderCreated  -           open
     FILL                          last_status      OrderFilled             new         executed, fills
     ENDED, lived                  last_status      (Buy|Sell)OrderCompleted, OrderCancelled, OrderFailure   gone
@@ -66,10 +66,18 @@ class OrderRows:
 
     def take(self, tail: bytes) -> str:
         """Make the rows that follow from one record; returns what is wrong with it, "" when nothing is."""
+        try:
+            return self._take(tail)
+        except OverflowError:  # a column holds 64 bits, so 9 * 10**12 in millionths
+            return f"order {read_id(tail[ID_IN_TAIL])}: a number is too large for its column"
+
+    def _take(self, tail: bytes) -> str:
         client_order_id = read_id(tail[ID_IN_TAIL])
         kind = tail[KIND_AT]
         if kind in (Kind.SENT, Kind.ADOPTED):
-            self._track(_whole_order(tail))
+            order = _whole_order(tail)
+            if not order.final:  # else it is written down whole because no strategy has been told of its end
+                self._track(order)
             return ""
         if kind == Kind.UNSENT:
             if not self._has_row(client_order_id):

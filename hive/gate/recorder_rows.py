@@ -16,6 +16,15 @@ from typing import Any
 PREFIX = "hive_rows:"
 LIVES_KEPT = 32
 
+_REFUSALS = (
+    sqlite3.IntegrityError,
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    KeyError,
+    TypeError,
+    OverflowError,  # a number beyond 64 bits
+    UnicodeError,  # half of a surrogate pair
+)
 _METADATA = "SELECT value FROM Metadata WHERE key = ?"
 
 
@@ -38,7 +47,7 @@ def write_row(connection: sqlite3.Connection, life: str, number: int, row: Mappi
     refused: Exception | None = None
     try:
         _write(connection, row)
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, KeyError, TypeError) as error:
+    except _REFUSALS as error:
         connection.execute("ROLLBACK TO one_row")
         refused = error
     connection.execute("RELEASE one_row")

@@ -1,7 +1,8 @@
 """One request each: placing and cancelling an order, and what every outcome says about the order.
 
     place   -> acknowledged | refused | not executed: it waits again | no answer: UNKNOWN
-    cancel  -> the order's new state | not sent: it is tried again | refused, or no answer: the venue is asked
+    cancel  -> the order's new state | not sent: it is tried again | refused, or no answer: the venue is asked; one that
+               the gate itself wants, and was refused, is sent again later
 
 A request is written before the call that starts it returns, when its connection takes it. The journal has the order by
 then: an order that cannot be recorded is not sent.
@@ -23,6 +24,7 @@ from hive.shm.messages import OrderType, Reply
 from hive.shm.refusals import Refusal
 
 RETRY_S = 0.25  # after a request that could not be sent
+CANCEL_AGAIN_S = 30.0  # after a refused cancel that the gate itself wants: the market may be closed
 CLOCK_RETRIES = 3
 EARLY_NS = 1_000_000_000  # a venue takes a timestamp that is up to this much ahead of its clock
 MARGIN_NS = 1_000_000_000
@@ -86,6 +88,7 @@ class Requests:
         self._log = log
         self._now_ns = now_ns
         self._tasks: set[asyncio.Task] = set()
+        self._again: set[str] = set()  # client order ids whose refused cancel is sent again later
         self._placing = False  # nothing has been awaited since place() was called
 
     def place(self, order: Order) -> None:
@@ -96,7 +99,6 @@ class Requests:
             self._ledger.unsend(order)
             self._outcomes.refuse(order, Refusal.JOURNAL, "the journal takes no records")
             return
-        self._figures.own_latency.record(self._now_ns() - order.created_ns)
         self._placing = True
         try:
             self._start(self._place(order, now_ns), order)
@@ -130,12 +132,13 @@ class Requests:
         )
         sender = self.sender
 
-        def on_sent(now_ns: int) -> None:
-            order.sent_ns = now_ns
-            order.absent_ns = now_ns + self.absent_after_ns
+        def on_sent(ready_ns: int, sent_ns: int) -> None:
+            order.sent_ns = sent_ns
+            order.absent_ns = sent_ns + self.absent_after_ns
             sender.sent(order)
             self._figures.sent(order)
-            self._figures.order_latency.record(now_ns - order.created_ns)
+            self._figures.own_latency.record(ready_ns - order.created_ns)
+            self._figures.order_latency.record(sent_ns - order.created_ns)
 
         def may_send() -> None:
             if self._placing and self._now_ns() - looked_ns < LOOK_HOLDS_NS:
@@ -256,6 +259,14 @@ class Requests:
         order.cancel_wanted = False
         order.suspect = True  # what became of it is asked for before the refusal is reported
         order.refusal = (refused.code, refused.text)
+        if order.urgent and order.client_order_id not in self._again:  # nobody else would try again
+            self._again.add(order.client_order_id)
+            asyncio.get_running_loop().call_later(CANCEL_AGAIN_S, self._cancel_later, order)
+
+    def _cancel_later(self, order: Order) -> None:
+        self._again.discard(order.client_order_id)
+        if not order.final:
+            self._outcomes.cancel(order)
 
     def _start(self, coroutine: Coroutine[None, None, None], order: Order) -> None:
         # an eager task runs up to its first real wait right here: the request is written before this returns

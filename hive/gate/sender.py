@@ -16,7 +16,7 @@ from hive.gate.breaker import Breaker
 from hive.gate.fairness import FairQueue
 from hive.gate.figures import AccountFigures
 from hive.gate.limits import Operation
-from hive.gate.order import Order
+from hive.gate.order import Order, State
 from hive.gate.quota import ClassPolicy, Quotas, RejectBackoff, RequestClass, Spent, StrategyQuota
 from hive.gate.starvation import StarvationMonitor
 from hive.gate.venue import Venue
@@ -184,6 +184,31 @@ class Sender:
 
     # --- what goes
 
+    def free(self, order: Order, now_ns: int) -> bool:
+        """Return whether a new order's turn is now: nothing waits, and nothing holds it up."""
+        return not (
+            self._pumping
+            or self._closed
+            or self.breaker.open
+            or self._hold_until_ns > now_ns
+            or self._queue.waiting()
+            or self._venue.wait_ns(Operation.PLACE, order.symbol, now_ns)
+            or self.backoff.wait_ns(order.tag, now_ns)
+            or not self._quotas.may_order(order.tag, ORDER_WEIGHT, now_ns)
+        )
+
+    def went(self, order: Order, now_ns: int) -> None:
+        """Count an order that was free to go, and went, as it would have been counted had it waited for its turn."""
+        self._policy.alone()
+        self._queue.passed(RequestClass.NEW, order.tag, order, now_ns)
+        self._count_turn(RequestClass.NEW, order, now_ns)
+        if order.sent_ns:
+            self.starvation.pushed(order.tag, now_ns)
+            self.starvation.served(order.tag, now_ns)
+        elif order.state is State.SENT:  # on its way to a connection
+            order.waits = True
+            self.starvation.pushed(order.tag, now_ns)
+
     def hold(self, wait_ns: int) -> None:
         """Send no new order for a while: the last one could not be sent."""
         self._hold_until_ns = max(self._hold_until_ns, self._now_ns() + wait_ns)
@@ -241,21 +266,24 @@ class Sender:
         return 0
 
     def _send(self, rank: RequestClass, item: Order | Turn, now_ns: int) -> None:
+        self._count_turn(rank, item, now_ns)
+        if rank is not RequestClass.QUERY:
+            if rank is RequestClass.NEW:
+                item.entry = None
+            self._go(rank, item)
+        elif not item.future.done():
+            item.future.set_result(None)
+
+    def _count_turn(self, rank: RequestClass, item: Order | Turn, now_ns: int) -> None:
+        """Show how long a request waited, and charge its strategy."""
         self._figures.waited(rank, now_ns - item.queued_ns)
-        if rank is RequestClass.QUERY:
-            self._quotas.take(item.tag, 0, STATUS_WEIGHT, now_ns)
-            if not item.future.done():
-                item.future.set_result(None)
+        if rank is not RequestClass.NEW:
+            self._quotas.take(item.tag, 0, STATUS_WEIGHT if rank is RequestClass.QUERY else ORDER_WEIGHT, now_ns)
             return
-        if rank is RequestClass.NEW:
-            item.entry = None
-            self._figures.order_wait.record(now_ns - item.queued_ns)
-            if not item.paid:
-                item.paid = True  # one that could not be sent, and waits again, pays once
-                self._quotas.take(item.tag, 1, ORDER_WEIGHT, now_ns)
-        else:
-            self._quotas.take(item.tag, 0, ORDER_WEIGHT, now_ns)
-        self._go(rank, item)
+        self._figures.order_wait.record(now_ns - item.queued_ns)
+        if not item.paid:
+            item.paid = True  # one that could not be sent, and waits again, pays once
+            self._quotas.take(item.tag, 1, ORDER_WEIGHT, now_ns)
 
     def _wait_ns(self, rank: RequestClass, now_ns: int) -> int:
         """Return how long nobody's request of a class may go, -1 when none waits."""

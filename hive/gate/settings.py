@@ -50,7 +50,7 @@ class OwnerSettings:
 
     capital: by asset; None: it shares the account. capital_venue: where it has it; None: at the only venue.
     life: the number of its present life, greater than that of every earlier one, on whatever worker; None: its worker's
-    epoch is used instead.
+    epoch is used instead. kept: an earlier life whose open orders rest for the next one; None: there is none.
     """
 
     id: str
@@ -61,6 +61,7 @@ class OwnerSettings:
     capital: Mapping[str, Decimal] | None = None
     capital_venue: str | None = None
     life: int | None = None
+    kept: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,7 @@ def read_owner(entry: dict) -> OwnerSettings:
         capital or None,
         entry.get("capital_venue"),
         None if entry.get("life") is None else int(entry["life"]),
+        None if entry.get("kept") is None else int(entry["kept"]),
     )
 
 

@@ -164,12 +164,13 @@ class Venue(Protocol):
         """Keep connections, subscription and clock until cancelled."""
 
     async def place(
-        self, order: NewOrder, on_sent: Callable[[int], None], may_send: Callable[[], None]
+        self, order: NewOrder, on_sent: Callable[[int, int], None], may_send: Callable[[], None]
     ) -> tuple[OrderState, list[Trade]]:
         """Place an order.
 
         `may_send()` is called when the request can be written at once, and what it raises keeps it from that;
-        `on_sent(now_ns)` is called once it has been written.
+        `on_sent(ready_ns, sent_ns)` is called once it has been written: when the connection was asked to, and when it
+        had (monotonic).
         """
 
     async def cancel(self, symbol: str, client_order_id: str) -> OrderState:

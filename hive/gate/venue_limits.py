@@ -27,6 +27,7 @@ from hive.gate.limit_rules import (
 
 PLACE, CANCEL, AMEND, ORDER_STATUS, TRADES, OPEN_ORDERS, ACCOUNT, TIME, RULES, ORDER_COUNTS, CONNECT = Operation
 
+OPEN_CAP = "MAX_NUM_ORDERS"  # the filter of a symbol of Binance's
 RESERVE = 20  # new orders leave one part in this of request weight to cancels and questions
 ONE = Cost(request=1)
 EACH = Cost(each=1)
@@ -96,7 +97,7 @@ def binance_open_caps(body: Mapping) -> tuple[dict[str, int], int]:
         symbol["symbol"]: int(one["maxNumOrders"])
         for symbol in body["symbols"]
         for one in symbol.get("filters", ())
-        if one["filterType"] == "MAX_NUM_ORDERS"
+        if one["filterType"] == OPEN_CAP
     }
     all_symbols = [
         int(one["maxNumOrders"])

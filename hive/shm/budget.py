@@ -30,6 +30,7 @@ from hive.shm.segment import PAYLOAD_OFFSET, Segment
 BUDGET_BYTES = PAYLOAD_OFFSET + BUDGET_RECORD.size
 MINUTE_NS = 60_000_000_000
 EDGE_NS = 200_000_000
+_EDGE_AT_NS = MINUTE_NS - 2 * EDGE_NS  # into a window: from there on the venue's may turn
 ASK_AGAIN_NS = 20_000_000  # while the answer is on its way that tells the count of an unknown window
 MOST_WEIGHT = 1 << 20  # a limit; a word holds twice as much
 PARTIES = ("gate", "feed")
@@ -39,9 +40,12 @@ _MASK = (1 << _BITS) - 1
 _WINDOWS = 1 << (64 - 2 * _BITS)  # windows are kept modulo this: 8 years
 _MILLIONTHS = 1_000_000
 _SIGN = 1 << 63
+_WEIGHTS = (1 << 2 * _BITS) - 1  # carry and used of a word
 _AT = {field.name: PAYLOAD_OFFSET + field.offset for field in BUDGET_RECORD.fields}
 _FOREIGN_AT = tuple(_AT[f"{party}_foreign"] for party in PARTIES)
+_SETTLED_AT = tuple(_AT[f"{party}_settled"] for party in PARTIES)
 _BROUGHT_AT = _AT["feed_brought"]
+_LIMIT_AT, _MILLIONTHS_AT, _UNPROVEN_AT = (_AT[name] for name in ("limit", "feed_millionths", "unproven"))
 
 
 class Budget:
@@ -53,6 +57,7 @@ class Budget:
         other = PARTIES[1 - PARTIES.index(party)]
         self.party = party
         self.spent = 0  # by this view, in all minutes
+        self._share_of = (0, 0)  # a limit, and this party's share of it
         self._memory = memory
         self._used_at = _AT[f"{party}_used"]
         self._others_used_at = _AT[f"{other}_used"]
@@ -143,9 +148,13 @@ class Budget:
     @property
     def share(self) -> int:
         """The most that this party may spend in a minute."""
-        limit = self._memory.load(_AT["limit"])
-        feed = min(limit - 1, max(1, limit * self._memory.load(_AT["feed_millionths"]) // _MILLIONTHS))
-        return feed if self.party == "feed" else limit - feed
+        limit = self._memory.load(_LIMIT_AT)
+        known, share = self._share_of
+        if known != limit:  # acquire, pairs with set_limit(): the millionths were there before any limit
+            feed = min(limit - 1, max(1, limit * self._memory.load(_MILLIONTHS_AT) // _MILLIONTHS))
+            share = feed if self.party == "feed" else limit - feed
+            self._share_of = limit, share
+        return share
 
     def reserve(self, weight: int, wall_ns: int) -> int:
         """Charge `weight` and return 0, or charge nothing and return how many ns to wait before asking again.
@@ -159,21 +168,22 @@ class Budget:
 
     def wait_ns(self, weight: int, wall_ns: int) -> int:
         """Return when to ask again, in ns from now; 0 when `weight` may be spent now. Charges nothing."""
-        closed_ns = self._closed_until_ns() - wall_ns
-        if closed_ns > 0:
-            return closed_ns
+        load = self._memory.load
+        if load(self._closed_at) > wall_ns or load(self._others_closed_at) > wall_ns:
+            return self._closed_until_ns() - wall_ns
         window, carry, used = self._mine(wall_ns)
         share = self.share
-        at_edge = _at_edge(wall_ns)
+        at_edge = (wall_ns - EDGE_NS) % MINUTE_NS >= _EDGE_AT_NS
         if weight > share:
             fits = not used and not (at_edge and carry)
         else:
             spent = used + self._foreign(window)
             fits = spent + weight <= share and not (at_edge and carry + weight > share)
+        unproven = used and load(_UNPROVEN_AT) == window + 1 and not self._settled_in(window)
+        if fits and not unproven:
+            return 0
         turn_ns = max(1, (window + 1) * MINUTE_NS + EDGE_NS - wall_ns)
-        if not fits:
-            return turn_ns
-        return min(ASK_AGAIN_NS, turn_ns) if used and self._unproven(window) else 0
+        return min(ASK_AGAIN_NS, turn_ns) if fits else turn_ns
 
     def charge(self, weight: int, wall_ns: int) -> None:
         """Charge a request that leaves now, whether it fits or not."""
@@ -246,7 +256,7 @@ class Budget:
 
     def _mine(self, wall_ns: int) -> tuple[int, int, int]:
         """Return the window that counts now, and this party's carry and use in it."""
-        window = _window(wall_ns)
+        window = (wall_ns - EDGE_NS) // MINUTE_NS
         word = self._memory.load(self._used_at)
         carry, used = word >> _BITS & _MASK, word & _MASK
         ahead = (window - (word >> 2 * _BITS)) % _WINDOWS
@@ -269,13 +279,14 @@ class Budget:
         return word >> _BITS & _MASK if turned else 0
 
     def _foreign(self, window: int) -> int:
+        load = self._memory.load
+        if not (load(_FOREIGN_AT[0]) | load(_FOREIGN_AT[1])) & _WEIGHTS:
+            return 0  # of no window
         found = max(self._used_of(_FOREIGN_AT[0], window), self._used_of(_FOREIGN_AT[1], window))
         return max(0, found - self._used_of(_BROUGHT_AT, window))
 
-    def _unproven(self, window: int) -> bool:
-        if self._memory.load(_AT["unproven"]) != window + 1:
-            return False
-        return not any(self._of_window(_AT[f"{party}_settled"], window) for party in PARTIES)
+    def _settled_in(self, window: int) -> bool:
+        return self._of_window(_SETTLED_AT[0], window) or self._of_window(_SETTLED_AT[1], window)
 
     def _of_window(self, at: int, window: int) -> bool:
         word = self._memory.load(at)
@@ -300,7 +311,7 @@ def _window(wall_ns: int) -> int:
 
 
 def _at_edge(wall_ns: int) -> bool:
-    return (wall_ns - EDGE_NS) % MINUTE_NS >= MINUTE_NS - 2 * EDGE_NS
+    return (wall_ns - EDGE_NS) % MINUTE_NS >= _EDGE_AT_NS
 
 
 def _packed(window: int, carry: int, used: int) -> int:

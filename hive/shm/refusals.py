@@ -21,9 +21,7 @@ class Refusal(IntEnum):
     QUEUE_FULL = -9010  # too many orders of this strategy wait already
     TOO_OLD = -9011  # waited longer than an intent may
     VENUE_CLOSED = -9012  # the account is not ready, or the venue takes no orders
-    LOSS_LIMIT = -9013  # the kill switch has tripped
     JOURNAL = -9014  # it could not be recorded, so it was not sent
-    SYMBOL_HALTED = -9015  # the venue does not trade it now
     INVALID = -9016  # not an order: no such pair, no amount, no price
     WORKER_GONE = -9017  # its worker died while it waited
     GATE_ERROR = -9018  # an error in the gate, before it was sent

@@ -27,7 +27,7 @@ from hive.sim.history import History
 from hive.sim.limits import Limits, LimitSettings
 from hive.sim.orders import NEW, TRADE, Fill, Order, Trade
 from hive.sim.streams import MarketStreams
-from hive.sim.symbols import MOST_SYMBOLS, Symbol, list_symbols
+from hive.sim.symbols import MOST_SYMBOLS, RATE_MAX, Symbol, list_symbols
 from hive.sim.tops import TopHistory
 
 RECENT_TRADES = 1000
@@ -53,8 +53,8 @@ class ExchangeSettings:
     open_orders: int = 200
 
     def __post_init__(self) -> None:
-        if self.rate < 0:
-            raise ValueError(f"rate must be >= 0, was {self.rate}")
+        if not 0 <= self.rate <= RATE_MAX:
+            raise ValueError(f"rate must be from 0 to {RATE_MAX}, was {self.rate}")
         if not 1 <= self.symbols <= MOST_SYMBOLS:
             raise ValueError(f"symbols must be from 1 to {MOST_SYMBOLS}, was {self.symbols}")
         if not 1 <= self.active <= self.symbols:

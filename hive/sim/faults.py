@@ -91,6 +91,8 @@ _TAKES: dict[str, dict[str, str]] = {
 }
 NAMES = tuple(_TAKES)
 _NEVER = math.inf
+_MOST_OF_ANY = 1e9  # seconds, ms, times, or whatever else is counted
+_MOST = {"bytes": 1e8}  # that are made at once
 
 
 @dataclass(slots=True)
@@ -280,6 +282,8 @@ def _number(name: str, values: Mapping[str, str], key: str, default: float) -> f
         number = float(values[key])
     except ValueError:
         raise ValueError(f"{name}: {key} must be a number, was {values[key]!r}") from None
-    if not math.isfinite(number) or (number < 0 and key != "ms"):
-        raise ValueError(f"{name}: {key} must be >= 0 and finite, was {values[key]!r}")
+    most = _MOST.get(key, _MOST_OF_ANY)
+    least = -most if key == "ms" else 0
+    if not least <= number <= most:
+        raise ValueError(f"{name}: {key} must be from {least:g} to {most:g}, was {values[key]!r}")
     return number

@@ -33,15 +33,7 @@ def order_result(order: Order, now_ms: int) -> dict[str, Any]:
     return {
         **order_ack(order),
         "transactTime": now_ms,
-        "price": format_units(order.price),
-        "origQty": format_units(order.quantity),
-        "executedQty": format_units(order.executed),
-        "origQuoteOrderQty": format_units(order.quote_quantity),
-        "cummulativeQuoteQty": format_units(order.executed_quote),
-        "status": order.status,
-        "timeInForce": order.tif,
-        "type": order.type,
-        "side": order.side,
+        **_standing(order),
         "workingTime": order.created_ms,
         "selfTradePreventionMode": "NONE",
     }
@@ -99,6 +91,14 @@ def order_cancelled(order: Order) -> dict[str, Any]:
         "orderListId": -1,
         "clientOrderId": order.cancel_id,
         "transactTime": order.updated_ms,
+        **_standing(order),
+        "selfTradePreventionMode": "NONE",
+    }
+
+
+def _standing(order: Order) -> dict[str, Any]:
+    """Return what answers to a new order and to a cancel say of it alike."""
+    return {
         "price": format_units(order.price),
         "origQty": format_units(order.quantity),
         "executedQty": format_units(order.executed),
@@ -108,7 +108,6 @@ def order_cancelled(order: Order) -> dict[str, Any]:
         "timeInForce": order.tif,
         "type": order.type,
         "side": order.side,
-        "selfTradePreventionMode": "NONE",
     }
 
 

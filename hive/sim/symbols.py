@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hive.sim.decimals import DECIMALS, UNIT, parse_units
 
 MOST_SYMBOLS = 4000
+RATE_MAX = 10_000  # of the flow, in steps a second over all of them: with more it answers nobody
 _MOST_QUANTITY = 46_116_860_414 * UNIT  # as the venue's own largest: it fits 64 bits with room to add
 TRADING = "TRADING"
 HALT = "HALT"

@@ -9,7 +9,7 @@ next callback runs, so it reaches the supervisor even when the process dies in t
 import logging
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from hive.workers.context import StrategyContext
 
@@ -27,24 +27,29 @@ class ExecutorWatch:
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         self._send = send
-        self._seen: WeakKeyDictionary[StrategyContext, _Seen] = WeakKeyDictionary()
+        self._seen: list[_Seen] = []
         self._looks = 0
 
     def take_in(self, strategy: StrategyContext) -> None:
-        """Look at one more strategy."""
-        self._seen[strategy] = _Seen(len(self._seen) % EVERY)  # in turns: all at once would make ticks late
+        """Look at one more strategy, for as long as others know it."""
+        self._seen.append(_Seen(strategy, len(self._seen) % EVERY))  # in turns: all at once would make ticks late
 
     def look(self) -> None:
         """Tell what has changed; ten times a second, outside of every strategy's context."""
         self._looks += 1
-        for strategy, seen in list(self._seen.items()):
-            if strategy.executors is None and not seen.told:
-                continue
-            fills = strategy.counters.fills.value
-            if fills == seen.fills and self._looks % EVERY != seen.turn:
-                continue
-            if not strategy.pending:  # else the fill may not have reached its executor yet: the next look comes soon
-                seen.fills = fills
+        turn = self._looks % EVERY
+        due = [seen for seen in self._seen if seen.turn == turn or seen.count.value != seen.fills]
+        for seen in due:
+            strategy = seen.strategy()
+            if strategy is None:
+                self._seen.remove(seen)
+            else:
+                self._look_at(strategy, seen)
+
+    def _look_at(self, strategy: StrategyContext, seen: "_Seen") -> None:
+        if not strategy.pending:  # else the fill may not have reached its executor yet: the next look comes soon
+            seen.fills = seen.count.value
+        if strategy.executors is not None or seen.told:
             self._tell(strategy, seen)
 
     def _tell(self, strategy: StrategyContext, seen: "_Seen") -> None:
@@ -61,11 +66,13 @@ class ExecutorWatch:
 
 
 class _Seen:
-    """What was last seen of a strategy."""
+    """What was last seen of a strategy. It is looked at ten times a second, and the strategy itself only when due."""
 
-    __slots__ = ("failed", "fills", "told", "turn")
+    __slots__ = ("count", "failed", "fills", "strategy", "told", "turn")
 
-    def __init__(self, turn: int) -> None:
+    def __init__(self, strategy: StrategyContext, turn: int) -> None:
+        self.strategy = ref(strategy)
+        self.count = strategy.counters.fills
         self.turn = turn
         self.fills = 0
         self.told: list[dict[str, Any]] = []

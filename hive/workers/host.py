@@ -75,7 +75,6 @@ class WorkerServices:
     log: logging.Logger
     fleet_id: str
     run_dir: str
-    worker_index: int
     worker_epoch: int
     tick_interval_ns: int
     venues: tuple[Mapping[str, Any], ...]

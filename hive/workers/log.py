@@ -2,13 +2,16 @@
 
 import logging
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from hive.workers.context import CURRENT
+from hive.workers.log_cap import LogCap
 from hive.workers.log_quota import LineQuota
 from hive.workers.log_writer import NOBODY, LogWriter, WriterHandler
 from hive.workers.strategy_logs import StrategyLogs
 
+TIMES_A_STRATEGYS = 10  # as large as the log of one strategy: it has the lines of all
 FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(process)d %(strategy)s %(name)s: %(message)s"
 
 
@@ -48,10 +51,12 @@ def set_up_worker_logging(
 
     Args:
         quota: of the lines of each strategy; what it does not admit is not written.
-        logs: the files that strategies have of their own beside; None: none.
+        logs: the files that strategies have of their own beside; None: none. By their size this one's is limited too.
     """
     stream = sys.stderr if path is None else open(path, "a", encoding="utf-8")  # noqa: SIM115 - open until the end
-    writer = LogWriter(stream.fileno())
+    capped = path is not None and logs is not None
+    cap = LogCap(stream.fileno(), Path(path), TIMES_A_STRATEGYS * logs.max_bytes, logs.keep) if capped else None
+    writer = LogWriter(stream.fileno(), cap)
     writer.of_strategy = None if logs is None else logs.write
     handler = WriterHandler(writer)
     handler.addFilter(StrategyFilter(quota))

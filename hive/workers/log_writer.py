@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+from hive.workers.log_cap import LogCap
+
 PAUSE_S = 0.01
 LINES_MAX = 50_000  # that wait for a disk; what comes then is lost and counted
 AT_ONCE = 1_000
@@ -32,11 +34,13 @@ class Line:
 class LogWriter:
     """Appends to an open file; its thread begins with the first line, so make it and fork before.
 
-    `of_strategy(id, text)` is called in the thread with each line of a strategy, when it is set.
+    `of_strategy(id, text)` is called in the thread with each line of a strategy, when it is set; `cap` keeps the file
+    from growing for ever (None: nothing does).
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, cap: LogCap | None = None) -> None:
         self.lost = 0
+        self._cap = cap
         self.of_strategy: Callable[[str, str], None] | None = None
         self._fd = fd
         self._queue: SimpleQueue[Line | threading.Event] = SimpleQueue()
@@ -82,7 +86,10 @@ class LogWriter:
     def _write(self, data: bytes) -> None:
         while data:
             try:
-                data = data[os.write(self._fd, data) :]
+                written = os.write(self._fd, data)
+                data = data[written:]
+                if self._cap is not None:
+                    self._cap.wrote(written)
             except OSError:  # a full disk: the fleet trades on
                 self.lost += data.count(b"\n")
                 return

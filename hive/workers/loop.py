@@ -2,7 +2,8 @@
 
 - its selector counts callbacks (selector.py), and its ready queue notes whose they are (running.py);
 - timers of strategies wait for a pulse (phases.py) when they are half a second or more away;
-- its default executor runs jobs in a copy of the context that handed them in, which asyncio's own does not;
+- its default executor runs jobs in a copy of the context that handed them in, which asyncio's own does not, and has
+  threads for each strategy: one whose jobs never end must not keep the others from theirs;
 - what tasks and callbacks raise is logged with the strategy's id and counted;
 - SystemExit and KeyboardInterrupt, which asyncio lets through, are caught outside and charged to their strategy.
 """
@@ -16,6 +17,7 @@ from functools import partial
 from time import monotonic_ns, time_ns
 from types import TracebackType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hive.workers.clock import CallbackCounter
 from hive.workers.context import CURRENT, StrategyContext
@@ -23,20 +25,36 @@ from hive.workers.phases import LONG_PULSE_NS
 from hive.workers.running import ReadyQueue, Running
 from hive.workers.selector import CountingSelector
 
-EXECUTOR_THREADS = 8
+EXECUTOR_THREADS = 8  # of each strategy, at most; made when they are needed
+THREADS_NAME = "hive-executor"
 FAR_S = 0.5  # a timer of a strategy that is so far away waits for a pulse
-EARLY_NS = 5_000_000  # that has been, when its own instant comes so soon after it
+EARLY_NS = 10_000_000  # that has been, when its own instant comes so soon after it
 BEHIND_NS = 30_000  # the ticks of a pulse, and soon enough to share their wake-up: the kernel lets timers wait 50 us
 
 log = logging.getLogger(__name__)
 
 
 class ContextExecutor(ThreadPoolExecutor):
-    """A thread pool whose jobs see the context variables of the code that submitted them."""
+    """Threads whose jobs see the context variables of the code that submitted them; each strategy has its own."""
+
+    def __init__(self, max_workers: int) -> None:
+        super().__init__(max_workers, THREADS_NAME)
+        self._make = partial(ThreadPoolExecutor, max_workers, THREADS_NAME)
+        self._own: WeakKeyDictionary[StrategyContext, ThreadPoolExecutor] = WeakKeyDictionary()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Schedule `fn(*args, **kwargs)` in a copy of the current context."""
-        return super().submit(contextvars.copy_context().run, fn, *args, **kwargs)
+        strategy = CURRENT.get(None)
+        submit = super().submit
+        if strategy is not None:
+            submit = (self._own.get(strategy) or self._own.setdefault(strategy, self._make())).submit
+        return submit(contextvars.copy_context().run, fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End all threads, once they have nothing to do."""
+        for pool in list(self._own.values()):
+            pool.shutdown(wait, cancel_futures=cancel_futures)
+        super().shutdown(wait, cancel_futures=cancel_futures)
 
 
 class WorkerLoop(asyncio.SelectorEventLoop):
@@ -53,7 +71,7 @@ class WorkerLoop(asyncio.SelectorEventLoop):
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        """Schedule a callback; one of a strategy up to 5 ms earlier or 15 ms later, when it is half a second away."""
+        """Schedule a callback; one of a strategy up to 10 ms earlier or 30 ms later, when it is half a second away."""
         if when - self.time() >= FAR_S and (CURRENT.get(None) if context is None else context.get(CURRENT)) is not None:
             when = at_pulse_ns(round(when * 1e9), time_ns() - monotonic_ns() - self._worker_offset_ns) / 1e9
         return super().call_at(when, callback, *args, context=context)
@@ -73,7 +91,7 @@ def at_pulse_ns(at_ns: int, wall_offset_ns: int) -> int:
 def new_loop(callbacks: CallbackCounter, worker_offset_ns: int = 0) -> WorkerLoop:
     """Return a loop as described above; the caller makes it current and closes it."""
     loop = WorkerLoop(CountingSelector(callbacks), worker_offset_ns)
-    loop.set_default_executor(ContextExecutor(EXECUTOR_THREADS, thread_name_prefix="hive-executor"))
+    loop.set_default_executor(ContextExecutor(EXECUTOR_THREADS))
     loop.set_exception_handler(handle_exception)
     return loop
 

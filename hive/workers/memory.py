@@ -19,8 +19,11 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 def own_bytes() -> int:
     """Return the resident memory of this process that is neither shared nor a file's."""
-    with open("/proc/self/statm", "rb", buffering=0) as statm:
-        _, resident, shared, *_ = statm.read(128).split()
+    fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _, resident, shared, *_ = os.read(fd, 128).split()
+    finally:
+        os.close(fd)
     return (int(resident) - int(shared)) * PAGE
 
 

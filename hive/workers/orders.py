@@ -38,6 +38,7 @@ from hive.workers.strays import Strays
 ENDED_KEPT = 4096  # final replies remembered, so that a late cancel or a repeated ack finds its order over
 ANSWERS = frozenset({ReplyKind.ACKED, ReplyKind.REJECTED, ReplyKind.UNKNOWN})
 CANCEL_AGAIN_NS = 1_000_000_000  # between two cancels of an order whose book stays stale
+REFUSED_NS = 30_000_000_000  # after a refused cancel of an order that must end: the market may be closed
 TRY_AGAIN_S = 0.001  # after a queue that was full or busy
 
 log = logging.getLogger(__name__)
@@ -154,11 +155,13 @@ class OrderRouter:
         except (NotRepresentable, TypeError) as error:
             context.counters.orders_refused.inc()
             raise OrderRefused(str(error)) from error
-        future = self._loop.create_future()
-        self._orders[intent.client_order_id] = Order(intent, context, future)
-        context.orders_placing += 1
-        context.counters.orders_submitted.inc()
-        self._send(payload)
+        try:
+            self._send(payload)  # before the rest, which goes on while the gate wakes up
+        finally:
+            future = self._loop.create_future()
+            self._orders[intent.client_order_id] = Order(intent, context, future)
+            context.orders_placing += 1
+            context.counters.orders_submitted.inc()
         return future
 
     def cancel(self, venue: int, pair: str, client_order_id: str) -> asyncio.Future[Reply]:
@@ -236,13 +239,19 @@ class OrderRouter:
         return bool(self._arrived)
 
     def check_books(self) -> int:
-        """Cancel what rests on books that are not live for too long; returns how many cancels that were."""
+        """Cancel what rests on books that are not live for too long; returns how many cancels that were.
+
+        What must end, and whose cancel was refused, is cancelled again as well.
+        """
         if self._link is None:
             return 0
         contexts = {order.context for order in self._orders.values()}
         used = {(order.intent.venue, order.intent.pair) for order in self._orders.values()}
         used.update(book for context in contexts for book in context.books)
         now_ns = self._now_ns()
+        for order in self._orders.values():
+            if order.must_end and now_ns - order.cancel_ns >= REFUSED_NS:
+                self._send_cancel(order)
         late = self._stale.late(used, now_ns)
         if not late:
             return 0
@@ -284,7 +293,8 @@ class OrderRouter:
         closed = self._accounts[intent.venue].closed
         if closed:
             raise OrderRefused(f"{self._market.name_of(intent.venue)} is not ready: {closed}")
-        for venue, pair in ((intent.venue, intent.pair), *context.books):
+        own = (intent.venue, intent.pair)
+        for venue, pair in context.books if own in context.books else (own, *context.books):
             state = self._market.state(venue, pair)
             if state != LIVE:
                 raise OrderRefused(f"book of {pair} is {STATE_NAMES[state]}")

@@ -1,12 +1,14 @@
 """Where in its interval a strategy is ticked: at a pulse, with as few others as there can be.
 
-    interval 1 s   |....|....|....|....|  a pulse every 20 ms, 50 of them; of 100 ms: 10 of 10 ms
+    interval 1 s   |....|....|....|....|  a pulse every 40 ms, 25 of them; of 100 ms: 10 of 10 ms
                    a    d    b    e    c
 
 A wake-up of a process costs more than many a tick, so strategies of a worker meet, and so do their timers (loop.py).
 They are spread evenly over the pulses, because who is at one pulse waits for one another.
 
 The pulses of one worker lie between those of another, because they share CPUs, and feed and gate.
+
+An interval of a second or more that 40 ms do not divide has a pulse every 20 ms.
 
 An interval that no pulse divides has no pulses: phases are spread over it, by multiples of the golden ratio. However
 many there are, the gaps between neighbours have at most three lengths, and the largest is at most 2.62 times the
@@ -17,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 PULSE_NS = 10_000_000
-LONG_PULSE_NS = 20_000_000  # also of the timers of strategies
+LONG_PULSE_NS = 40_000_000  # also of the timers of strategies
 LONG_NS = 1_000_000_000  # intervals from here on have the long pulse
 PLACES_MAX = 100  # of an interval, however long it is
 
@@ -43,8 +45,9 @@ def pulse_phase_ns(k: int, interval_ns: int, taken: Iterable[int], worker_offset
         taken: the phases of the others with this interval.
         worker_offset_ns: of the worker's pulses.
     """
-    pulse_ns = LONG_PULSE_NS if interval_ns >= LONG_NS else PULSE_NS
-    if interval_ns % pulse_ns:
+    pulses = (LONG_PULSE_NS, LONG_PULSE_NS // 2) if interval_ns >= LONG_NS else (PULSE_NS,)
+    pulse_ns = next((one for one in pulses if interval_ns % one == 0), None)
+    if pulse_ns is None:
         return phase_ns(k, interval_ns)
     count = min(interval_ns // pulse_ns, PLACES_MAX)
     apart_ns = interval_ns // pulse_ns // count * pulse_ns

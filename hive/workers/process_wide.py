@@ -1,6 +1,7 @@
 """What belongs to the whole process and a strategy may take for its own: each gets its own, or leaves it as it is.
 
     random, numpy.random           functions draw from a generator of the strategy's own
+    threading.Thread               runs in a copy of the context of the code that starts it, as tasks do
     loop.set_exception_handler     its handler is told of its own tasks' exceptions, after the worker's
     warnings.filterwarnings, ...   a lasting filter hides the strategy's own warnings; other actions have no effect
     gc.disable, signal.signal,     refused: the call does nothing, and the log names who called (once for each)
@@ -12,11 +13,16 @@ process's.
 """
 
 import asyncio
+import contextvars
+import faulthandler
 import functools
 import gc
 import logging
+import logging.config
 import random
 import signal
+import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +34,17 @@ from hive.workers.context import CURRENT, StrategyContext
 
 REFUSED = (
     (gc, ("disable", "freeze", "unfreeze", "set_debug", "set_threshold")),
-    (signal, ("signal", "set_wakeup_fd", "alarm", "siginterrupt", "pthread_sigmask")),
+    (
+        signal,
+        ("signal", "set_wakeup_fd", "alarm", "setitimer", "siginterrupt", "pthread_sigmask", "raise_signal"),
+    ),
+    (faulthandler, ("enable", "disable", "register", "unregister", "dump_traceback_later")),
+    (logging, ("basicConfig", "disable", "shutdown", "captureWarnings")),
+    (logging.config, ("dictConfig", "fileConfig")),
+    (sys, ("setswitchinterval",)),
 )
+REFUSED_OF_ROOT_LOGGER = ("setLevel", "addHandler", "removeHandler", "addFilter", "removeFilter")
+OWN_THREADS = "hive-"  # what names of Hive's own threads begin with
 REFUSED_OF_LOOP = (
     "stop",
     "close",
@@ -56,6 +71,9 @@ def install() -> None:
     for module, names in REFUSED:
         for name in names:
             _replace(module, name, functools.partial(_refusing, f"{module.__name__}.{name}"))
+    for name in REFUSED_OF_ROOT_LOGGER:
+        _replace(logging.getLogger(), name, functools.partial(_refusing, f"logging.getLogger().{name}"))
+    _replace(threading.Thread, "start", _starting)
     _give_each(random, random._inst, _generators, random.Random)
     _give_each(numpy.random, numpy.random.mtrand._rand, _numpy_generators, numpy.random.RandomState)
     for name, method in (("seed", "seed"), ("ranf", "random_sample"), ("sample", "random_sample")):  # mere functions
@@ -100,6 +118,15 @@ def _refusing(name: str, before: Callable[..., Any]) -> Callable[..., Any]:
         return None
 
     return call
+
+
+def _starting(before: Callable[..., None]) -> Callable[..., None]:
+    def start(self: threading.Thread) -> None:
+        if CURRENT.get(None) is not None and not self.name.startswith(OWN_THREADS):
+            self.run = functools.partial(contextvars.copy_context().run, self.run)  # type: ignore[method-assign]
+        before(self)
+
+    return start
 
 
 def _give_each(module: Any, shared: Any, own: WeakKeyDictionary[StrategyContext, Any], make: Callable[[], Any]) -> None:

@@ -15,7 +15,7 @@ from hive.workers.orders import OrderRouter
 from hive.workers.selector import CountingSelector
 from hive.workers.watchdog import Watchdog
 
-BEAT_NS = 20_000_000  # as far apart as the pulses of ticks each second, so that beats share their wake-ups
+BEAT_NS = 20_000_000  # two for each pulse of ticks each second: every other beat shares a wake-up with them
 SELDOM_NS = 100_000_000
 BOOKS_NS = 1_000_000_000  # while all are live, and none has changed
 

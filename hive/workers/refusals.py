@@ -3,6 +3,7 @@
     os.chdir, fchdir                          the working directory           seen by an audit hook
     os.environ, putenv, unsetenv              the environment                 seen by it too; allowed while importing
     os.kill, killpg of the worker itself      its life                        seen by it too
+    os.fork, forkpty                          its queues and its channel      seen by it too; allowed to multiprocessing
     os._exit, os.abort                        its life                        replaced: SystemExit instead
     sys.setrecursionlimit, locale.setlocale   what all of its code lives in   replaced
 
@@ -29,7 +30,11 @@ WATCHED = {
     "os.unsetenv": "the environment",
     "os.kill": "its life",
     "os.killpg": "its life",
+    "os.fork": "the process",
+    "os.forkpty": "the process",
 }
+FORKS = frozenset({"os.fork", "os.forkpty"})  # the child would go on as a second worker, over the same order queues
+FORKS_AND_ENDS = "multiprocessing.popen_fork"  # its child runs one function and ends
 WHEN_IMPORTING = frozenset({"os.putenv", "os.unsetenv"})  # libraries set variables for the C code that they load
 KEPT = 100
 
@@ -81,7 +86,9 @@ class Refusals:
         strategy = CURRENT.get(None)
         if os.getpid() != self._pid or (strategy is None and threading.current_thread() is threading.main_thread()):
             return
-        if event in WHEN_IMPORTING and _is_importing():
+        if event in WHEN_IMPORTING and _is_called_from("importlib._bootstrap"):
+            return
+        if event in FORKS and _is_called_from(FORKS_AND_ENDS):
             return
         if WATCHED[event] == "its life" and not self._is_own(event, args[0], args[1]):
             return
@@ -135,10 +142,10 @@ def _on_audit(event: str, args: tuple[Any, ...]) -> None:
         _active.judge(event, args)
 
 
-def _is_importing() -> bool:
+def _is_called_from(module: str) -> bool:
     frame = sys._getframe()
     while frame is not None:
-        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+        if frame.f_globals.get("__name__") == module:
             return True
         frame = frame.f_back
     return False

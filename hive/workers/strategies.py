@@ -49,6 +49,9 @@ class Strategies:
         self._at_boot = members
         self._members = {spec.id: (spec, context) for spec, context in members}
         self._admitted: dict[str, asyncio.Event] = {}
+        self._pauses: dict[str, str] = {}  # why those that are not ticked yet are not to be ticked at first
+        for spec, _ in members:
+            self._note_pause(spec)
         self._scheduler = scheduler
         self._orders = orders
         self._starting: dict[StrategyContext, asyncio.Task[None]] = {}
@@ -91,6 +94,7 @@ class Strategies:
     def add(self, spec: StrategySpec, context: StrategyContext) -> None:
         """Take in one more strategy; it is made when it has been admitted. Its orders' fates are kept from now on."""
         self._members[spec.id] = (spec, context)
+        self._note_pause(spec)
         self._admitted[spec.id] = asyncio.Event()
         self._begin(spec, context)
 
@@ -124,19 +128,27 @@ class Strategies:
         self._note_made(context)
         self._starting.pop(context, None)
         self._admitted.pop(strategy, None)
+        self._pauses.pop(strategy, None)
         self._members.pop(strategy, None)
         context.on_reply = context.host_data = context.executors = None
         return left, late
 
     def pause(self, strategy: str, reason: str) -> None:
-        """Stop ticking a strategy that runs; its tasks, its executors among them, and its replies go on."""
+        """Stop ticking a strategy; its tasks, its executors among them, and its replies go on.
+
+        One that is being made is not ticked once it is.
+        """
         _, context = self._members[strategy]
-        if self._scheduler.state(context) in (State.RUNNING, State.PAUSED):
+        state = self._scheduler.state(context)
+        if state in (State.RUNNING, State.PAUSED):
             self._scheduler.pause(context, reason)
+        elif state in (State.STARTING, None):
+            self._pauses[strategy] = reason
 
     def resume(self, strategy: str) -> None:
         """Tick a paused strategy again; no effect on one that is not paused."""
         _, context = self._members[strategy]
+        self._pauses.pop(strategy, None)
         if self._scheduler.state(context) is State.PAUSED:
             self._scheduler.resume(context)
 
@@ -157,6 +169,10 @@ class Strategies:
                 self._scheduler.set_state(context, State.STOPPED, "it was never started")
         await self._end_tasks({context for _, context in self._members.values()})
         return sorted(late)
+
+    def _note_pause(self, spec: StrategySpec) -> None:
+        if PAUSED in spec.extra:
+            self._pauses[spec.id] = str(spec.extra[PAUSED])
 
     def _begin(self, spec: StrategySpec, context: StrategyContext) -> asyncio.Task[None]:
         self._scheduler.set_state(context, State.STARTING)
@@ -200,8 +216,9 @@ class Strategies:
             interval_ns = None if spec.tick_interval_ms is None else spec.tick_interval_ms * 1_000_000
             spacing_ns = None if spec.tick_on_book_ms is None else spec.tick_on_book_ms * 1_000_000
             self._scheduler.add(context, target, interval_ns=interval_ns, book_spacing_ns=spacing_ns)
-            if PAUSED in spec.extra:
-                self._scheduler.pause(context, str(spec.extra[PAUSED]))
+            reason = self._pauses.pop(spec.id, None)
+            if reason is not None:
+                self._scheduler.pause(context, reason)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # one strategy's SystemExit must not end its neighbours

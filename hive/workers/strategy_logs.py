@@ -48,8 +48,8 @@ class StrategyLogs:
             raise ValueError(f"max_bytes and keep must be >= 1, were {max_bytes} and {keep}")
         self.lost = 0  # lines that were not written
         self._folder = folder
-        self._max_bytes = max_bytes
-        self._keep = keep
+        self.max_bytes = max_bytes
+        self.keep = keep
         self.alarm = alarm
         self._now_s = now_s
         self._files: OrderedDict[str, _File] = OrderedDict()
@@ -82,7 +82,7 @@ class StrategyLogs:
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         file = self._files.get(strategy) or self._open(strategy)
         self._files.move_to_end(strategy)
-        if file.size and file.size + len(data) > self._max_bytes:
+        if file.size and file.size + len(data) > self.max_bytes:
             self._rotate(strategy)
             file = self._open(strategy)
         written = 0
@@ -106,11 +106,11 @@ class StrategyLogs:
     def _rotate(self, strategy: str) -> None:
         self._close(strategy)
         path = self._path(strategy)
-        for number in range(self._keep - 1, 0, -1):
+        for number in range(self.keep - 1, 0, -1):
             newer = path if number == 1 else path.with_name(f"{path.name}.{number - 1}")
             with contextlib.suppress(FileNotFoundError):
                 newer.replace(path.with_name(f"{path.name}.{number}"))
-        if self._keep == 1:
+        if self.keep == 1:
             path.unlink(missing_ok=True)
 
     def _close(self, strategy: str) -> None:

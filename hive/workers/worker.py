@@ -10,8 +10,6 @@ the process ends at once, without asking its strategies.
 
 import asyncio
 import contextlib
-import faulthandler
-import gc
 import logging
 import os
 import signal
@@ -20,18 +18,14 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any, NoReturn
 
-import numpy
-
 from hive.shm.channel import Channel, connect_fd
-from hive.shm.counters import Counters, counters_size
+from hive.shm.counters import Counters
 from hive.shm.errors import ShmError
 from hive.shm.link import Link
 from hive.shm.order_queue import OrderQueue
-from hive.shm.segment import Segment, segment_name
 from hive.shm.stale_figures import StaleFigures
 from hive.shm.tracing import allow_tracing
 from hive.shm.wake import Waker, WakeReceiver
-from hive.workers.affinity import pin
 from hive.workers.beats import Beats
 from hive.workers.boot import WorkerBoot
 from hive.workers.busy import BusyLog
@@ -41,8 +35,9 @@ from hive.workers.conduct import Conduct
 from hive.workers.context import StrategyContext, StrategyCounters, count_unresolved
 from hive.workers.errors import BootError
 from hive.workers.executor_watch import ExecutorWatch
+from hive.workers.forked import counters_capacity, create_counters, set_up_process, strategy_logs, tell_of_logs
 from hive.workers.host import Host, StrategySpec, WorkerServices
-from hive.workers.log import flush_logs, set_up_worker_logging
+from hive.workers.log import flush_logs
 from hive.workers.log_quota import LineQuota
 from hive.workers.loop import new_loop, note_callbacks, run_until_done
 from hive.workers.market import MarketData
@@ -55,7 +50,6 @@ from hive.workers.running import Running
 from hive.workers.schedstat import RunDelay
 from hive.workers.scheduler import State, StrategyScheduler
 from hive.workers.strategies import Strategies
-from hive.workers.strategy_logs import StrategyLogs
 from hive.workers.wants import Wish
 from hive.workers.watchdog import LOOK_S, Watchdog
 
@@ -65,13 +59,6 @@ EXIT_CANNOT_BOOT = 3
 BOOT_WITHIN_S = 30
 STOP_WITHIN_S = 10  # when SIGTERM asks instead of the supervisor
 LAST_WORDS_WITHIN_S = 1
-OOM_SCORE_ADJ = 500  # workers are the first to go when memory ends
-GIVES_WAY = 5  # niceness: a strategy that computes must not keep feed and gate from the CPU
-GIVES_WAY_TO_ALL = 15  # in quarantine: nor other workers
-COUNTERS_OF_ITS_OWN = 32  # beside those of its strategies; the host may add some
-COUNTERS_PER_VENUE = 2
-ADDED_LATER = 16  # strategies that may come to a running worker, each with counters of its own; more need another one
-COUNTERS_PER_STRATEGY = len(StrategyCounters.__annotations__) + 8
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +216,6 @@ class Worker:
             log=logging.getLogger("hive.host"),
             fleet_id=boot.fleet_id,
             run_dir=boot.run_dir,
-            worker_index=boot.index,
             worker_epoch=boot.epoch,
             tick_interval_ns=boot.tick_interval_ns,
             venues=boot.venues,
@@ -379,52 +365,3 @@ def worker_main(fd: int, host_class: type[Host], host_config: Mapping[str, Any])
         log.error("cannot boot: %s", error)
         channel.send({"type": "fatal", "message": str(error)})
         return EXIT_CANNOT_BOOT
-
-
-def set_up_process(boot: WorkerBoot, lines: LineQuota, logs: StrategyLogs | None = None) -> None:
-    """Give a forked copy of the server its own log, CPU, name, random numbers and place for the OOM killer."""
-    log_stream = set_up_worker_logging(boot.log_file, boot.log_level, lines, logs)
-    faulthandler.enable(log_stream)
-    gc.enable()
-    numpy.random.seed()  # Python's own generator does that by itself after a fork
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole foreground group; the supervisor decides
-    not_pinned = pin(boot.cpu)
-    if not_pinned:
-        log.warning("%s", not_pinned)
-    os.nice(GIVES_WAY_TO_ALL if boot.quarantine else GIVES_WAY)
-    for path, value in (("comm", f"hive-worker-{boot.index}"), ("oom_score_adj", str(OOM_SCORE_ADJ))):
-        with contextlib.suppress(OSError):
-            Path(f"/proc/self/{path}").write_text(value)
-    log.info("worker %d, epoch %d, pid %d: %d strategies", boot.index, boot.epoch, os.getpid(), len(boot.strategies))
-
-
-def strategy_logs(boot: WorkerBoot) -> StrategyLogs | None:
-    """Return the log files that strategies have of their own, None when the boot message names no place for them."""
-    kept = boot.strategy_logs
-    if kept is None:
-        return None
-    return StrategyLogs(Path(kept["folder"]), max_bytes=int(kept["max_bytes"]), keep=int(kept["keep"]))
-
-
-def tell_of_logs(logs: StrategyLogs, index: int, channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
-    """Have the supervisor told when strategies' log files cannot be written."""
-
-    def tell(text: str) -> None:  # on the thread that writes
-        message = {"type": "event", "level": "error", "text": f"worker {index}: {text}"}
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            loop.call_soon_threadsafe(channel.send, message)
-
-    logs.alarm = tell
-
-
-def counters_capacity(boot: WorkerBoot) -> int:
-    """Return how many counters and histograms a worker has room for."""
-    per_venue = COUNTERS_PER_VENUE * len(boot.venues)
-    return COUNTERS_OF_ITS_OWN + per_venue + COUNTERS_PER_STRATEGY * (len(boot.strategies) + ADDED_LATER)
-
-
-def create_counters(boot: WorkerBoot) -> Segment:
-    """Create a worker's counters segment."""
-    name = segment_name(boot.run, f"counters.worker{boot.index}", boot.epoch)
-    size = counters_size(counters_capacity(boot), 8 + 4 * (len(boot.strategies) + ADDED_LATER))
-    return Segment.create(name, size, kind="counters", epoch=boot.epoch)

@@ -26,7 +26,15 @@ from hive.workers.host import StrategySpec, WorkerServices
 from hive.workers.recording import RecorderLine, StrategyLine
 from hive.workers.scheduler import State
 from hummingbot import data_path
-from hummingbot.runtime import inventory_cost, price_sources, private_modules, recorder, selftest, singletons
+from hummingbot.runtime import (
+    controller_files,
+    inventory_cost,
+    price_sources,
+    private_modules,
+    recorder,
+    selftest,
+    singletons,
+)
 from hummingbot.runtime.candles import SharedCandles
 from hummingbot.runtime.config_maps import ConfigLoader
 from hummingbot.runtime.connector import SharedExchange
@@ -67,6 +75,7 @@ def load(strategies: Iterable[Mapping[str, Any]], fleet: str) -> ClientConfigAda
     singletons.install()
     price_sources.install()
     inventory_cost.install()
+    controller_files.install()
     warm_up(strategies)
     return config
 

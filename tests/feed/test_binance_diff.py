@@ -1,4 +1,4 @@
-"""The shortcut for usual depth updates against the decoder: it takes nothing that the decoder reads otherwise."""
+"""The shortcuts for usual depth updates and trades against the decoder: they take nothing that it reads otherwise."""
 
 import json
 import random
@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from hive.feed.binance import BinanceSpot, _event
-from hive.feed.binance_diff import usual_diff
+from hive.feed.binance_diff import usual_diff, usual_trade
 from hive.feed.book import PriceLevelBook
 from hive.feed.errors import MalformedMessage
-from hive.feed.venue import Diff
+from hive.feed.venue import Diff, TradeEvent
 from hive.pure import PURE, implementation
 
 VENUE = BinanceSpot("http://127.0.0.1:1")
@@ -23,6 +23,17 @@ DIFF = {
     "b": [["0.0024", "10"], ["0.00230000", "0.00000000", "x"]],
     "a": [["0.0026", "100"]],
 }
+TRADE = {
+    "e": "trade",
+    "E": 1672515782136,
+    "s": "BNBBTC",
+    "t": 12345,
+    "p": "0.00100000",
+    "q": "100",
+    "T": 1672515782135,
+    "m": True,
+    "M": True,
+}
 usual = pytest.mark.skipif(implementation() == PURE, reason="pure Python takes no shortcut")
 
 
@@ -30,13 +41,33 @@ def compact(message):
     return json.dumps(message, separators=(",", ":")).encode()
 
 
-def decoded(raw):
-    """Return what the decoder alone makes of a message: a Diff, or None when it is none."""
+def decoded(raw, kind=Diff):
+    """Return what the decoder alone makes of a message: an event of that kind, or None when it is none."""
     try:
         event = _event(VENUE._message(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, MalformedMessage):
         return None
-    return event if type(event) is Diff else None
+    return event if type(event) is kind else None
+
+
+def changed(whole, count):
+    """Return messages that are almost `whole`: all its beginnings, and some with one to three bytes changed."""
+    rng = random.Random(5)
+    made = [whole[:end] for end in range(len(whole))]
+    signs = b'0123456789[]{}",:.\\ aZ-\x00\xff'
+    for _ in range(count):
+        raw = bytearray(whole)
+        for _ in range(rng.choice((1, 1, 1, 2, 3))):
+            at = rng.randrange(len(raw))
+            kind = rng.randrange(3)
+            if kind == 0:
+                raw[at] = rng.choice(signs)
+            elif kind == 1:
+                del raw[at : at + rng.choice((1, 1, 2, 8))]
+            else:
+                raw[at:at] = bytes([rng.choice(signs)])
+        made.append(bytes(raw))
+    return made
 
 
 def levels(side):
@@ -80,25 +111,10 @@ def test_any_other_form_is_left_to_the_decoder(raw):
 
 @usual
 def test_no_cut_and_no_change_of_a_byte_is_read_otherwise_than_by_the_decoder():
-    rng = random.Random(5)
     whole = compact(DIFF)
     assert usual_diff(whole) is not None
-    changed = [whole[:end] for end in range(len(whole))]
-    signs = b'0123456789[]{}",:.\\ aZ-\x00\xff'
-    for _ in range(60_000):
-        raw = bytearray(whole)
-        for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            at = rng.randrange(len(raw))
-            kind = rng.randrange(3)
-            if kind == 0:
-                raw[at] = rng.choice(signs)
-            elif kind == 1:
-                del raw[at : at + rng.choice((1, 1, 2, 8))]
-            else:
-                raw[at:at] = bytes([rng.choice(signs)])
-        changed.append(bytes(raw))
     taken = 0
-    for raw in changed:
+    for raw in changed(whole, 60_000):
         mine, other = usual_diff(raw), decoded(raw)
         if mine is None:
             continue
@@ -108,3 +124,54 @@ def test_no_cut_and_no_change_of_a_byte_is_read_otherwise_than_by_the_decoder():
         else:
             assert same(mine, other), raw
     assert taken > 1_000
+
+
+@usual
+@pytest.mark.parametrize("maker", [True, False])
+@pytest.mark.parametrize(
+    "number", ["0.00100000", "100", "1.", ".5", "64231.01000000", "0.1", "123456.78901234", "9007199254740992"]
+)
+def test_a_usual_trade_is_read_as_the_decoder_does(number, maker):
+    for field in ("p", "q"):
+        raw = compact({**TRADE, field: number, "m": maker, "M": not maker})
+        assert usual_trade(raw) == decoded(raw, TradeEvent) is not None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"", b"{", b"{}", compact({**TRADE, "p": "0"}), compact({**TRADE, "q": "0.000"}), compact({**TRADE, "p": "-1"}),
+        compact({**TRADE, "p": "1e5"}), compact({**TRADE, "p": "."}), compact({**TRADE, "p": ""}),
+        compact({**TRADE, "p": 1}), compact({**TRADE, "p": "1.2.3"}), compact({**TRADE, "q": "9" * 40}),
+        compact({**TRADE, "p": "inf"}), compact({**TRADE, "t": -1}), compact({**TRADE, "t": 10**18}),
+        compact({**TRADE, "T": 9223372036855}), compact({**TRADE, "m": 1}), compact({**TRADE, "m": None}),
+        compact({**TRADE, "s": "A" * 25}), compact({**TRADE, "X": 1}), compact({**TRADE, "e": "aggTrade"}),
+        compact({**TRADE, "p": "0.30000000000000004"}), json.dumps(TRADE).encode(), compact(TRADE) + b" ",
+        compact(TRADE)[:-1], compact(DIFF),
+    ],
+)  # fmt: skip
+def test_a_trade_of_any_other_form_is_left_to_the_decoder(raw):
+    assert usual_trade(raw) is None
+
+
+@usual
+def test_no_cut_and_no_change_of_a_byte_of_a_trade_is_read_otherwise_than_by_the_decoder():
+    taken = [raw for raw in changed(compact(TRADE), 60_000) if usual_trade(raw) is not None]
+    assert len(taken) > 1_000
+    assert [usual_trade(raw) for raw in taken] == [decoded(raw, TradeEvent) for raw in taken]
+
+
+@usual
+def test_prices_and_quantities_are_what_float_makes_of_them():
+    rng = random.Random(7)
+    for _ in range(20_000):
+        digits = str(rng.randrange(1, 10 ** rng.randrange(1, 21)))
+        at = rng.randrange(len(digits) + 1)
+        text = f"{digits[:at] or '0'}.{digits[at:]}"
+        event = VENUE.parse(compact({**TRADE, "p": text}))
+        assert event.price == float(text)
+
+
+def test_a_trade_is_one_event_whichever_way_it_is_read():
+    expected = TradeEvent("BNBBTC", 12345, 1672515782135 * 1_000_000, 0.001, 100.0, True)
+    assert VENUE.parse(compact(TRADE)) == VENUE.parse(json.dumps(TRADE).encode()) == expected

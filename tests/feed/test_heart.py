@@ -3,8 +3,12 @@
 import os
 import select
 import signal
+import socket
 import threading
 import time
+from contextlib import ExitStack
+from itertools import product
+from selectors import EVENT_READ, EVENT_WRITE, EpollSelector, SelectorKey
 
 import pytest
 
@@ -46,22 +50,27 @@ def pipe():
 
 
 @pytest.fixture
+def keys(pipe):
+    return {pipe[0]: SelectorKey(pipe[0], pipe[0], EVENT_READ, "mine")}
+
+
+@pytest.fixture
 def epoll(pipe):
     with select.epoll() as made:
         made.register(pipe[0], select.EPOLLIN)
         yield made
 
 
-def test_it_beats_for_every_segment_while_it_waits(heart, segments, pipe, epoll):
+def test_it_beats_for_every_segment_while_it_waits(heart, segments, pipe, epoll, keys):
     began_ns, began_boot_ns = time.monotonic_ns(), boottime_ns()
-    assert heart.wait(epoll, 0.05) == QUIET
+    assert heart.wait(epoll, 0.05, keys) == QUIET
     assert time.monotonic_ns() - began_ns >= 50 * MS
     for one in segments:
         assert began_ns + 2 * EVERY_NS <= one.heartbeat_ns == heart.last_ns
         assert began_boot_ns <= one.heartbeat_boot_ns == heart.last_boot_ns
 
 
-def test_it_beats_while_it_waits_without_end(heart, segments, pipe, epoll):
+def test_it_beats_while_it_waits_without_end(heart, segments, pipe, epoll, keys):
     beats = []
 
     def look():
@@ -72,44 +81,70 @@ def test_it_beats_while_it_waits_without_end(heart, segments, pipe, epoll):
 
     looking = threading.Thread(target=look)
     looking.start()
-    assert heart.wait(epoll, None) == READABLE
+    assert heart.wait(epoll, None, keys) == READABLE
     looking.join()
     assert beats == sorted(beats)
 
 
-def test_what_is_readable_is_said_at_once_and_a_look_without_waiting_too(heart, pipe, epoll):
-    assert (heart.wait(epoll, 0), heart.ready) == (QUIET, [])
+def test_what_is_readable_is_said_at_once_and_a_look_without_waiting_too(heart, pipe, epoll, keys):
+    assert (heart.wait(epoll, 0, keys), heart.ready) == (QUIET, [])
     os.write(pipe[1], b"x")
-    assert (heart.wait(epoll, 60.0), heart.ready) == (READABLE, [(pipe[0], select.EPOLLIN)])
-    assert (heart.wait(epoll, 0), heart.ready) == (READABLE, [(pipe[0], select.EPOLLIN)])
+    assert (heart.wait(epoll, 60.0, keys), heart.ready) == (READABLE, [(keys[pipe[0]], EVENT_READ)])
+    assert (heart.wait(epoll, 0, keys), heart.ready) == (READABLE, [(keys[pipe[0]], EVENT_READ)])
     os.read(pipe[0], 1)
-    assert (heart.wait(epoll, 0.001), heart.ready) == (QUIET, [])
+    assert (heart.wait(epoll, 0.001, keys), heart.ready) == (QUIET, [])
 
 
-def test_one_that_is_awake_beats_without_waiting_for_it(heart, segments, pipe, epoll):
-    heart.beat(time.monotonic_ns() - EVERY_NS, boottime_ns() - EVERY_NS)
-    before_ns = heart.last_ns
-    heart.wait(epoll, 0)
-    assert segments[0].heartbeat_ns == heart.last_ns > before_ns
+def test_what_is_ready_comes_with_its_key_and_events_as_from_a_selector(heart):
+    both = EVENT_READ | EVENT_WRITE
+    with EpollSelector() as selector, ExitStack() as ends:
+        for events, what in product((EVENT_READ, EVENT_WRITE, both), ("quiet", "sent", "closed")):
+            ours, theirs = map(ends.enter_context, socket.socketpair())
+            selector.register(ours, events, (events, what))
+            if what == "sent":
+                theirs.send(b"x")
+            if what == "closed":
+                theirs.close()
+        expected = {key.data: events for key, events in selector.select(0)}
+        assert heart.wait(selector._selector, 0, selector._fd_to_key) == READABLE
+        assert {key.data: events for key, events in heart.ready} == expected
+        assert set(expected.values()) == {EVENT_READ, EVENT_WRITE, both}
+
+
+def test_a_descriptor_without_a_key_is_left_out(heart, pipe, epoll):
+    os.write(pipe[1], b"x")
+    assert (heart.wait(epoll, 60.0, {}), heart.ready) == (READABLE, [])
+
+
+@pytest.mark.parametrize(("ago_s", "beats"), [(0, False), (15, False), (25, True), (120, True)])
+def test_one_that_is_awake_beats_from_a_quarter_of_the_time_on(segments, epoll, keys, ago_s, beats):
+    heart = Heart(every_ns=80_000 * MS, look_after_ns=LOOK_AFTER_NS * 10)
+    heart.keep([one.memory() for one in segments])
+    before_ns = time.monotonic_ns() - ago_s * 1000 * MS
+    heart.beat(before_ns, boottime_ns() - ago_s * 1000 * MS)
+    heart.wait(epoll, 0, keys)
+    assert segments[0].heartbeat_ns == heart.last_ns
+    assert (heart.last_ns > before_ns) is beats
+    heart.keep(())
 
 
 @pytest.mark.parametrize(("mono_ns", "boot_ns"), [(61_000 * MS, 61_000 * MS), (0, HOUR_NS), (61_000 * MS, 0)])
-def test_a_late_beat_is_left_to_who_looks(heart, segments, pipe, epoll, mono_ns, boot_ns):
+def test_a_late_beat_is_left_to_who_looks(heart, segments, pipe, epoll, keys, mono_ns, boot_ns):
     heart.beat(time.monotonic_ns() - EVERY_NS - mono_ns, boottime_ns() - EVERY_NS - boot_ns)
     before = heart.last_ns, heart.last_boot_ns
-    assert heart.wait(epoll, 60.0) == LOOK
+    assert heart.wait(epoll, 60.0, keys) == LOOK
     assert (heart.last_ns, heart.last_boot_ns) == before
     assert {(one.heartbeat_ns, one.heartbeat_boot_ns) for one in segments} == {before}
     heart.beat(time.monotonic_ns(), boottime_ns())
-    assert heart.wait(epoll, 0) == QUIET
+    assert heart.wait(epoll, 0, keys) == QUIET
 
 
-def test_a_signal_that_tells_the_loop_ends_the_wait(heart, pipe, epoll):
+def test_a_signal_that_tells_the_loop_ends_the_wait(heart, pipe, epoll, keys):
     before = signal.signal(signal.SIGUSR1, lambda *_: os.write(pipe[1], b"x"))  # as asyncio's wake-up descriptor
     timer = threading.Timer(0.02, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
     try:
         timer.start()
-        assert heart.wait(epoll, 60.0) == READABLE
+        assert heart.wait(epoll, 60.0, keys) == READABLE
     finally:
         timer.join()
         signal.signal(signal.SIGUSR1, before)

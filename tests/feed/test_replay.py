@@ -3,149 +3,18 @@
 import asyncio
 import hashlib
 import json
-import random
 from types import SimpleNamespace
 
 import pytest
 
 from feed.conftest import DEPTH, Memory
-from hive.feed.binance import BinanceSpot
+from feed.made_recording import PAIRS, VENUE, Script
 from hive.feed.candle_desk import CandleDesk
 from hive.feed.errors import BootError
-from hive.feed.links import Links
-from hive.feed.recorder import Recorder
-from hive.feed.recording import Header, Recording
+from hive.feed.recording import Recording
 from hive.feed.replay import ReplayFeed
 from hive.feed.settings import VenueConfig
-from hive.feed.venue import HttpAnswer
 from hive.shm.book import EMPTY, HALTED, LIVE, RESYNCING, STALE
-
-VENUE = BinanceSpot("http://127.0.0.1:1")
-PAIRS = {"BTCUSDT": "BTC-USDT", "ETHUSDT": "ETH-USDT"}
-MS = 1_000_000
-WALL_NS = 1_700_000_000_000 * MS
-
-
-def exchange_info(*symbols, trading=True):
-    filters = [
-        {"filterType": "PRICE_FILTER", "tickSize": "1"},
-        {"filterType": "LOT_SIZE", "stepSize": "1", "minQty": "1", "maxQty": "900"},
-    ]
-    status = "TRADING" if trading else "BREAK"
-    listed = [
-        {"symbol": one, "baseAsset": one[:3], "quoteAsset": one[3:], "status": status, "filters": filters}
-        for one in symbols
-    ]
-    return json.dumps({"symbols": listed}).encode()
-
-
-class Market:
-    """Two books that change at random, and every state that they ever had."""
-
-    def __init__(self):
-        self._rng = random.Random(11)
-        self.ids = dict.fromkeys(PAIRS, 100)
-        self.sides = {symbol: ({}, {}) for symbol in PAIRS}
-        self.tops = {}
-        for symbol in PAIRS:
-            for level in range(20):
-                self.sides[symbol][0][1_000 - level] = level + 1
-                self.sides[symbol][1][1_001 + level] = level + 1
-            self._keep(symbol)
-
-    def diff(self, symbol):
-        """Change some levels; return the message."""
-        first = self.ids[symbol] + 1
-        self.ids[symbol] += self._rng.randrange(1, 4)
-        changed = ([], [])
-        for side, (book, low, high) in enumerate(zip(self.sides[symbol], (981, 1_001), (1_000, 1_020), strict=True)):
-            for _ in range(self._rng.randrange(3)):
-                price, quantity = self._rng.randint(low, high), self._rng.randrange(9)
-                if len(book) < 10 and not quantity:
-                    quantity = 1
-                book.pop(price, None)
-                if quantity:
-                    book[price] = quantity
-                changed[side].append([str(price), str(quantity)])
-        self._keep(symbol)
-        message = {"e": "depthUpdate", "E": 1, "s": symbol, "U": first, "u": self.ids[symbol]}
-        return json.dumps({**message, "b": changed[0], "a": changed[1]}, separators=(",", ":")).encode()
-
-    def trade(self, symbol, number):
-        message = {"e": "trade", "E": 1, "s": symbol, "t": number, "p": "1000", "q": "2", "T": 5, "m": True}
-        return json.dumps(message, separators=(",", ":")).encode()
-
-    def snapshot(self, symbol):
-        bids, asks = self.levels(symbol)
-        return json.dumps({"lastUpdateId": self.ids[symbol], "bids": bids, "asks": asks}).encode()
-
-    def levels(self, symbol):
-        bids, asks = self.sides[symbol]
-        return (
-            [[str(price), str(bids[price])] for price in sorted(bids, reverse=True)],
-            [[str(price), str(asks[price])] for price in sorted(asks)],
-        )
-
-    def _keep(self, symbol):
-        sides = [[(float(p), float(q)) for p, q in side[:DEPTH]] for side in self.levels(symbol)]
-        self.tops[PAIRS[symbol], self.ids[symbol]] = sides
-
-
-class Script:
-    """Writes a recording: each step is a millisecond after the one before."""
-
-    def __init__(self, path):
-        self.ns = 0
-        self.market = Market()
-        self.recorder = Recorder(path, Header("binance", "http://127.0.0.1:1", "ws://h/ws", WALL_NS, 0), VENUE,
-                                 clock=lambda: self.ns)  # fmt: skip
-        self.taps = {}
-        self._trades = 0
-
-    def on(self, number):
-        while number not in self.taps:
-            self.taps[len(self.taps) + 1] = self.recorder.connection()
-        self.ns += MS
-        return self.taps[number]
-
-    def message(self, number, data):
-        tap = self.on(number)
-        tap.on_message(data, self.ns)
-
-    def diffs(self, number, count):
-        for _ in range(count):
-            for symbol in PAIRS:
-                self.message(number, self.market.diff(symbol))
-
-    def trade(self, number):
-        self._trades += 1
-        self.message(number, self.market.trade("BTCUSDT", self._trades))
-
-    def answer(self, request, body, status=200):
-        self.ns += MS
-        self.recorder.on_answer(request, HttpAnswer(status, body, -1, 0.0))
-
-    def rules(self, **options):
-        self.answer(VENUE.rules_requests(list(PAIRS))[0], exchange_info(*PAIRS, **options))
-
-    def snapshots(self, limit=100):
-        for symbol in PAIRS:
-            self.answer(VENUE.snapshot_request(symbol, limit), self.market.snapshot(symbol))
-
-    def subscribed(self, number):
-        kinds = ("book", "trades")
-        self.on(number).on_subscribed([s for one in PAIRS for kind in kinds for s in VENUE.streams(one, kind)])
-
-    def begin(self, number=1):
-        self.rules()
-        self.on(number).on_up()
-        self.message(number, b'{"result":null,"id":1}')
-        self.subscribed(number)
-        self.diffs(number, 3)
-        self.snapshots()
-
-    def close(self):
-        self.recorder.close()
 
 
 class Run:
@@ -448,59 +317,3 @@ async def test_candles_are_served_from_the_recorded_history_and_stream(path):
     assert run.count("candles") >= 7
     assert run.count("candle_gaps") == 0
     run.close()
-
-
-class Sink:
-    def __init__(self):
-        self.told = []
-
-    def __getattr__(self, name):
-        return lambda: self.told.append(name)
-
-
-def linked():
-    heard = []
-    links = Links(lambda event, read_ns: heard.append(event), lambda streams: None)
-    sink = Sink()
-    links.carry(("a",), sink)
-    return links, sink, heard
-
-
-def test_a_stream_that_nobody_wants_any_more_ends():
-    links, sink, _ = linked()
-    links.up(1)
-    links.subscribed(1, ["a"])
-    links.unsubscribed(1, ["a"])
-    links.down(1)
-    links.up(1)
-    assert sink.told == ["connected", "subscribed", "disconnected"]
-
-
-def test_a_stream_that_moves_to_another_connection_begins_anew():
-    links, sink, heard = linked()
-    links.up(1)
-    links.subscribed(1, ["a"])
-    links.up(2)
-    links.subscribed(2, ["b"])
-    links.down(1)
-    links.event(2, "between", 0)
-    links.subscribed(2, ["a"])
-    links.event(2, "after", 0)
-    assert sink.told == ["connected", "subscribed", "disconnected", "connected", "subscribed"]
-    assert heard == ["between", "after"]
-
-
-def test_a_replacement_that_fails_changes_nothing():
-    links, sink, heard = linked()
-    links.up(1)
-    links.subscribed(1, ["a"])
-    links.up(2)
-    links.event(2, "early", 0)
-    links.subscribed(2, ["a"])
-    links.event(2, "held", 0)
-    links.down(2)
-    links.event(1, "old", 0)
-    assert sink.told == ["connected", "subscribed"]
-    assert heard == ["old"]
-    links.close()
-    assert sink.told[-1] == "disconnected"

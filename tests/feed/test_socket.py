@@ -1,150 +1,28 @@
 """The market WebSocket against real servers on loopback."""
 
 import asyncio
-import base64
 import gc
-import hashlib
-import os
-import socket
-import ssl
 import struct
-import subprocess
-from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
 
-from hive.feed.socket import BYTES_PER_TURN, LARGEST_MESSAGE, SocketError, connect
-
-TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
-ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-
-
-def frame(kind, payload=b"", *, final=True, reserved=0):
-    """Return an unmasked frame."""
-    first = (0x80 if final else 0) | reserved | kind
-    size = len(payload)
-    if size < 126:
-        return struct.pack("!BB", first, size) + payload
-    if size < 1 << 16:
-        return struct.pack("!BBH", first, 126, size) + payload
-    return struct.pack("!BBQ", first, 127, size) + payload
-
-
-class Peer:
-    """The server's end of one connection, frame by frame."""
-
-    def __init__(self, reader, writer):
-        self.reader = reader
-        self.writer = writer
-
-    async def upgrade(self, status="101 Switching Protocols", extra=""):
-        request = await self.reader.readuntil(b"\r\n\r\n")
-        fields = dict(line.split(": ", 1) for line in request.decode().split("\r\n") if ": " in line)
-        accept = base64.b64encode(hashlib.sha1(fields["Sec-WebSocket-Key"].encode() + ACCEPT).digest()).decode()
-        head = f"HTTP/1.1 {status}\r\n{extra}Content-Length: 0\r\n\r\n"
-        if status.startswith("101"):
-            head = f"HTTP/1.1 {status}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            head += f"Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        self.writer.write(head.encode())
-
-    async def send(self, *frames):
-        self.writer.write(b"".join(frames))
-        await self.writer.drain()
-
-    async def hear(self):
-        """Return the kind and payload of the client's next frame."""
-        first, second = await self.reader.readexactly(2)
-        assert second & 0x80, "a client's frame must be masked"
-        size = second & 0x7F
-        if size >= 126:
-            wide = 2 if size == 126 else 8
-            size = int.from_bytes(await self.reader.readexactly(wide), "big")
-        mask = await self.reader.readexactly(4)
-        payload = await self.reader.readexactly(size)
-        return first & 0x0F, bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
-
-
-@asynccontextmanager
-async def server(script, *, upgrade=True, tls=None):
-    """Run `script(peer)` for every connection; yields the port."""
-    running = set()
-
-    async def serve(reader, writer):
-        running.add(asyncio.current_task())
-        peer = Peer(reader, writer)
-        try:
-            if upgrade:
-                await peer.upgrade()
-            await script(peer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.transport.abort()
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    try:
-        yield listening.sockets[0].getsockname()[1]
-    finally:
-        listening.close()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        await listening.wait_closed()
-
-
-class Client:
-    """What the callbacks were given."""
-
-    def __init__(self):
-        self.messages = []
-        self.read = []
-        self.closed = []
-        self.pongs = []
-        self.order = []
-
-    def on_message(self, data, read_ns):
-        self.messages.append(bytes(data))
-        self.read.append(read_ns)
-        self.order.append(data)
-
-    def on_pong(self, payload):
-        self.pongs.append(payload)
-        self.order.append(payload)
-
-    async def connect(self, port, scheme="ws", host="127.0.0.1", **options):
-        url = f"{scheme}://{host}:{port}/ws"
-        return await connect(url, self.on_message, self.closed.append, on_pong=self.on_pong, **options)
-
-
-async def until(holds, seconds=20):
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.001)
-
-
-async def forever(peer):
-    while True:
-        await peer.hear()
-
-
-def sending(*frames):
-    async def script(peer):
-        await peer.send(*frames)
-        await forever(peer)
-
-    return script
-
-
-async def received(script):
-    """Return a client that heard all of `script` until the connection was over."""
-    client = Client()
-    async with server(script) as port:
-        ws = await client.connect(port)
-        await until(lambda: client.closed)
-        ws.close()
-    return client
-
+from feed.socket_peer import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Client,
+    forever,
+    frame,
+    received,
+    sending,
+    server,
+    until,
+)
+from hive.feed.socket import BYTES_PER_TURN, LARGEST_MESSAGE, connect
 
 # --- text, pings and pongs
 
@@ -401,145 +279,6 @@ async def test_a_handler_that_fails_ends_the_connection_and_is_not_hidden(ahead)
         await until(lambda: closed)
     assert [str(failure) for failure in failures] == ["of the handler"]
     assert len(closed) == 1
-
-
-# --- openings that fail
-
-
-async def test_a_refused_upgrade_names_the_http_status_and_how_long_to_wait():
-    async def script(peer):
-        await peer.upgrade("429 Too Many Requests", "Retry-After: 17\r\n")
-
-    async with server(script, upgrade=False) as port:
-        with pytest.raises(SocketError, match="HTTP 429") as caught:
-            await Client().connect(port)
-    assert (caught.value.stage, caught.value.status, caught.value.retry_after_s) == ("http", 429, 17.0)
-
-
-@pytest.mark.parametrize(
-    "answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 101 OK\r\n\r\n", b"HTTP/1.1 302 X\r\nLocation: ws://x/\r\n\r\n"]
-)
-async def test_an_answer_that_is_no_upgrade_is_refused(answer):
-    async def script(peer):
-        await peer.reader.readuntil(b"\r\n\r\n")
-        await peer.send(answer)
-
-    async with server(script, upgrade=False) as port:
-        with pytest.raises(SocketError) as caught:
-            await Client().connect(port)
-    assert caught.value.stage == "http"
-
-
-async def test_a_port_that_nobody_listens_on_is_a_tcp_failure():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        with pytest.raises(SocketError) as caught:
-            await Client().connect(taken.getsockname()[1])
-    assert caught.value.stage == "tcp"
-
-
-async def test_a_name_that_does_not_exist_is_a_dns_failure():
-    with pytest.raises(SocketError) as caught:
-        await Client().connect(1, host="nowhere.invalid")
-    assert caught.value.stage == "dns"
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1/", "127.0.0.1", "ws://", "ws://127.0.0.1:x/"])
-async def test_what_is_no_websocket_address_is_refused(url):
-    with pytest.raises(SocketError) as caught:
-        await connect(url, print, print)
-    assert caught.value.stage == "url"
-
-
-async def test_a_venue_that_does_not_answer_is_given_up_and_its_socket_closed():
-    seen = []
-
-    async def script(peer):
-        await peer.reader.readuntil(b"\r\n\r\n")
-        seen.append(await peer.reader.read())
-
-    async with server(script, upgrade=False) as port:
-        with pytest.raises(TimeoutError, match=r"not connected within 0\.05 s"):
-            await Client().connect(port, within_s=0.05)
-        await until(lambda: seen)
-    assert seen == [b""]
-
-
-async def test_a_cancelled_opening_leaves_nothing_open():
-    seen = []
-
-    async def script(peer):
-        await peer.reader.readuntil(b"\r\n\r\n")
-        seen.append(b"request")
-        seen.append(await peer.reader.read())
-
-    async with server(script, upgrade=False) as port:
-        opening = asyncio.create_task(Client().connect(port))
-        await until(lambda: seen)
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
-        await until(lambda: len(seen) == 2)
-    assert opening.cancelled()
-
-
-# --- TLS
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A self-signed certificate of "localhost": the server's context and the file."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, file = folder / "key.pem", folder / "cert.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", file]
-    subprocess.run(command, check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file, key)
-    return context, file
-
-
-async def test_messages_come_through_tls(certificate):
-    context, file = certificate
-    payload = os.urandom(3_000_000)
-    client = Client()
-
-    async def script(peer):
-        heard = await peer.hear()
-        await peer.send(frame(BINARY, payload), frame(TEXT, heard[1]))
-        await forever(peer)
-
-    async with server(script, tls=context) as port:
-        ws = await client.connect(port, "wss", "localhost", ssl=ssl.create_default_context(cafile=file))
-        ws.send("hello")
-        await until(lambda: len(client.messages) == 2)
-        ws.close()
-    assert client.messages == [payload, b"hello"]
-
-
-async def test_a_certificate_that_nobody_signed_is_a_tls_failure(certificate):
-    async with server(forever, tls=certificate[0]) as port:
-        with pytest.raises(SocketError, match="CERTIFICATE_VERIFY_FAILED") as caught:
-            await Client().connect(port, "wss", "localhost")
-    assert caught.value.stage == "tls"
-
-
-async def test_a_certificate_of_another_host_is_a_tls_failure(certificate):
-    context = ssl.create_default_context(cafile=certificate[1])
-    async with server(forever, tls=certificate[0]) as port:
-        with pytest.raises(SocketError) as caught:
-            await Client().connect(port, "wss", "127.0.0.1", ssl=context)
-    assert caught.value.stage == "tls"
-
-
-async def test_a_server_without_tls_is_a_tls_failure():
-    async def script(peer):
-        await peer.reader.read(1)
-        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    async with server(script, upgrade=False) as port:
-        with pytest.raises(SocketError) as caught:
-            await Client().connect(port, "wss")
-    assert caught.value.stage == "tls"
 
 
 async def test_no_connection_leaves_a_reference_cycle_with_its_socket():

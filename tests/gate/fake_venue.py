@@ -110,7 +110,7 @@ class FakeVenue:
         self.clock_reads += 1
 
     async def place(
-        self, order: NewOrder, on_sent: Callable[[int], None], may_send: Callable[[], None]
+        self, order: NewOrder, on_sent: Callable[[int, int], None], may_send: Callable[[], None]
     ) -> tuple[OrderState, list[Trade]]:
         def accept() -> tuple[OrderState, list[Trade]]:
             self.orders[order.client_order_id] = live(order.client_order_id)
@@ -120,7 +120,7 @@ class FakeVenue:
             await self.connecting
         self.before_write()
         may_send()
-        on_sent(self.clock.now)
+        on_sent(self.clock.now, self.clock.now)
         return await self._next("place", order.client_order_id, accept)
 
     async def cancel(self, symbol: str, client_order_id: str) -> OrderState:
@@ -218,7 +218,7 @@ class AccountBench:
             on_filter=self._on_filter,
             on_bad_key=self.bad_keys.append,
         )
-        self.account.remember(self.journal.recovered.orders, same_run, new_run=not same_run)
+        self.account.takeover.remember(self.journal.recovered.orders, same_run, new_run=not same_run)
         if ready:
             self.account.accept()
 

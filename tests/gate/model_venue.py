@@ -284,12 +284,12 @@ class ModelVenue:
         self.events.on_stream(True)
 
     async def place(
-        self, order: NewOrder, on_sent: Callable[[int], None], may_send: Callable[[], None]
+        self, order: NewOrder, on_sent: Callable[[int, int], None], may_send: Callable[[], None]
     ) -> tuple[OrderState, list[Trade]]:
         await self._connected("place", order.client_order_id)
         may_send()
         request = self._written("place", order.client_order_id, order)
-        on_sent(request.stamp_ns)
+        on_sent(request.stamp_ns, request.stamp_ns)
         return await request.future
 
     async def cancel(self, symbol: str, client_order_id: str) -> OrderState:

@@ -168,7 +168,7 @@ class Gate:
             given=world.given,
         )
         self.bench.journal.commit()
-        alive = {worker.tag: worker.epoch for worker in world.workers if worker is not None and same_run}
+        alive = {worker.tag: (worker.epoch,) for worker in world.workers if worker is not None and same_run}
         self.listener = Listener(
             self.bench.account,
             FLEET_ID,
@@ -186,10 +186,10 @@ class Gate:
         there, back = Pipe(), Pipe()
         self._links[worker.index] = (worker, Link(there, back, None, worker.epoch), deque())
         account = self.bench.account
-        self.loop.enter(account.tell_capital, {worker.tag})
+        self.loop.enter(account.lives.tell_capital, {worker.tag})
         self._collect()
         self.loop.enter(self.listener.announce, lambda reply: self._send(worker.index, reply))
-        self.loop.enter(account.tell_again, {worker.tag}, worker.epoch)
+        self.loop.enter(account.lives.tell_again, {worker.tag}, worker.epoch)
         self._collect()
 
         def make_link(inbound: str, outbound: str) -> Link:

@@ -4,13 +4,17 @@ import asyncio
 
 import pytest
 
-from gate.fake_venue import OTHER, SECOND, TAG, AccountBench, live, trade
+from gate.fake_venue import OTHER, SECOND, TAG, AccountBench, FakeClock, live, trade
+from gate.virtual_loop import VirtualLoop
 from hive.gate.errors import ClockRefused, NotSent, Refused, Throttled, Unanswered
+from hive.gate.exposure import RiskLimits
 from hive.gate.limits import Operation
 from hive.gate.order import State
 from hive.gate.quota import StrategyQuota
+from hive.gate.requests import CANCEL_AGAIN_S
 from hive.gate.venue import OrderStatus
 from hive.shm.messages import MAYBE_SENT, STALE_BOOK, Intent, IntentKind
+from hive.shm.refusals import Refusal
 
 
 @pytest.fixture
@@ -156,6 +160,22 @@ async def test_a_refused_cancel_is_reported_after_the_venue_says_that_the_order_
     assert bench.kinds(order)[-1] == "CANCELLED"
 
 
+def test_an_order_that_nobody_looks_after_is_cancelled_again_after_the_venue_has_refused_that(tmp_path):
+    clock = FakeClock()
+    loop = VirtualLoop(clock)
+    bench = AccountBench(tmp_path, clock=clock)
+    order = loop.enter(bench.place, "1")
+    bench.venue.script["cancel"].extend([Refused(-1013, "Market is closed.")] * 3)
+    assert loop.enter(bench.account.worker_gone, {TAG}, 1, True) == 1
+    for _ in range(4 * int(CANCEL_AGAIN_S)):
+        clock.now += SECOND
+        loop.run_due()
+    assert bench.venue.calls.count(("cancel", order)) == 4
+    assert bench.kinds(order) == ["ACKED", *["CANCEL_FAILED"] * 3, "CANCELLED"]
+    assert loop.errors == []
+    loop.enter(bench.close)
+
+
 async def test_a_refused_cancel_of_an_order_that_ended_tells_its_end_alone(bench):
     order = bench.place("1")
     await bench.settle()
@@ -279,6 +299,37 @@ async def test_an_order_is_refused_when_its_book_is_not_live_at_the_moment_of_se
     await bench.settle()
     assert bench.kinds(order) == ["REJECTED"]
     assert bench.kinds(again) == ["ACKED"]
+
+
+async def test_what_goes_at_once_counts_for_whoever_comes_next(tmp_path):
+    bench = AccountBench(tmp_path, each=1.0, limits=RiskLimits(max_open_orders=2, self_trade="allow"))
+    bench.venue.script["place"] += [asyncio.get_running_loop().create_future() for _ in range(2)]
+    orders = [bench.place(name) for name in "123"]
+    assert bench.venue.placed() == orders[:1]  # it spent its strategy's rate
+    assert [bench.kinds(order) for order in orders] == [[], [], ["REJECTED"]]
+    assert bench.told[-1][1].code == Refusal.OPEN_ORDERS
+    bench.clock.now += SECOND
+    bench.account.pump()
+    assert bench.venue.placed() == orders[:2]
+    figures = bench.account.sender.starvation.figures(TAG)
+    assert (figures.wait_ns, figures.events, bench.figures.order_wait.read().count) == (0, 0, 2)
+    bench.close()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_an_order_that_may_not_be_sent_holds_nothing(tmp_path, at_once):
+    bench = AccountBench(tmp_path, limits=RiskLimits(max_open_orders=1, self_trade="allow"))
+    bench.stale = "book of BTC-USDT is STALE"
+    if not at_once:
+        bench.venue.waits[Operation.PLACE] = SECOND
+    refused = bench.place("1")
+    bench.venue.waits.clear()
+    bench.account.pump()
+    bench.stale = ""
+    order = bench.place("2")
+    await bench.settle()
+    assert (bench.kinds(refused), bench.kinds(order)) == (["REJECTED"], ["ACKED"])
+    bench.close()
 
 
 async def test_an_order_is_refused_when_its_book_died_while_the_connection_was_made(bench):

@@ -1,5 +1,6 @@
 """What Binance says, read; and what its errors mean for a request's fate."""
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -13,14 +14,18 @@ from hive.gate.binance_messages import (
     answer_of_ws,
     execution_report,
     limit_rules,
+    needed,
     order_params,
     order_state,
     pairs,
     placed_trades,
+    signed_order,
 )
 from hive.gate.errors import ClockRefused, Refused, Throttled, Unanswered
 from hive.gate.limit_rules import LimitCount, LimitKind, LimitRule
+from hive.gate.signing import Signer
 from hive.gate.venue import NewOrder, OrderStatus
+from hive.gate.venue_limits import binance_open_caps
 from hive.shm.messages import OrderType, Side, TimeInForce
 
 SECOND = 1_000_000_000
@@ -112,6 +117,18 @@ def test_limits_and_pairs_are_read_from_exchange_info():
     assert pairs([{"symbol": "ETHBTC", "baseAsset": "ETH", "quoteAsset": "BTC"}]) == {"ETH-BTC": "ETHBTC"}
 
 
+def test_of_a_symbol_only_names_and_order_cap_are_read_and_all_of_anything_else():
+    cap = {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200}
+    names = {"symbol": "ETHBTC", "baseAsset": "ETH", "quoteAsset": "BTC"}
+    symbol = {**names, "status": "TRADING", "permissions": [], "filters": [{"filterType": "NOTIONAL"}, cap]}
+    of_all = {"filterType": "EXCHANGE_MAX_NUM_ORDERS", "maxNumOrders": 1000}
+    rest = {"exchangeFilters": [of_all], "rateLimits": [{"limit": 6000}]}
+    read = json.loads(json.dumps({**rest, "symbols": [symbol]}), object_hook=needed)
+    assert read == {**rest, "symbols": [{**names, "filters": [cap]}]}
+    assert pairs(read["symbols"]) == {"ETH-BTC": "ETHBTC"}
+    assert binance_open_caps(read) == binance_open_caps({**rest, "symbols": [symbol]}) == ({"ETHBTC": 200}, 1000)
+
+
 @pytest.mark.parametrize(
     ("order_type", "more"),
     [
@@ -132,6 +149,15 @@ def test_an_orders_parameters_are_plain_decimals(order_type, more):
         "newOrderRespType": "FULL",
         **more,
     }
+
+
+@pytest.mark.parametrize("order_type", OrderType)
+def test_a_new_order_is_signed_in_one_piece_as_any_request_is(order_type):
+    price = None if order_type is OrderType.MARKET else Decimal("1.0E-7")
+    order = NewOrder("BTCUSDT", "hvaaaaabbbbb-x1", Side.BUY, order_type, TimeInForce.GTC, price, Decimal("0.10"))
+    signer = Signer("key", "secret")
+    expected = signer.params({**order_params(order), "recvWindow": 5000, "timestamp": 1660801715830})
+    assert json.loads(signed_order(order, 5000, 1660801715830, signer)) == expected
 
 
 PLACED = {

@@ -10,12 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.fake_venue import OTHER, TAG, AccountBench
+from gate.model_steps import check_at_rest, do, lives, settle, steps
 from gate.model_world import TAGS, Worker, World, strategy_counters
-from gate.test_account_properties import STEP_KINDS, check_at_rest, do, settle
 from hive.gate.venue import OrderStatus
 from hive.shm.decimals import halves, to_mantissa, whole
 from hive.shm.messages import ReplyKind, Side
@@ -89,24 +89,8 @@ def counters():
     return strategy_counters()
 
 
-@given(
-    st.booleans(),
-    st.lists(
-        st.tuples(
-            st.sampled_from([kind for kind, often in STEP_KINDS.items() for _ in range(often)]),
-            st.integers(0, 7),
-            st.integers(0, 11),
-        ),
-        min_size=30,
-        max_size=60,
-    ),
-)
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@given(st.booleans(), steps(30, 60))
+@lives(EXAMPLES)
 def test_a_strategy_sees_what_the_gate_holds_and_what_a_count_from_scratch_gives(counters, cancel_lost, steps):
     log = logging.getLogger("test")
     with TemporaryDirectory() as folder:
@@ -145,7 +129,7 @@ async def test_the_capital_is_told_before_the_order_that_moved_it(bench):
 async def test_strategies_without_capital_are_told_of_none(tmp_path):
     bench = AccountBench(tmp_path)
     bench.place("1")
-    bench.account.tell_capital(set(TAGS))
+    bench.account.lives.tell_capital(set(TAGS))
     assert [reply for _, reply in bench.told if reply.kind is ReplyKind.BALANCE] == []
     bench.close()
 
@@ -153,7 +137,7 @@ async def test_strategies_without_capital_are_told_of_none(tmp_path):
 async def test_a_workers_next_life_is_told_everything_anew(bench):
     bench.place("1")
     bench.told.clear()
-    bench.account.tell_capital({TAG})
+    bench.account.lives.tell_capital({TAG})
     accounts = Accounts()
     for tag, reply in bench.told:
         assert tag == TAG

@@ -7,28 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gate.fair_queues import NEW, SECOND, backlog, go, pops
 from hive.gate.fairness import FairQueue
-
-SECOND = 1_000_000_000
-NEW = 3
-
-
-def go(item: object) -> int:
-    return 0
-
-
-def backlog(weights: dict[str, float], each: int) -> FairQueue:
-    """Return a queue in which every flow has so many items waiting."""
-    queue = FairQueue(each)
-    for flow, weight in weights.items():
-        queue.set_weight(flow, weight)
-        for number in range(each):
-            assert queue.push(NEW, flow, (flow, number))
-    return queue
-
-
-def pops(queue: FairQueue, count: int) -> list:
-    return [queue.pop(NEW, 0, go) for _ in range(count)]
 
 
 def test_classes_have_rounds_of_their_own():
@@ -233,3 +213,31 @@ def test_every_item_leaves_once_and_in_its_flows_order_whatever_happens(program)
 def test_a_queue_names_the_rule_that_was_broken(call, rule):
     with pytest.raises(ValueError, match=rule):
         call()
+
+
+# ---- What goes without waiting ---------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["passes", "pushes", "pops"])), max_size=60))
+def test_what_goes_without_waiting_counts_as_a_push_and_a_pop(steps):
+    passing, pushing = FairQueue(10), FairQueue(10)
+    for queue in (passing, pushing):
+        queue.set_weight("b", 3.0)
+    for number, (flow, step) in enumerate(steps):
+        if step == "passes" and not pushing.length(NEW):
+            passing.passed(NEW, flow, number, number)
+            pushing.push(NEW, flow, number)
+            assert pushing.pop(NEW, number, go) == number
+        elif step == "pushes":
+            assert [queue.push(NEW, flow, number) is None for queue in (passing, pushing)] in ([True] * 2, [False] * 2)
+        elif step == "pops":
+            assert passing.pop(NEW, number, go) == pushing.pop(NEW, number, go)
+    assert pops(passing, 100) == pops(pushing, 100)
+
+
+def test_an_item_does_not_count_as_passed_while_something_waits():
+    queue = FairQueue(10)
+    queue.push(NEW, "a", 1)
+    queue.passed(NEW, "b", 2, 0)
+    assert queue.items() == [1]
+    assert queue.flows(NEW) == ["a"]

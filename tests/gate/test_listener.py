@@ -57,7 +57,7 @@ class Ear:
             FLEET_ID,
             cancel_unknown=cancel_unknown,
             cancel_lost=True,
-            alive={TAG: 1},
+            alive={TAG: (1,)},
             broadcast=self.told.append,
             log=logging.getLogger("test"),
             now_ns=self.clock,

@@ -110,6 +110,32 @@ def test_what_is_open_is_tracked_as_hummingbot_saves_it(rig, clock):
         assert list(state_of(rig)) == [made(5, clock).client_order_id]
 
 
+def test_an_order_that_is_over_is_not_open_again_because_the_next_run_writes_it_down_whole(rig, clock):
+    with journal(rig.journal, clock) as one:
+        (life,) = live_orders(one, clock, 1, *WHOLE_LIFE)
+        one.adopted(life.order)  # as a gate does with what no strategy has been told
+        one.commit()
+        rig.drain()
+        assert state_of(rig) == {}
+        life.live_through("fill")  # and a fill that comes late has its row
+        one.commit()
+        rig.drain()
+        assert len(rig.rows("SELECT * FROM TradeFill")) == 2
+        assert state_of(rig) == {}
+
+
+def test_an_order_that_no_column_can_hold_is_told_and_the_others_have_their_rows(rig, clock):
+    huge = made(1, clock, amount=Decimal(10) ** 13)
+    with journal(rig.journal, clock) as one:
+        WitnessedLife(one, huge, clock).live_through(*WHOLE_LIFE)
+        live_orders(one, clock, 1, *WHOLE_LIFE, first=5)
+        one.commit()
+        rig.drain()
+    assert [order for (order,) in rig.rows('SELECT id FROM "Order"')] == [made(5, clock).client_order_id]
+    assert rig.complaints
+    assert all(f"order {huge.client_order_id}: a number is too large" in one for one in rig.complaints)
+
+
 def test_orders_of_a_strategy_that_nobody_told_of_are_kept_by_their_tag(rig, clock):
     with journal(rig.journal, clock) as one:
         order = made(1, clock, client_order_id="hvbencaother-1", tag="other")
@@ -293,8 +319,10 @@ def test_an_upsert_changes_the_row_of_its_key(rig):
         {"how": "insert", "table": "Controllers", "values": {**CONTROLLER, "nonsense": 1}},
         {"how": "insert", "table": 'Controllers" --', "values": CONTROLLER},
         {"how": "insert", "table": "Controllers", "values": {**CONTROLLER, "config": {}}},
+        {"how": "insert", "table": "Controllers", "values": {**CONTROLLER, "timestamp": 10**19}},
+        {"how": "insert", "table": "Controllers", "values": {**CONTROLLER, "type": "\ud800"}},
     ],
-    ids=["null", "column", "table", "type"],
+    ids=["null", "column", "table", "type", "number", "text"],
 )
 def test_a_row_that_can_never_be_written_is_dropped_loudly_and_the_next_is_written(rig, row):
     written = []

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from gate.fake_venue import SECOND, TAG, AccountBench, live, trade
+from gate.fake_venue import OTHER, SECOND, TAG, AccountBench, live, trade
 from hive.gate.errors import NotSent, Unanswered
 from hive.gate.order import State
 from hive.gate.venue import OrderStatus, Trade
@@ -43,12 +43,23 @@ def hear_filled(bench: AccountBench, order: str, *trades: Trade) -> None:
     bench.account.apply(entry, bench.account.ledger.observe(entry, done, trades, bench.clock.now))
 
 
+async def half_filled(bench: AccountBench) -> str:
+    """Return an order of 1 of which half was filled, by trade 7, and told; the journal has it."""
+    order = bench.place("1")
+    await bench.settle()
+    entry = bench.account.ledger.get(order)
+    half = live(order, executed="0.5")
+    bench.account.apply(entry, bench.account.ledger.observe(entry, half, (trade(7, "0.5"),), bench.clock.now))
+    bench.journal.commit()
+    return order
+
+
 async def handed_over(bench: AccountBench) -> str:
     """Return an open order that has been handed over to its strategy's second life."""
     order = bench.place("1")
     await bench.settle()
     bench.account.part(TAG, cancel=False)
-    bench.account.hand_over(TAG, 2)
+    bench.account.lives.hand_over(TAG, 2)
     return order
 
 
@@ -107,12 +118,7 @@ async def test_a_live_order_is_live_in_the_next_gate_and_can_be_cancelled(gates)
 
 async def test_a_fill_that_was_told_by_the_gate_before_is_not_counted_again(gates):
     first = gates()
-    order = first.place("1")
-    await first.settle()
-    entry = first.account.ledger.get(order)
-    half = live(order, executed="0.5")
-    first.account.apply(entry, first.account.ledger.observe(entry, half, (trade(7, "0.5"),), first.clock.now))
-    first.journal.commit()
+    order = await half_filled(first)
     second = gates()
     entry = second.account.ledger.get(order)
     assert (entry.filled, list(entry.trades)) == (Decimal("0.5"), [7])
@@ -128,8 +134,8 @@ async def test_fills_while_a_worker_was_dead_are_told_to_its_next_life_once(gate
     bench.account.worker_gone({TAG}, 1, cancel=False)
     hear_filled(bench, order, trade(3))
     bench.told.clear()  # the worker was not there
-    bench.account.tell_again({TAG}, 2)
-    bench.account.tell_again({TAG}, 2)
+    bench.account.lives.tell_again({TAG}, 2)
+    bench.account.lives.tell_again({TAG}, 2)
     assert bench.kinds(order) == ["FILL", "FILLED"]
 
 
@@ -144,7 +150,7 @@ async def test_what_ended_while_everything_was_dead_is_told_to_the_next_life(gat
     await second.settle()
     second.told.clear()
     third = gates()
-    third.account.tell_again({TAG}, 2)
+    third.account.lives.tell_again({TAG}, 2)
     assert third.kinds(order) == ["FILL", "FILLED"]
 
 
@@ -158,7 +164,7 @@ async def test_what_a_worker_has_taken_in_long_ago_is_not_told_again(gates):
     first.journal.commit()
     first.clock.now += 120 * SECOND
     second = gates()
-    second.account.tell_again({TAG}, 2)
+    second.account.lives.tell_again({TAG}, 2)
     assert second.kinds(order) == []
     assert second.account.ledger.get(order).done
 
@@ -193,17 +199,10 @@ async def test_an_unknown_order_stays_open_until_the_venue_tells_however_late(ga
 
 async def test_fills_that_were_lost_with_a_gate_are_told_before_what_the_next_one_hears(gates):
     first = gates()
-    order = first.place("1")
-    await first.settle()
-    entry = first.account.ledger.get(order)
-    half = live(order, executed="0.5")
-    first.account.apply(entry, first.account.ledger.observe(entry, half, (trade(7, "0.5"),), first.clock.now))
-    first.journal.commit()
+    order = await half_filled(first)
     second = gates()
-    second.account.tell_again({TAG}, 1)  # its worker lives, and has not asked for its orders yet
-    entry = second.account.ledger.get(order)
-    done = live(order, OrderStatus.FILLED, "1")
-    second.account.apply(entry, second.account.ledger.observe(entry, done, (trade(8, "0.5"),), second.clock.now))
+    second.account.lives.tell_again({TAG}, 1)  # its worker lives, and has not asked for its orders yet
+    hear_filled(second, order, trade(8, "0.5"))
     assert second.kinds(order) == ["FILL", "FILL", "FILLED"]
     assert [reply.trade_id for _, reply in second.told if reply.trade_id] == [7, 8]
 
@@ -216,7 +215,7 @@ async def test_orders_of_an_earlier_run_are_told_by_every_gate_of_the_next(gates
     await second.settle()
     for bench in (second, gates()):
         bench.told.clear()
-        bench.account.tell_again({TAG}, 1)  # epochs begin at 1 in each run
+        bench.account.lives.tell_again({TAG}, 1)  # epochs begin at 1 in each run
         assert bench.kinds(order) == ["ACKED"]
 
 
@@ -276,7 +275,7 @@ async def test_an_end_that_was_lost_with_a_gate_is_told_with_its_fills_to_the_li
     first.journal.commit()  # and its replies are lost with its queues
     second = gates()
     for _ in range(2):
-        second.account.tell_again({TAG}, 2)
+        second.account.lives.tell_again({TAG}, 2)
     assert second.kinds(order) == ["FILL", "FILLED"]
 
 
@@ -286,7 +285,7 @@ async def test_an_order_that_was_handed_over_is_told_to_that_life_by_the_next_ga
     first.journal.commit()
     second = gates()
     for _ in range(2):
-        second.account.tell_again({TAG}, 2)
+        second.account.lives.tell_again({TAG}, 2)
     assert second.kinds(order) == ["ACKED"]
 
 
@@ -297,12 +296,12 @@ async def test_an_end_is_told_again_to_a_life_that_begins_soon_after_the_last_on
     bench.account.worker_gone({TAG}, 1, cancel=False)
     hear_filled(bench, order, trade(7))
     bench.clock.now += 70 * SECOND
-    bench.account.tell_again({TAG}, 2)
+    bench.account.lives.tell_again({TAG}, 2)
     bench.account.taken(order)  # by its worker, which dies before the strategy runs
     bench.journal.commit()
     for epoch, gate in ((3, bench), (4, gates())):
         gate.told.clear()
-        gate.account.tell_again({TAG}, epoch)
+        gate.account.lives.tell_again({TAG}, epoch)
         assert gate.kinds(order) == ["FILL", "FILLED"]
 
 
@@ -322,3 +321,22 @@ async def test_an_order_that_lives_after_its_strategy_was_told_its_end_is_cancel
     await bench.settle()
     assert entry.state is State.CANCELLED
     assert bench.kinds(order)[-2:] == ["ACKED", "CANCELLED"]
+
+
+async def test_what_the_gate_itself_was_to_cancel_is_cancelled_by_whichever_gate_comes_next(gates):
+    first = gates()
+    order, kept = first.place("1"), first.place("2", tag=OTHER)
+    await first.settle()
+    first.venue.script["cancel"].append(stuck())
+    first.account.part(TAG, cancel=True)
+    await first.settle()
+    assert first.venue.calls[-1] == ("cancel", order)
+    gates()  # and is killed as well
+    third = gates()
+    assert (third.account.ledger.get(order).urgent, third.account.ledger.get(kept).urgent) == (True, False)
+    known = third.account.ledger.get(order)
+    third.account.apply(known, third.account.ledger.observe(known, live(order), (), third.clock.now))
+    await third.settle()
+    assert third.kinds(order) == ["CANCELLED"]
+    fourth = gates()
+    assert fourth.account.ledger.get(order).state is State.CANCELLED

@@ -9,31 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gate.fair_queues import NEW, SECOND, backlog, go, pops
 from hive.gate.bucket import TokenBucket
 from hive.gate.fairness import LEAST_WEIGHT, MOST_COST, MOST_WEIGHT, FairQueue
 from oracles import Arrival, fluid_finishes, max_min_fair
-
-SECOND = 1_000_000_000
-NEW = 3
-
-
-def go(item: object) -> int:
-    return 0
-
-
-def backlog(weights: dict[str, float], each: int) -> FairQueue:
-    """Return a queue in which every flow has so many items waiting."""
-    queue = FairQueue(each)
-    for flow, weight in weights.items():
-        queue.set_weight(flow, weight)
-        for number in range(each):
-            assert queue.push(NEW, flow, (flow, number))
-    return queue
-
-
-def pops(queue: FairQueue, count: int) -> list:
-    return [queue.pop(NEW, 0, go) for _ in range(count)]
-
 
 # ---- Turns -----------------------------------------------------------------------------------------------------------
 

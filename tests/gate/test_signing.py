@@ -1,5 +1,9 @@
 """Signatures against the examples that Binance publishes with its API documents."""
 
+import hmac
+
+import pytest
+
 from hive.gate.signing import Signer
 
 API_KEY = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
@@ -37,6 +41,13 @@ def test_a_rest_request_is_signed_as_in_the_documents():
     }
     query = Signer(API_KEY, API_SECRET).query(params)
     assert query.endswith("&signature=c8db56825ae71d6d79447849e617115f4a920fa2acdcab2b053c4b2838bd6b71")
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 200])
+def test_a_secret_of_any_length_signs_as_hmac_does(length):
+    secret = "s" * length
+    expected = hmac.new(secret.encode(), b"symbol=BTCUSDT", "sha256").hexdigest()
+    assert Signer(API_KEY, secret).sign("symbol=BTCUSDT") == expected
 
 
 def test_a_signer_shows_nothing_of_its_keys():

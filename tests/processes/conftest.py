@@ -7,9 +7,9 @@ from gate.bench import Exchange, GateBench
 
 
 @pytest.fixture
-def exchange():
-    """A quiet one: nothing trades but the test."""
-    made = Exchange()
+def exchange(request):
+    """A quiet one, where nothing trades but the test, unless its module says otherwise: arguments in `EXCHANGE`."""
+    made = Exchange(*getattr(request.module, "EXCHANGE", ()))
     yield made
     made.close()
 

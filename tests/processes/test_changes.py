@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from fleet_run import FleetRun, ends_of, fills_of, tags, wait_until
-from gate.bench import Exchange
 from hive.cli_errors import CONFIG, NOT_FOUND, OK
 from hive.state import FleetDir
 
+EXCHANGE = ("--rate", "100")
 NEIGHBOURS = ["stays", "stays-too"]
 BURNERS = ["burns", "burns-too"]
 BURNER = """
@@ -40,13 +40,6 @@ class Burner(StrategyV2Base):
 def touch(name: str, pair: str, **more) -> dict:
     values = {"trading_pair": pair, "refresh_seconds": 1, "spread": 0.002}
     return {"id": name, "script": "touch_maker", "config": "touch_maker.yml", "set": values, **more}
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange("--rate", "100")
-    yield exchange
-    exchange.close()
 
 
 class Fleet:

@@ -207,9 +207,14 @@ def test_a_strategy_that_cannot_start_fails_alone_and_all_of_them_end_the_fleet(
     assert texts[-1] == "fleet ended: no strategy could be started"
 
 
-def test_a_fleet_whose_standard_streams_are_closed_runs_to_its_end(command):
-    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", HIVE]
+def test_a_fleet_under_nohup_whose_standard_streams_are_closed_runs_to_its_end(command):
+    closed = ["sh", "-c", 'trap "" HUP; exec "$@" <&- >&- 2>&-', "sh", HIVE]
     options = ["--strategies", str(command.file), "--root", str(EXAMPLES), "--duration", "1"]
-    up = [*closed, "up", *options, "--report", str(command.report)]
-    assert subprocess.run(up, env=command.env, timeout=PATIENCE_S, check=False).returncode == 0
-    assert json.loads(command.report.read_text())["stop"] == {"open_orders": 0}
+    (command.folder / "output.txt").touch()
+    command.process = subprocess.Popen([*closed, "up", *options, "--report", str(command.report)], env=command.env)
+    command.wait_for(lambda: command.run("status", command.name).returncode == OK, "the fleet's supervisor")
+    command.process.send_signal(signal.SIGHUP)  # the terminal is closed, long before any strategy ticks
+    assert command.process.wait(PATIENCE_S) == OK
+    report = json.loads(command.report.read_text())
+    assert report["stop"] == {"open_orders": 0}
+    assert all(one["ticks"] for one in report["strategies"])

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fleet_run import EXAMPLES, FleetRun, wait_until
-from gate.bench import Exchange
 from hive.shm.ids import strategy_tag
 
+EXCHANGE = ("--rate", "200", "--symbols", "30")
 GIVEN = {"USDT": Decimal(500), "BTC": Decimal("0.02")}
 TELLS = """
     PLACE = {place!r}
@@ -35,13 +35,6 @@ def make_root(root: Path) -> Path:
     text = text.replace("    def on_tick(self):\n", TELLS.format(place=root.name).lstrip("\n"))
     (root / "scripts" / "teller.py").write_text(text.replace("from decimal import", "import json\nfrom decimal import"))
     return root
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange("--rate", "200", "--symbols", "30")
-    yield exchange
-    exchange.close()
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from fleet_run import EXAMPLES, HIVE, FleetRun, ends_of, fills_of, has_traded, tags, wait_until
-from gate.bench import Exchange
 from hive import pure
 from hive.config import load_fleet
 from process_memory import holds, read
 from terminal import Terminal
 
+EXCHANGE = ("--rate", "200", "--symbols", "30")
 PAIRS = [
     "BTC-USDT",
     "ETH-USDT",
@@ -40,13 +40,6 @@ def touch(name, pair):
 
 
 @pytest.fixture
-def exchange():
-    exchange = Exchange("--rate", "200", "--symbols", "30")  # the bench's own is quiet
-    yield exchange
-    exchange.close()
-
-
-@pytest.fixture
 def launch(tmp_path, exchange):
     runs = []
 
@@ -65,7 +58,7 @@ def trade_and_compare(run, names, workers=2):
     owners = tags(names)
     run.up(workers=workers)
     assert run.wait_running()["implementation"] == pure.implementation()
-    assert f"memory: {pure.implementation()}" in run.text()
+    assert f"Hive's modules: {pure.implementation()}" in run.text()
 
     def all_traded():
         assert run.process.poll() is None, run.text()

@@ -1,7 +1,11 @@
 """A real gate whose strategies come, move and go: whose orders it takes, and who is told of those that live on."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+
+import pytest
 
 from gate.bench import FLEET_ID, GateBench, until
 from hive.shm.counters import CountersReader
@@ -187,6 +191,67 @@ def test_orders_that_were_handed_over_are_still_its_when_the_gate_is_killed(exch
             assert [order["clientOrderId"] for order in exchange.open_orders()] == [resting]
         finally:
             second.close()
+    finally:
+        first.close()
+        first.forget()
+
+
+def owner(strategy: str, worker: int, life: int, kept: int | None = None) -> dict:
+    """Return what a boot message says of a strategy."""
+    return {"id": strategy, "tag": strategy_tag(strategy), "worker": worker, "life": life, "kept": kept}
+
+
+@contextmanager
+def next_gate(gate: GateBench, *owners: dict, **boot) -> Iterator[GateBench]:
+    """Kill a gate, and start the one that takes over from it, with other strategies."""
+    gate.process.kill()
+    gate.process.wait(30)
+    living = {"0": 1, "1": 1}
+    second = GateBench(gate.exchange, run=gate.run, epoch=2, strategies=list(owners), living=living, **boot)
+    try:
+        yield second.ready()
+    finally:
+        second.close()
+
+
+def test_a_removed_strategys_orders_are_cancelled_by_the_next_gate_when_the_first_is_killed_before(exchange):
+    first = GateBench(exchange, workers=2, on_worker_death="keep")
+    try:
+        first.ready()
+        one, two = first.workers
+        removed, other = one.place(exchange.low_price()), two.place(exchange.low_price())
+        one.wait(removed, ReplyKind.ACKED)
+        two.wait(other, ReplyKind.ACKED)
+        exchange.fault("http_5xx", operation="cancel", executed=0, count=1_000_000)  # the first cannot do it
+        assert Lives(first).retire("strategy-0", cancel=True) == 1
+        first.process.kill()
+        first.process.wait(30)
+        exchange.clear()
+        assert {order["clientOrderId"] for order in exchange.open_orders()} == {removed, other}
+        with next_gate(first, owner("strategy-1", 1, 1), on_worker_death="keep"):
+            until(lambda: [o["clientOrderId"] for o in exchange.open_orders()] == [other], "the removed one's is gone")
+    finally:
+        first.close()
+        first.forget()
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before its next life", "in its next life"])
+def test_a_moved_strategys_orders_stay_when_the_gate_is_killed_before_it_has_handed_them_over(exchange, begun):
+    first = GateBench(exchange, workers=2)
+    try:
+        first.ready()
+        one, two = first.workers
+        moving, lost = one.place(exchange.low_price()), two.place(exchange.low_price())
+        one.wait(moving, ReplyKind.ACKED)
+        two.wait(lost, ReplyKind.ACKED)
+        assert Lives(first).retire("strategy-0", cancel=False) == 1
+        moves = owner("strategy-0", 1, 7, kept=1) if begun else owner("strategy-0", -1, 1, kept=1)
+        with next_gate(first, moves, owner("strategy-1", 1, 5)) as second:  # and that one has lost its last life
+            until(lambda: [o["clientOrderId"] for o in exchange.open_orders()] == [moving], "only the lost one is gone")
+            Lives(second).adopt("strategy-0", 1, 7)
+            second.workers[1].wait(moving, ReplyKind.ACKED)
+            second.workers[1].cancel(moving)
+            second.workers[1].wait(moving, ReplyKind.CANCELLED)
     finally:
         first.close()
         first.forget()

@@ -11,6 +11,7 @@ import pytest
 from gate.bench import ENDS, FIRST_WORD, Exchange, GateBench, Worker, until
 from hive.shm.messages import MAYBE_SENT, ReplyKind
 
+EXCHANGE = ("--orders-10s", "10000", "--weight-limit", "60000", "--ban-after", "1000")
 TICK = Decimal("0.01")
 STATUS = {"NEW": None, "PARTIALLY_FILLED": None, "FILLED": ReplyKind.FILLED, "CANCELED": ReplyKind.CANCELLED}
 FAULTS = (
@@ -26,13 +27,6 @@ FAULTS = (
     ("mute", {"channel": "user", "seconds": 1}),
     ("stall", {"channel": "ws_api", "seconds": 1.5}),
 )
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange("--orders-10s", "10000", "--weight-limit", "60000", "--ban-after", "1000")
-    yield exchange
-    exchange.close()
 
 
 def settled(worker: Worker, order: str) -> bool:

@@ -13,15 +13,9 @@ from hive.shm.messages import MAYBE_SENT, ReplyKind
 from hive.shm.refusals import Refusal
 from small_disk import small_file_system
 
+EXCHANGE = ("--orders-10s", "1000", "--weight-limit", "60000")
 OTHER_PAIR = "ETH-USDT"
 CENT = Decimal("0.01")
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange("--orders-10s", "1000", "--weight-limit", "60000")
-    yield exchange
-    exchange.close()
 
 
 def placed(gate: GateBench, **order) -> tuple[ReplyKind, int]:

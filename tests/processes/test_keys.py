@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from fleet_run import EXAMPLES, HIVE, FleetRun, wait_until
-from gate.bench import Exchange
 from hive.state import runs_dir
 from keystore_files import write_keystore
 from process_memory import holds, read
 
+EXCHANGE = ("--rate", "100")
 PASSWORD = "a pass-phrase for the keystore"
 TOUCH = {
     "id": "left",
@@ -20,13 +20,6 @@ TOUCH = {
     "config": "touch_maker.yml",
     "set": {"trading_pair": "BTC-USDT", "refresh_seconds": 3},
 }
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange("--rate", "100")
-    yield exchange
-    exchange.close()
 
 
 def start(run: FleetRun, *options: str, text: str | None = None, **variables: str) -> None:

@@ -26,13 +26,14 @@ GO = {  # the harm, and what its doer is told to have done
     "hog": {"took the loop"},
     "flood_log": {"flooded the log", "took the loop"},
     "flood_orders": {"flooded its orders", "took the loop"},
-    "take_memory": {"took memory"},
+    "take_memory": {"took memory", "took the loop"},
 }
 PAUSED = {  # the harm, and what the operator reads
     "exit_hard": "SystemExit",
     "change_directory": "os.chdir is refused",
     "change_environment": "os.putenv is refused",
     "change_locale": "locale.setlocale is refused",
+    "fork_off": "os.fork is refused",
     "recurse": "RecursionError",
 }
 TOLD = {

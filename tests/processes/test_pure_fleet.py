@@ -1,21 +1,13 @@
 """The example fleet in pure Python: it trades, ends cleanly, and says what it is; test_fleet.py has it compiled."""
 
-import pytest
 import yaml
 
 from fleet_run import EXAMPLES, FleetRun, wait_until
-from gate.bench import Exchange
 from hive.pure import VARIABLE
 
+EXCHANGE = ("--rate", "200", "--symbols", "30")
 KIND = "pure python"
 TRADE_WITHIN_S = 90.0
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange("--rate", "200", "--symbols", "30")
-    yield exchange
-    exchange.close()
 
 
 def test_the_example_fleet_trades_in_pure_python_and_says_so(tmp_path, exchange):
@@ -28,7 +20,7 @@ def test_the_example_fleet_trades_in_pure_python_and_says_so(tmp_path, exchange)
     try:
         running = run.wait_running()
         assert running["implementation"] == KIND
-        assert f"memory: {KIND}" in run.text()
+        assert f"Hive's modules: {KIND}" in run.text()
         run.env = plain  # whoever asks need not be of the fleet's kind
         assert run.status()["implementation"] == KIND
         assert f"  {KIND}  " in run.hive("status", run.name).stdout.splitlines()[0]

@@ -5,15 +5,16 @@ import time
 import pytest
 
 from fleet_run import FleetRun, fills_of, tags, wait_until
-from gate.bench import Exchange
 from hive.state import FleetDir
 
+EXCHANGE = ("--rate", "100")
 CULPRIT = """
 import collections
 import ctypes
 import itertools
 from pathlib import Path
 
+from hummingbot.client.hummingbot_application import HummingbotApplication
 from hummingbot.core.data_type.common import MarketDict
 from hummingbot.strategy.strategy_v2_base import StrategyV2Base, StrategyV2ConfigBase
 
@@ -44,6 +45,9 @@ class Culprit(StrategyV2Base):
             Path(self.config.once).touch()
         getattr(self, self.config.how)()
 
+    def ask_to_be_stopped(self):
+        HummingbotApplication.main_application().stop()
+
     def leave(self):
         ctypes.CDLL(None)._exit(7)  # in C, where nothing of Python's can refuse it
 
@@ -55,16 +59,11 @@ class Culprit(StrategyV2Base):
 """
 NEIGHBOURS = {"left": "ETH-USDT", "right": "BNB-USDT"}
 CULPRITS = {"leaves": "leave", "faults": "fault", "hangs": "hang"}
+STOPPED = "has-had-enough"  # before its worker dies
+HOW = {**CULPRITS, STOPPED: "ask_to_be_stopped"}
 LADDER = {"id": "ladder", "script": "controllers_runner", "set": {"controllers_config": ["ladder_btc.yml"]}}
 EXECUTORS_LIVE = "executors.live"
 TOLD_WITHIN_S = 3.0  # executors are told once a second
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange("--rate", "100")
-    yield exchange
-    exchange.close()
 
 
 @pytest.fixture
@@ -76,9 +75,9 @@ def run(tmp_path, exchange):
     (bad / "conf/scripts/culprit.yml").write_text("script_file_name: culprit.py\n")
 
     def culprit(name: str, after: int) -> dict:
-        once = "" if name == "leaves" else str(tmp_path / f"{name}.once")
+        once = "" if name in ("leaves", STOPPED) else str(tmp_path / f"{name}.once")
         waits_for = str(tmp_path / EXECUTORS_LIVE) if name == "faults" else ""
-        values = {"how": CULPRITS[name], "after": after, "once": once, "waits_for": waits_for}
+        values = {"how": HOW[name], "after": after, "once": once, "waits_for": waits_for}
         return {"id": name, "script": "culprit", "config": "culprit.yml", "root": str(bad), "set": values}
 
     neighbours = [
@@ -92,6 +91,7 @@ def run(tmp_path, exchange):
     ]
     # As many to each worker, in this order: the ladder is beside `faults`.
     strategies = [*neighbours, culprit("leaves", 20), culprit("faults", 90), culprit("hangs", 160), LADDER]
+    strategies.append(culprit(STOPPED, 5))
     made = FleetRun(tmp_path, exchange, strategies, runtime={"restart_wait_max_s": 0.5})
     made.up()
     yield made
@@ -105,7 +105,8 @@ def test_culprits_are_isolated_or_stopped_with_a_reason_and_their_neighbours_tra
         found = {one["id"]: one for one in fleet["strategies"]} if fleet else {}
         if found.get("leaves", {}).get("state") != "stopped" or not all(found[one]["reason"] for one in CULPRITS):
             return None
-        return found if all(found[one]["state"] == "running" for one in found if one != "leaves") else None
+        running = {one for one in found if found[one]["state"] == "running"}
+        return found if found.keys() - running == {"leaves", STOPPED} else None
 
     (ladder,) = tags(["ladder"]).values()
     wait_until(lambda: len(run.recorded_orders().get(ladder, ())) >= 2, "orders of executors")
@@ -113,6 +114,8 @@ def test_culprits_are_isolated_or_stopped_with_a_reason_and_their_neighbours_tra
     (run.folder / EXECUTORS_LIVE).touch()
     found = wait_until(judged, "every culprit is judged", 120.0)
     assert found["leaves"]["worker"] is None
+    stopped = (found[STOPPED]["state"], found[STOPPED]["message"])
+    assert stopped == ("paused", "the strategy asked to be stopped")  # nobody has lifted that
     assert found["leaves"]["reason"].endswith("in quarantine, 3 times")
     alone = [found[one]["worker"] for one in ("faults", "hangs")]
     assert min(alone) >= 2

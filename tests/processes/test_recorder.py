@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from fleet_run import FleetRun, ends_of, fills_of, tags, wait_until
-from gate.bench import Exchange
 from gate.journal_rig import Clock, live_orders, opened
 from gate.recorder_rig import STRATEGY
 from hive.shm.channel import Channel
@@ -21,6 +20,7 @@ from hive.shm.segment import sweep
 from hive.workers.recording import SOCKET
 from small_disk import small_file_system
 
+EXCHANGE = ("--rate", "200", "--symbols", "30")
 TOUCHES = {"left": "BTC-USDT", "right": "ETH-USDT", "third": "SOL-USDT"}
 LADDER = {"id": "ladder", "script": "controllers_runner", "set": {"controllers_config": ["ladder_btc.yml"]}}
 
@@ -28,13 +28,6 @@ LADDER = {"id": "ladder", "script": "controllers_runner", "set": {"controllers_c
 def touch(name: str, pair: str) -> dict:
     settings = {"trading_pair": pair, "refresh_seconds": 2}
     return {"id": name, "script": "touch_maker", "config": "touch_maker.yml", "set": settings}
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange("--rate", "200", "--symbols", "30")  # the bench's own is quiet
-    yield exchange
-    exchange.close()
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import time
 import pytest
 
 from fleet_run import tags, wait_until
-from gate.bench import Exchange
 from venues_run import VenuesRun
 
+EXCHANGE = ("--rate", "200", "--symbols", "30")
 KNOWN_WITHIN_MS = 100
 CANCEL_AFTER_MS = 1000
 SLACK_MS = 1500  # for the look at the books every 100 ms, the cancels themselves, and a busy machine
@@ -41,13 +41,6 @@ LADDER = {
 }
 pytestmark = pytest.mark.alone  # how long something may take is what they are about
 NAMES = ["pmm", "avellaneda", "ladder"]
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange("--rate", "200", "--symbols", "30")  # the bench's own is quiet
-    yield exchange
-    exchange.close()
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from fleet_run import HIVE, FleetRun, wait_until
-from gate.bench import Exchange
 from hive.cli_errors import CONFIG
 
+EXCHANGE = ("--rate", "100")
 USER, GATE_USER = "daemon", "nobody"
 TOUCH = {
     "id": "left",
@@ -86,13 +86,6 @@ def folder():
     made.chmod(0o755)
     yield made
     shutil.rmtree(made)
-
-
-@pytest.fixture
-def exchange():
-    exchange = Exchange("--rate", "100")
-    yield exchange
-    exchange.close()
 
 
 @pytest.fixture

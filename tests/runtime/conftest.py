@@ -152,7 +152,6 @@ class Stage:
             log=logging.getLogger("stage"),
             fleet_id=fleet_id(FLEET),
             run_dir=str(run_dir),
-            worker_index=0,
             worker_epoch=1,
             tick_interval_ns=int(TICK_S * 1e9),
             venues=({"index": 0, "name": "binance"},),

@@ -6,6 +6,7 @@ import secrets
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from hummingbot.core.network_iterator import NetworkStatus
 from hummingbot.data_feed.candles_feed.candles_base import CandlesBase
@@ -111,10 +112,13 @@ async def test_a_frame_is_the_callers_own(stage, series, inside):
     feed = inside(lambda: CandlesFactory.get_candle(CandlesConfig(**BTC, max_records=30)))
     feed.start()
     first = feed.candles_df
+    expected = pd.DataFrame(feed.candles_df.to_numpy(), columns=CandlesBase.columns)
     first["close"] = 0.0
     first["signal"] = 1
-    assert list(feed.candles_df.columns) == CandlesBase.columns
-    assert feed.candles_df["close"].iloc[-1] == 100
+    first.columns.name = "mine"
+    feed.candles_df.columns.name = "mine too"
+    pd.testing.assert_frame_equal(feed.candles_df, expected)
+    assert expected["close"].iloc[-1] == 100
     feed.stop()
 
 

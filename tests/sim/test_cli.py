@@ -79,7 +79,11 @@ def test_a_taken_port_is_said():
 @pytest.mark.parametrize(("options", "message"), [
     (["--symbols", "0"], "symbols must be from 1 to 4000, was 0"),
     (["--active", "50", "--symbols", "10"], "active must be from 1 to symbols (10), was 50"),
-    (["--rate", "-1"], "rate must be >= 0, was -1.0"),
+    (["--rate", "-1"], "rate must be from 0 to 10000, was -1.0"),
+    (["--rate", "nan"], "rate must be from 0 to 10000, was nan"),
+    (["--rate", "1e300"], "rate must be from 0 to 10000, was 1e+300"),
+    (["--fault", "halt:symbol=BTCUSDT,after=1e300"], "halt: after must be from 0 to 1e+09, was '1e300'"),
+    (["--fault", "garbage:kind=huge,bytes=1e9"], "garbage: bytes must be from 0 to 1e+08, was '1e9'"),
     (["--weight-limit", "0"], "weight must be >= 1, was 0"),
     (["--fault", "fire"], "fault must be one of"),
     (["--balance", "BTC"], "--balance must be ASSET=AMOUNT"),

@@ -81,11 +81,11 @@ def test_a_fault_begins_strikes_and_ends_by_time_and_count():
     ("halt", "halt: symbol must be given"),
     ("delay:ms=soon", "delay: ms must be a number, was 'soon'"),
     ("mute:channel=pipe", "mute: channel must be one of market, user"),
-    ("stall:seconds=-1", "stall: seconds must be >= 0"),
+    ("stall:seconds=-1", "stall: seconds must be from 0"),
     ("http_5xx:operation=dance", "http_5xx: operation must be one of place"),
     ("gap:count", "fault arguments must be KEY=VALUE"),
     ("limit", "limit: orders_10s or weight must be given"),
-    ("limit:weight=-1", "limit: weight must be >= 0"),
+    ("limit:weight=-1", "limit: weight must be from 0"),
     ("slow_fate", "slow_fate: hidden must be given"),
     ("slow_fate:hidden=1,status=404", "slow_fate: status must be from 500 to 599"),
 ])

@@ -123,6 +123,10 @@ class BadStrategy(TinyStrategy):
     def change_locale(self):
         locale.setlocale(locale.LC_ALL, "C")
 
+    def fork_off(self):
+        if os.fork() == 0:
+            os._exit(0)
+
     def recurse(self):
         self.recurse()
 

@@ -12,6 +12,8 @@ from hive.shm.ids import strategy_tag
 from hive.shm.segment import Segment, segment_name
 from hive.workers.clock import CallbackCounter
 from hive.workers.context import StrategyContext, StrategyCounters
+from hive.workers.loop import new_loop
+from tests.workers.router_stage import Stage
 
 
 @pytest.fixture
@@ -67,5 +69,21 @@ def idle_strategies(counters):
 
 
 @pytest.fixture
+def loop(idle_strategies):
+    made = new_loop(idle_strategies.callbacks)
+    idle_strategies.loop = made
+    yield made
+    made.run_until_complete(made.shutdown_default_executor())
+    made.close()
+
+
+@pytest.fixture
 def shm_files():
     return lambda: set(Path("/dev/shm").glob("hive.*"))
+
+
+@pytest.fixture
+async def stage(run, strategies):
+    made = Stage(run, strategies)
+    yield made
+    made.close()

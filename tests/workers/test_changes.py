@@ -215,6 +215,20 @@ async def test_a_paused_one_is_not_ticked_until_it_is_resumed_also_when_it_comes
     await stage.until(lambda: stage.host.made["one"].ticks > ticks and stage.host.made["held"].ticks > 0)
 
 
+async def test_a_pause_or_its_end_that_comes_while_a_strategy_is_being_made_counts(stage):
+    stage.add("one")
+    stage.changes.take({"type": "pause", "id": "one", "reason": "look"})
+    stage.add("held", paused="since before")
+    stage.changes.take({"type": "resume", "id": "held"})
+    for name in ("one", "held"):
+        stage.changes.take({"type": "go", "id": name})
+    await stage.until(lambda: stage.host.made.get("held") and stage.host.made["held"].ticks > 3)
+    await stage.until(lambda: stage.states("one")[-1:] == ["paused"])
+    assert stage.host.made["one"].ticks == 0
+    stage.changes.take({"type": "resume", "id": "one"})
+    await stage.until(lambda: stage.host.made["one"].ticks > 0)
+
+
 async def test_one_that_may_leave_only_idle_stays_for_an_executor_an_order_and_one_made_meanwhile(stage, run):
     feed, gate = TinyFeed(run), ScriptedGate(run, 1, 3)
     feed.add(PAIR)

@@ -1,5 +1,8 @@
 """What the supervisor is told of executors, and when."""
 
+import gc
+import weakref
+
 import pytest
 
 from hive.workers.context import CURRENT
@@ -73,3 +76,21 @@ def test_it_is_asked_inside_its_context_and_what_it_raises_is_logged_once_and_st
     assert [record.getMessage() for record in caplog.records] == [
         "strategy bad: what its executors hold cannot be told"
     ]
+
+
+def test_a_strategy_that_is_gone_is_forgotten_and_the_others_keep_their_turns(watch, told, idle_strategies):
+    members = [idle_strategies.new(f"s{number}") for number in range(EVERY + 2)]
+    for member in members:
+        watch.take_in(member)
+        member.executors = lambda: [GRID]
+    looks(watch)
+    assert {message["id"] for message in told} == {member.id for member in members}
+    gone = weakref.ref(members.pop(3))
+    del idle_strategies.made[3], member
+    gc.collect()
+    assert gone() is None
+    told.clear()
+    for member in members:
+        member.executors = list
+    looks(watch, 2 * EVERY)
+    assert sorted(message["id"] for message in told) == sorted(member.id for member in members)

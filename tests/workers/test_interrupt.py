@@ -14,20 +14,11 @@ import pytest
 
 from hive.workers.context import CURRENT
 from hive.workers.interrupt import PROTECTED, TickInterrupted, callback_of
-from hive.workers.loop import new_loop, run_until_done
+from hive.workers.loop import run_until_done
 from hive.workers.schedstat import RunDelay
 from hive.workers.watchdog import Watchdog
 
 STORM = 150
-
-
-@pytest.fixture
-def loop(idle_strategies):
-    made = new_loop(idle_strategies.callbacks)
-    idle_strategies.loop = made
-    yield made
-    made.run_until_complete(made.shutdown_default_executor())
-    made.close()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from hive.workers.log import StrategyFilter
+from hive.workers.log_cap import LogCap
 from hive.workers.log_quota import BURST_S, LineQuota
 from hive.workers.log_writer import Line, LogWriter, WriterHandler
 
@@ -107,3 +108,24 @@ def test_a_full_disk_loses_lines_and_raises_nothing():
         writer.write(Line("-", "gone"))
         assert writer.flush(30)
         assert writer.lost == 1
+
+
+def test_a_log_that_has_become_too_large_makes_room_for_a_new_one_and_its_descriptor_writes_there(tmp_path):
+    path = tmp_path / "worker0.log"
+    path.write_text("of before\n")
+    with path.open("a") as file:
+        writer = LogWriter(file.fileno(), LogCap(file.fileno(), path, max_bytes=100, keep=3))
+        for number in range(40):
+            writer.write(Line("a", f"line {number:04}"))
+            assert writer.flush(30)
+        os.write(file.fileno(), b"past the logging\n")
+        assert not os.get_inheritable(file.fileno())
+    kept = [path.with_name(path.name + end).read_text() for end in (".2", ".1", "")]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["worker0.log", "worker0.log.1", "worker0.log.2"]
+    assert all(len(one) <= 120 for one in kept)
+    lines = "".join(kept).splitlines()
+    assert lines[-1] == "past the logging"
+    first = 40 - (len(lines) - 1)
+    assert lines[:-1] == [f"line {number:04}" for number in range(first, 40)]
+    assert first <= 20
+    assert writer.lost == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from itertools import pairwise
 
 import pytest
@@ -9,16 +10,7 @@ import pytest
 from hive.workers.clock import CallbackCounter
 from hive.workers.context import current
 from hive.workers.log import StrategyFilter
-from hive.workers.loop import new_loop, run_until_done
-
-
-@pytest.fixture
-def loop(idle_strategies):
-    made = new_loop(idle_strategies.callbacks)
-    idle_strategies.loop = made
-    yield made
-    made.run_until_complete(made.shutdown_default_executor())
-    made.close()
+from hive.workers.loop import EXECUTOR_THREADS, new_loop, run_until_done
 
 
 def test_every_return_of_the_selector_begins_a_new_callback():
@@ -98,3 +90,22 @@ def test_log_lines_carry_the_strategy_of_the_context_they_were_written_in(idle_s
     assert record() == "-"
     assert idle_strategies.new("a").run(record) == "a"
     assert idle_strategies.new("a2").run(lambda: current().id) == "a2"
+
+
+def test_jobs_of_one_strategy_that_never_end_keep_no_other_from_its_own(loop, idle_strategies):
+    guilty, innocent = idle_strategies.new("guilty"), idle_strategies.new("innocent")
+    goes_on = threading.Event()
+
+    async def main():
+        stuck = [guilty.create_task(asyncio.to_thread(goes_on.wait, 30)) for _ in range(2 * EXECUTOR_THREADS)]
+        await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(20):
+                assert await innocent.create_task(asyncio.to_thread(current)) is innocent
+                await asyncio.to_thread(len, "")  # nobody's
+            assert not any(one.done() for one in stuck)
+        finally:
+            goes_on.set()
+        assert all(await asyncio.gather(*stuck))
+
+    loop.run_until_complete(main())

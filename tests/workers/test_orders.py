@@ -5,126 +5,10 @@ from decimal import Decimal
 
 import pytest
 
-from hive.shm.ids import order_prefix
-from hive.shm.link import Link
-from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, OrderType, ReplyKind, Side
-from hive.shm.order_queue import OrderQueue
+from hive.shm.messages import IntentKind, ReplyKind
 from hive.workers.errors import OrderRefused
-from hive.workers.market import MarketData
-from hive.workers.orders import OrderRouter
-from tests.workers.venue import ScriptedGate, TinyFeed
-
-MS = 1_000_000
-PAIR = "BTC-USDT"
-FLEET = "abcde"
-WORKER_EPOCH = 3
-
-
-class Stage:
-    """A router, its market and gate, and strategies that write down what they are told."""
-
-    def __init__(self, run, strategies):
-        self.run = run
-        self.strategies = strategies
-        self.now_ns = 10**12
-        self.feed = TinyFeed(run)
-        self.feed.add(PAIR)
-        self.feed.beat(self.now_ns)
-        self.market = MarketData(boot_ns=lambda: self.now_ns, want=lambda *_: None, stale_after_ms=50)
-        self.market.attach(0, 1, self.feed.books.name, self.feed.trades.name)
-        self.wedged = []
-        self.router = OrderRouter(
-            loop=asyncio.get_running_loop(),
-            now_ns=lambda: self.now_ns,
-            market=self.market,
-            on_wedged=lambda: self.wedged.append(1),
-        )
-        self.gates = []
-        self.heard = []
-        self.contexts = {}
-
-    def strategy(self, name):
-        context = self.contexts[name] = self.strategies.new(name)
-        context.on_reply = lambda reply: self.heard.append((name, reply.kind.name, reply.client_order_id))
-        context.books.add((0, PAIR))
-        self.router.register(context)
-        return context
-
-    def gate(self, epoch=1, opened=True):
-        gate = ScriptedGate(self.run, epoch, WORKER_EPOCH)
-        self.gates.append(gate)
-        self.router.attach_gate(epoch, *gate.names, self.make_link)
-        if opened:
-            gate.say(ReplyKind.OPENED)
-            gate.flush()
-            self.router.pump()
-        return gate
-
-    @staticmethod
-    def make_link(inbound, outbound):
-        return Link(OrderQueue.attach(inbound), OrderQueue.attach(outbound), None, WORKER_EPOCH)
-
-    def order(self, context, number, **changes):
-        values = {
-            "kind": IntentKind.PLACE,
-            "venue": 0,
-            "pair": PAIR,
-            "client_order_id": f"{order_prefix(FLEET, context.tag)}{number}",
-            "side": Side.BUY,
-            "order_type": OrderType.LIMIT,
-            "price": Decimal("99.50"),
-            "amount": Decimal("0.1000"),
-            "created_ns": self.now_ns,
-        }
-        return Intent(**{**values, **changes})
-
-    def place(self, context, number):
-        """Place from a task of the strategy, which notes the answer."""
-
-        async def buy():
-            reply = await self.router.place(self.order(context, number))
-            self.heard.append((context.id, f"answer {reply.kind.name}", reply.client_order_id))
-            return reply
-
-        return context.create_task(buy())
-
-    def cancel(self, context, number):
-        async def stop():
-            reply = await self.router.cancel(0, PAIR, self.id(context, number))
-            self.heard.append((context.id, f"cancel {reply.kind.name}", reply.client_order_id))
-            return reply
-
-        return context.create_task(stop())
-
-    def id(self, context, number):
-        return f"{order_prefix(FLEET, context.tag)}{number}"
-
-    async def say(self, gate, *replies):
-        for kind, client_order_id, *values in replies:
-            gate.say(kind, client_order_id, **(values[0] if values else {}))
-        gate.flush()
-        self.router.pump()
-        await self.settle()
-
-    async def settle(self):
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-    def names(self):
-        return [what for _, what, _ in self.heard]
-
-    def close(self):
-        self.router.detach_gate()
-        self.feed.close()
-        for gate in self.gates:
-            gate.close()
-
-
-@pytest.fixture
-async def stage(run, strategies):
-    made = Stage(run, strategies)
-    yield made
-    made.close()
+from hive.workers.orders import REFUSED_NS
+from tests.workers.router_stage import MS, PAIR
 
 
 async def test_an_order_goes_out_at_once_and_its_ack_comes_back_to_the_task(stage):
@@ -359,99 +243,6 @@ async def test_balances_are_updated_in_place(stage):
     assert (free, totals) == ({"BTC": Decimal("1.5")}, {"BTC": Decimal("2.0")})
 
 
-async def test_a_new_gate_is_told_of_everything_that_is_not_over_and_never_to_place_again(stage):
-    context, gate = stage.strategy("a"), stage.gate()
-    tasks = [stage.place(context, number) for number in (1, 2, 3, 4)]
-    await asyncio.sleep(0)
-    ids = [stage.id(context, number) for number in (1, 2, 3, 4)]
-    await stage.say(gate, (ReplyKind.ACKED, ids[0]), (ReplyKind.UNKNOWN, ids[1]), (ReplyKind.ACKED, ids[3]))
-    gate.intents()
-    cancel = stage.cancel(context, 1)
-    await asyncio.sleep(0)
-    await stage.say(gate, (ReplyKind.FILLED, ids[3]))
-    successor = stage.gate(epoch=2)
-    told = [(intent.kind, intent.client_order_id, intent.flags) for intent in successor.intents()]
-    assert told == [
-        (IntentKind.QUERY, ids[0], MAYBE_SENT),
-        (IntentKind.QUERY, ids[1], MAYBE_SENT),
-        (IntentKind.PLACE, ids[2], MAYBE_SENT),
-        (IntentKind.CANCEL, ids[0], 0),
-    ]
-    await stage.say(
-        successor,
-        (ReplyKind.ACKED, ids[0]),
-        (ReplyKind.FILL, ids[1], {"trade_id": 8}),
-        (ReplyKind.FILLED, ids[1]),
-        (ReplyKind.REJECTED, ids[2], {"text": "never reached the venue"}),
-        (ReplyKind.CANCELLED, ids[0]),
-    )
-    assert (await tasks[2]).kind is ReplyKind.REJECTED
-    assert (await cancel).kind is ReplyKind.CANCELLED
-    assert stage.router.open_orders() == []
-
-
-async def test_fills_that_a_new_gate_repeats_are_delivered_once(stage):
-    context, gate = stage.strategy("a"), stage.gate()
-    stage.place(context, 1)
-    await asyncio.sleep(0)
-    cid = stage.id(context, 1)
-    await stage.say(gate, (ReplyKind.ACKED, cid), (ReplyKind.FILL, cid, {"trade_id": 1}))
-    successor = stage.gate(epoch=2)
-    await stage.say(
-        successor,
-        (ReplyKind.FILL, cid, {"trade_id": 1}),
-        (ReplyKind.FILL, cid, {"trade_id": 2}),
-        (ReplyKind.ACKED, cid),
-    )
-    assert stage.names() == ["answer ACKED", "FILL", "FILL"]
-    assert context.counters.fills.value == 2
-
-
-async def test_a_fill_that_is_told_again_after_its_order_ended_is_not_delivered_again(stage):
-    context = stage.strategy("a")
-    gate = stage.gate()
-    stage.place(context, 1)
-    await stage.settle()
-    cid = stage.id(context, 1)
-    fill = (ReplyKind.FILL, cid, {"trade_id": 5})
-    await stage.say(gate, (ReplyKind.ACKED, cid), fill)
-    await stage.say(stage.gate(epoch=2), (ReplyKind.CANCELLED, cid), fill, (ReplyKind.CANCELLED, cid))
-    assert stage.names() == ["answer ACKED", "FILL", "CANCELLED"]
-
-
-async def test_without_a_gate_cancels_wait_for_the_next_one(stage):
-    context, gate = stage.strategy("a"), stage.gate()
-    stage.place(context, 1)
-    await asyncio.sleep(0)
-    cid = stage.id(context, 1)
-    await stage.say(gate, (ReplyKind.ACKED, cid))
-    stage.router.detach_gate()
-    cancel = stage.cancel(context, 1)
-    await stage.settle()
-    assert not cancel.done()
-    successor = stage.gate(epoch=2)
-    assert [intent.kind for intent in successor.intents()] == [IntentKind.QUERY, IntentKind.CANCEL]
-    await stage.say(successor, (ReplyKind.CANCELLED, cid))
-    assert (await cancel).kind is ReplyKind.CANCELLED
-
-
-async def test_a_fresh_pair_to_the_same_gate_loses_and_doubles_nothing(stage):
-    context, gate = stage.strategy("a"), stage.gate()
-    tasks = [stage.place(context, 1)]
-    await asyncio.sleep(0)
-    assert len(gate.intents()) == 1  # acted upon, but its acknowledgement is lost with the old pair
-    fresh = ScriptedGate(stage.run, 50, WORKER_EPOCH)
-    stage.gates.append(fresh)
-    gate.link.relink(fresh.link._inbound, fresh.link._outbound)
-    stage.router.attach_gate(1, *fresh.names, stage.make_link)
-    tasks.append(stage.place(context, 2))
-    await asyncio.sleep(0)
-    assert [intent.client_order_id for intent in gate.intents()] == [stage.id(context, 2)]
-    await stage.say(gate, *((ReplyKind.ACKED, stage.id(context, number)) for number in (1, 2)))
-    assert [reply.kind for reply in await asyncio.gather(*tasks)] == [ReplyKind.ACKED] * 2
-    assert all(intent.flags == 0 for intent in gate.intents())
-
-
 async def test_what_rests_on_a_stale_book_is_cancelled_after_the_given_time(stage):
     context, other, gate = stage.strategy("a"), stage.strategy("b"), stage.gate()
     stage.feed.add("ETH-USDT")
@@ -508,3 +299,23 @@ async def test_all_orders_of_one_strategy_can_be_cancelled_and_no_one_elses(stag
     successor = stage.gate(epoch=2)  # the first gate died before it answered
     cancelled = [intent.client_order_id for intent in successor.intents() if intent.kind is IntentKind.CANCEL]
     assert cancelled == [stage.id(context, number) for number in (1, 2)]
+
+
+async def test_an_order_that_must_end_is_cancelled_again_after_the_venue_has_refused_that(stage):
+    context, gate = stage.strategy("a"), stage.gate()
+    stage.place(context, 1), stage.place(context, 2)
+    await asyncio.sleep(0)
+    one, two = stage.id(context, 1), stage.id(context, 2)
+    await stage.say(gate, (ReplyKind.ACKED, one), (ReplyKind.ACKED, two))
+    stage.router.cancel_all(context)
+    await stage.say(gate, (ReplyKind.CANCELLED, two))
+    gate.intents()
+    for _ in range(3):
+        await stage.say(gate, (ReplyKind.CANCEL_FAILED, one))
+        assert gate.intents() == []
+        stage.router.check_books()
+        assert gate.intents() == []
+        stage.now_ns += REFUSED_NS
+        stage.feed.beat(stage.now_ns)
+        stage.router.check_books()
+        assert [intent.client_order_id for intent in gate.intents()] == [one]

@@ -2,10 +2,14 @@
 
 import asyncio
 import decimal
+import faulthandler
 import gc
 import logging
+import logging.config
 import random
 import signal
+import sys
+import threading
 import warnings
 from decimal import Decimal
 
@@ -13,6 +17,7 @@ import numpy
 import pytest
 
 from hive.workers import process_wide
+from hive.workers.context import CURRENT
 from hive.workers.loop import handle_exception
 
 
@@ -72,6 +77,12 @@ def test_a_decimal_precision_stays_with_its_strategy(pair):
     assert b.run(lambda: Decimal(1) / 3) == Decimal(1) / 3 == Decimal("0.3333333333333333333333333333")
 
 
+def switches():
+    root = logging.getLogger()
+    logs = (root.level, list(root.handlers), root.manager.disable, faulthandler.is_enabled())
+    return gc.isenabled(), gc.get_threshold(), signal.getsignal(signal.SIGUSR1), sys.getswitchinterval(), logs
+
+
 @pytest.mark.parametrize(
     ("name", "call"),
     [
@@ -79,16 +90,52 @@ def test_a_decimal_precision_stays_with_its_strategy(pair):
         ("gc.set_threshold", lambda: gc.set_threshold(1)),
         ("signal.signal", lambda: signal.signal(signal.SIGUSR1, signal.SIG_IGN)),
         ("signal.alarm", lambda: signal.alarm(1)),
+        ("signal.setitimer", lambda: signal.setitimer(signal.ITIMER_PROF, 1)),
+        ("signal.raise_signal", lambda: signal.raise_signal(signal.SIGTERM)),
+        ("faulthandler.disable", lambda: faulthandler.disable()),
+        ("logging.basicConfig", lambda: logging.basicConfig(level=logging.ERROR, force=True)),
+        ("logging.disable", lambda: logging.disable(logging.CRITICAL)),
+        ("logging.config.dictConfig", lambda: logging.config.dictConfig({"version": 1})),
+        ("logging.getLogger().setLevel", lambda: logging.getLogger().setLevel(logging.CRITICAL)),
+        ("logging.getLogger().removeHandler", lambda: logging.getLogger().removeHandler(logging.root.handlers[0])),
+        ("sys.setswitchinterval", lambda: sys.setswitchinterval(1)),
     ],
 )
 def test_a_switch_of_the_whole_process_is_not_turned_by_a_strategy(pair, caplog, name, call):
     a, _ = pair
-    before = (gc.isenabled(), gc.get_threshold(), signal.getsignal(signal.SIGUSR1))
+    before = switches()
     for _ in range(2):
         assert a.run(call) is None
-    assert (gc.isenabled(), gc.get_threshold(), signal.getsignal(signal.SIGUSR1)) == before
+    assert switches() == before
     told = [record.getMessage() for record in caplog.records]
     assert told == [f"{name}() has no effect in a strategy: it would change all strategies of the worker"]
+
+
+async def test_a_thread_is_its_strategys_and_so_is_what_it_hands_to_the_loop(pair):
+    a, b = pair
+    loop = asyncio.get_running_loop()
+    seen = []
+
+    async def on_the_loop():
+        seen.append(CURRENT.get(None))
+
+    def work():
+        seen.append(CURRENT.get(None))
+        asyncio.run_coroutine_threadsafe(on_the_loop(), loop).result(30)
+
+    class Worker(threading.Thread):
+        def run(self):
+            work()
+
+    for context, thread in ((a, threading.Thread(target=work)), (b, Worker()), (b, threading.Timer(0, work))):
+        context.run(thread.start)
+        await asyncio.to_thread(thread.join, 30)
+        assert seen == [context, context]
+        seen.clear()
+    names_of_its_own = threading.Thread(target=lambda: seen.append(CURRENT.get(None)), name="hive-log")
+    a.run(names_of_its_own.start)
+    names_of_its_own.join(30)
+    assert seen == [None]
 
 
 def test_outside_of_strategies_everything_is_as_in_any_process():

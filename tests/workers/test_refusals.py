@@ -1,10 +1,12 @@
 """What a strategy may not do to its process: refused with its name, and nothing is changed."""
 
 import locale
+import multiprocessing
 import os
 import signal
 import sys
 import threading
+import warnings
 
 import pytest
 
@@ -72,6 +74,19 @@ HARMS = [
 ]
 
 
+def fork():
+    if os.fork() == 0:
+        signal.raise_signal(signal.SIGKILL)
+
+
+def fork_with_a_terminal():
+    if os.forkpty()[0] == 0:
+        signal.raise_signal(signal.SIGKILL)
+
+
+HARMS += [fork, fork_with_a_terminal]
+
+
 def state():
     return os.getcwd(), dict(os.environ), sys.getrecursionlimit(), locale.setlocale(locale.LC_ALL)
 
@@ -102,6 +117,21 @@ def test_a_forked_child_of_a_strategy_may_end_itself(refusals, idle_strategies):
     if pid == 0:
         idle_strategies.new("parent").run(os._exit, 7)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+def test_multiprocessing_may_fork_and_its_child_ends_when_it_is_told_to(refusals, idle_strategies):
+    def start():
+        child = multiprocessing.get_context("fork").Process(target=signal.pause)
+        child.start()
+        return child
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+        child = idle_strategies.new("a").run(start)
+    child.kill()
+    child.join(30)
+    assert child.exitcode == -signal.SIGKILL
+    assert refusals.take() == []
 
 
 def test_a_thread_without_a_strategys_name_is_refused_as_well(refusals):

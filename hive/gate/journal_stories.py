@@ -1,0 +1,83 @@
+"""What a journal holds in memory of each order that is needed still: its story, which is its records' tails in order.
+
+    open   tail tail tail                   orders whose strategies have not been told everything
+    done   when | the same, compressed      those that are kept for a while all the same, oldest first
+
+A story is one bytes object: as a list of tails it would take as much again. Of those that are done, which are most of
+them, nothing is read but when a new file begins; compressed they take a fifth.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+
+from hive.gate.journal_format import KIND_AT, TAIL_BYTES, Kind
+
+_WHEN = struct.Struct("<q")
+
+
+class Stories:
+    """The stories of one journal, by client order id.
+
+    Args:
+        stories: the tails of each order
+        done_ns: of those that are done, when (monotonic) they became so, oldest first
+    """
+
+    def __init__(self, stories: Mapping[str, Iterable[bytes]], done_ns: Mapping[str, int]) -> None:
+        self._open = {name: b"".join(tails) for name, tails in stories.items() if name not in done_ns}
+        self._done = {name: _packed(b"".join(stories[name]), when) for name, when in done_ns.items()}
+
+    def __len__(self) -> int:
+        return len(self._open) + len(self._done)
+
+    def __contains__(self, client_order_id: str) -> bool:
+        return client_order_id in self._open or client_order_id in self._done
+
+    @property
+    def unfinished(self) -> int:
+        """Return how many orders are not done."""
+        return len(self._open)
+
+    def add(self, client_order_id: str, tail: bytes) -> None:
+        """Go on with a story, or begin one. An order that was done is so no more: what comes now is to be told."""
+        packed = self._done.pop(client_order_id, None)
+        before = self._open.get(client_order_id, b"") if packed is None else _unpacked(packed)
+        self._open[client_order_id] = before + tail
+
+    def begin_anew(self, client_order_id: str) -> None:
+        """Drop a story that ends with UNSENT: the order never was at the venue, so its next attempt says everything."""
+        story = self._open.get(client_order_id)
+        if story and story[KIND_AT - TAIL_BYTES] == Kind.UNSENT:
+            del self._open[client_order_id]
+
+    def finish(self, client_order_id: str, now_ns: int) -> None:
+        """Note that an order, which has a story, is done."""
+        self._done[client_order_id] = _packed(self._open.pop(client_order_id), now_ns)
+
+    def forget(self, before_ns: int) -> None:
+        """Drop the stories of orders that were done by then."""
+        while self._done:
+            client_order_id, packed = next(iter(self._done.items()))
+            if _WHEN.unpack_from(packed)[0] > before_ns:
+                return
+            del self._done[client_order_id]
+
+    def tails(self) -> Iterator[bytes]:
+        """Iterate over all tails, each order's in a row."""
+        for packed in self._done.values():
+            yield from _tails(_unpacked(packed))
+        for story in self._open.values():
+            yield from _tails(story)
+
+
+def _packed(story: bytes, when_ns: int) -> bytes:
+    return _WHEN.pack(when_ns) + zlib.compress(story)
+
+
+def _unpacked(packed: bytes) -> bytes:
+    return zlib.decompress(memoryview(packed)[_WHEN.size :])
+
+
+def _tails(story: bytes) -> Iterator[bytes]:
+    return (story[at : at + TAIL_BYTES] for at in range(0, len(story), TAIL_BYTES))
