@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from hive.gate.signing import Signer
 from hive.shm.channel import Channel
 from hive.shm.counters import CountersReader
 from hive.shm.ids import order_prefix, strategy_tag
+from hive.shm.errors import QueueWedged
 from hive.shm.link import Link
 from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, OrderType, Reply, ReplyKind, Side, TimeInForce, unpack
 from hive.shm.order_queue import OrderQueue
@@ -218,7 +220,8 @@ class Worker:
 
     def send(self, intent: Intent) -> str:
         self.link.send(intent.pack())
-        until(self.link.flush, "the queue takes it")  # busy while the gate is in it
+        with suppress(QueueWedged):  # a gate was killed in it: the next one brings another
+            until(self.link.flush, "the queue takes it")  # busy while the gate is in it
         return intent.client_order_id
 
     def place(
@@ -260,9 +263,10 @@ class Worker:
         self.send(intent)
 
     def listen(self) -> None:
-        for payload in self.link.poll():
-            self.told.append(unpack(payload))
-        self.link.flush()
+        with suppress(QueueWedged):
+            for payload in self.link.poll():
+                self.told.append(unpack(payload))
+            self.link.flush()
 
     def heard(self, client_order_id: str) -> list[Reply]:
         self.listen()
