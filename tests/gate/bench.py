@@ -12,7 +12,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,8 +20,8 @@ from hive import keys
 from hive.gate.signing import Signer
 from hive.shm.channel import Channel
 from hive.shm.counters import CountersReader
-from hive.shm.ids import order_prefix, strategy_tag
 from hive.shm.errors import QueueWedged
+from hive.shm.ids import order_prefix, strategy_tag
 from hive.shm.link import Link
 from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, OrderType, Reply, ReplyKind, Side, TimeInForce, unpack
 from hive.shm.order_queue import OrderQueue
@@ -220,7 +219,7 @@ class Worker:
 
     def send(self, intent: Intent) -> str:
         self.link.send(intent.pack())
-        with suppress(QueueWedged):  # a gate was killed in it: the next one brings another
+        with contextlib.suppress(QueueWedged):  # a gate was killed in it: the next one brings another
             until(self.link.flush, "the queue takes it")  # busy while the gate is in it
         return intent.client_order_id
 
@@ -263,7 +262,7 @@ class Worker:
         self.send(intent)
 
     def listen(self) -> None:
-        with suppress(QueueWedged):
+        with contextlib.suppress(QueueWedged):
             for payload in self.link.poll():
                 self.told.append(unpack(payload))
             self.link.flush()

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import logging
-import random
 import signal
 import socket
 import threading
@@ -19,6 +18,7 @@ from hive.workers.schedstat import RunDelay
 from hive.workers.watchdog import Watchdog
 
 STORM = 150
+STORM_EVERY_S = 0.0007
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def alarm():
     """Gives SIGALRM and the timer back as they were."""
     handler, left = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)[0]
     yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, left)
 
@@ -230,17 +231,13 @@ def test_interruptions_begin_in_no_code_of_hive_asyncio_or_logging_and_leave_the
     caplog.set_level(logging.CRITICAL)
     log = logging.Logger("storm")
     log.addHandler(logging.StreamHandler(io.StringIO()))
-    draw = random.Random(5)
     raised = []
     refused = 0
     delivered = []
 
     def strike(signum, frame):
         nonlocal refused
-        if len(raised) == STORM:
-            return
-        signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.0001, 0.001))
-        if CURRENT.get(None) is None:
+        if len(raised) == STORM or CURRENT.get(None) is None:
             return
         if not callback_of(frame).may_interrupt:
             refused += 1
@@ -280,7 +277,7 @@ def test_interruptions_begin_in_no_code_of_hive_asyncio_or_logging_and_leave_the
         return number
 
     signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, 0.001)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, STORM_EVERY_S)
     sent = loop.run_until_complete(main())
     assert refused > 0
     begun = set(delivered)
