@@ -95,6 +95,7 @@ class Bench:
         for stream in streams:
             sinks.append(Sink())
             self.pool.carry((stream,), sinks[-1])
+            await until(lambda: len(self.server.open()) >= len(self.pool))  # the venue has them in the pool's order
         await until(lambda: all("subscribed" in sink.told for sink in sinks))
         return sinks
 
