@@ -28,8 +28,9 @@ class Bench:
         self.file = folder / "fleet.yml"
         self.strategies = [{"id": name, "script": "x"} for name in ("a", "b", "c", "d")]
         fleet = self.load()
-        placement = place(fleet.strategies, workers=2, cpus=(0, 1), limit=3)
-        self.roster = Roster(Run("r", fleet, folder, folder, 1), placement, FleetDir(folder), versions("0", "0"), 0)
+        self.placement = placement = place(fleet.strategies, workers=2, cpus=(0, 1), limit=3)
+        self.run = Run("r", fleet, folder, folder, 1)
+        self.roster = Roster(self.run, placement, FleetDir(folder), versions("0", "0"), 0)
         self.members = self.roster.members
         self.said: list[str] = []
         self.oom_kills = 0

@@ -74,7 +74,7 @@ class BinanceVenue:
                 trace_configs=[sent_trace()],
                 request_class=CheckedRequest,
             )
-            self._rest = RestApi(self._session, self._settings.rest_url, self._signer, self._log)
+            self._rest = RestApi(self._session, self._settings.rest_url, self._signer)
             api = self._settings.ws_api_url
             self._orders = WsApi(api, self._clock, self._log, self._may_connect, self._connected)
             self._stream = WsApi(

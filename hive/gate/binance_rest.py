@@ -1,7 +1,6 @@
 """Binance's REST API: one request, one answer, and what is known when there is none."""
 
 import json
-import logging
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -53,14 +52,12 @@ class RestApi:
         session: with `sent_trace()` among its trace configs, and CheckedRequest for its requests
         url: scheme and host, no path
         signer: the keys
-        log: named for the venue
     """
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, signer: Signer, log: logging.Logger) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, signer: Signer) -> None:
         self._session = session
         self._url = url.rstrip("/")
         self._signer = signer
-        self._log = log
 
     async def request(
         self,
