@@ -12,7 +12,7 @@ gives up its own.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,6 +100,19 @@ class Lanes(LoadScopeScheduling):
         return file if file.removeprefix(PROCESSES) in FREE else "fleets"
 
 
+class Failures:
+    """Names each test that failed at once: a run that is cut off never comes to its summary."""
+
+    def __init__(self, write_line: Callable[[str], None]) -> None:
+        self._write_line = write_line
+
+    @pytest.hookimpl(trylast=True)  # after the letter of the progress
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write a line, once for each phase that failed."""
+        if report.failed:
+            self._write_line(f"\n{report.when} of {report.nodeid} failed")
+
+
 @pytest.fixture(scope="session")
 def turns(pytestconfig: pytest.Config) -> Turns:
     """The turns that this session takes."""
@@ -141,4 +154,5 @@ def pytest_configure_node(node: object) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Lanes:
+    config.pluginmanager.register(Failures(config.get_terminal_writer().line))
     return Lanes(config, log)

@@ -141,16 +141,31 @@ def test_no_fleet_starts_in_the_files_that_either_lane_takes():
         assert '"up"' not in source
 
 
+def run_lanes(folder):
+    """Run the tests in a folder as a session with lanes; returns the ended process."""
+    (folder / "conftest.py").write_text((HERE / "conftest.py").read_text())
+    options = 'testpaths = ["tests"]\naddopts = "--numprocesses=auto --strict-markers"\nmarkers = ["alone"]\n'
+    (folder / "pyproject.toml").write_text(f'[tool.pytest.ini_options]\npythonpath = ["{HERE}"]\n{options}')
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_a_session_with_lanes_names_a_failed_test_before_its_end(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/test_it.py").write_text("def test_bad():\n    assert False\n\ndef test_good():\n    pass\n")
+    done = run_lanes(tmp_path)
+    assert done.returncode == 1
+    said = done.stdout.split("FAILURES")
+    assert len(said) == 2
+    assert "call of tests/test_it.py::test_bad failed" in said[0].splitlines()
+
+
 def test_a_session_with_lanes_runs_every_test_once_and_those_that_are_alone_beside_no_other(tmp_path):
     log = tmp_path / "log"
     for folder, name, mark in (("tests/processes", "fleet", "@pytest.mark.alone"), ("tests", "unit", "")):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / f"test_{name}.py").write_text(SOURCE.format(log=str(log), mark=mark, name=name))
-    (tmp_path / "conftest.py").write_text((HERE / "conftest.py").read_text())
-    options = 'testpaths = ["tests"]\naddopts = "--numprocesses=auto --strict-markers"\nmarkers = ["alone"]\n'
-    (tmp_path / "pyproject.toml").write_text(f'[tool.pytest.ini_options]\npythonpath = ["{HERE}"]\n{options}')
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_lanes(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "10 passed" in done.stdout
     lines = log.read_text().splitlines()
