@@ -36,11 +36,15 @@ C_MODULES = [
     "hive.feed.binance_diff",
     "hive.feed.book",
     "hive.feed.heart",
+    "hive.feed.inlet",
     "hive.feed.levels",
+    "hive.feed.lines",
     "hive.workers.beats",
     "hive.workers.busy",
     "hive.workers.clock",
     "hive.workers.immortal",
+    "hive.workers.own_memory",
+    "hive.workers.running",
     "hive.workers.tick_heap",
     "hive.gate.bucket",
     "hive.gate.fairness",
@@ -51,7 +55,10 @@ CPP_MODULES = [
     "hummingbot.runtime.order_book",
     "hummingbot.runtime.clock",
 ]
-PERF_MODULES = {"perf.native.loops": ["rival.c", "torn_checked.c", "torn_unchecked.c"]}  # for perf/, never installed
+PERF_MODULES = {  # for perf/, never installed
+    "perf.native.loops": ["rival.c"],
+    "perf.native.torn": ["torn_checked.c", "torn_unchecked.c"],
+}
 
 WARNINGS = [
     "-Wall",

@@ -9,7 +9,7 @@ from typing import Any
 from hive.fleet import FleetConfig, JournalConfig, ReplayVenue, StrategyConfig, StrategyRisk, Venue
 from hive.halts import Halt
 from hive.installation import names_in
-from hive.plan import WorkerPlan
+from hive.plan import DEDICATED, WorkerPlan
 
 HOST = "hummingbot.runtime.host:HummingbotHost"
 MB = 1 << 20
@@ -279,4 +279,5 @@ def strategy_spec(one: StrategyConfig, index: int, held: str = "") -> dict[str, 
         "pairs": list(one.pairs),
         "root": None if one.root is None else str(one.root),
         "capital": bool(one.capital),
+        "dedicated": one.worker == DEDICATED,
     }

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -15,12 +14,11 @@ from hive.cli_logs import LogsOptions, logs
 from hive.cli_options import CONFIG, FILE, FLEET, ORDERS, ROOT, SCOPE_STRATEGY, SCOPE_VENUE, WORKERS, Seconds
 from hive.cli_plan import PlanOptions, plan
 from hive.cli_record import PUBLIC, RecordOptions, info, record
+from hive.cli_top import TopOptions, top
 from hive.cli_up import up
 from hive.handover import UpOptions
-from hive.screens import Showing, screen_width
-from hive.top import Top
-from hive.top_sample import Sampler
-from hive.top_view import SORT_KEYS, Look, draw_all
+from hive.screens import Showing
+from hive.top_view import SORT_KEYS
 
 
 @click.group(cls=Sections, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -256,20 +254,7 @@ def top_command(name: str | None, sort: str, interval: float, once: bool, width:
 
     Without a terminal it is as with --once.
     """
-    folder = cli_ask.find_fleet(name)
-    once = once or not (sys.stdin.isatty() and sys.stdout.isatty())
-    sampler = Sampler(folder)
-    try:
-        tool = Top(sampler, interval, sort)
-        if not once:
-            tool.run()
-            return
-        tool.frame(time.monotonic())
-        time.sleep(interval)
-        for line in draw_all(tool.frame(time.monotonic()), Look(sort=sort), width or screen_width()):
-            click.echo(line)
-    finally:
-        sampler.close()
+    top(TopOptions(name, sort, interval, once, width))
 
 
 @cli.command("books")

@@ -16,31 +16,22 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from hive import config_errors
 from hive import fleet as values
 from hive.config_models import NAME, STRATEGIES_MAX, Entry, File, Replay, TickOnBook
 from hive.config_reader import ConfigError
 from hive.config_risk import check_window, risk_of, strategy_risk_of
 from hive.config_venues import VenueReader
 from hive.config_yaml import YamlError, read_yaml
-from hive.entries import ID_MAX, Variant, merged, pairs_in, readable, variants
+from hive.entries import ID_MAX, Variant, keys_meant, merged, pairs_in, readable, variants
 from hive.fleet import FleetConfig, StrategyConfig
-from hive.installation import Installation, sendable
+from hive.installation import UNREADABLE, Installation, check_pairs, sendable
 from hive.shm import ids
 from hive.texts import visible
 
 ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{ID_MAX - 1}}}")
 CONTROLLERS_TICK_MS = 1000  # of scripts with controllers, where neither they nor the fleet name an interval
 BOOK_TICKS_MS = 10  # the least time before a tick because of a book, where an entry does not say it
-_OF_NUMBERS = (  # pydantic's names of the rules about numbers
-    "finite_number",
-    "float_type",
-    "greater_than",
-    "greater_than_equal",
-    "int_from_float",
-    "int_type",
-    "less_than",
-    "less_than_equal",
-)
 LABELS_MAX = 80  # what a counter's labels leave for the names of a strategy and a venue together
 
 
@@ -146,8 +137,10 @@ class _Loader:
 
     def _required(self, raw: Mapping[str, Any]) -> None:
         for key in ("venues", "strategies"):
-            if not raw.get(key):
+            if key not in raw:
                 self._problem(f"{self._path.name}: {key}", "Field required")
+            elif raw[key] in ([], {}):
+                self._problem(f"{self._path.name}: {key}", "must not be empty")
 
     def _fleet_name(self, file: File) -> str:
         name = self._name or file.name or readable(self._path.stem).lower()
@@ -241,11 +234,14 @@ class _Loader:
             return None
         file = installation.shown(path)
         if kind == "v1":
+            if not installation.has_v1(name):
+                self._problem(f"{place}.strategy", f"Hummingbot has no V1 strategy {name}")
+                return None
             installation.check_v1(name, config, file, self._problem)
             installation.check_keys(name, config, f"{file}: ", self._problem)
             installation.check_keys(name, entry.set, f"{place}.set.", self._problem)
         else:
-            installation.check_script(name, config, f"{place}.script", self._problem)
+            installation.check_script(name, config, f"{place}.script", self._problem, file)
         if not sendable(config):
             self._problem(file, "must hold texts, numbers, lists and mappings with text keys only")
             return None
@@ -265,11 +261,24 @@ class _Loader:
         if kind == "v1":
             added = [key for key in full if key not in config and key not in entry.set]
             installation.check_keys(name, added, f"{place}.for_each.", self._problem)
-        installation.check_venues(full, f"{place}: ", self._problem)
+        path = installation.config_path(kind, entry.config) if entry.config else None
+        meant = {one for key in variant.values for one in keys_meant(key, kind, config)}
+
+        def report(key: str, rule: str) -> None:
+            """Report what is wrong with a value where it stands: `set:`, `for_each:` or the strategy's file."""
+            top = key.partition(".")[0]
+            if top in entry.set or path is None:
+                where = f"{place}.set."
+            else:
+                where = f"{place}.for_each: " if top in meant else f"{installation.shown(path)}: "
+            self._problem(f"{where}{key}", rule)
+
+        installation.check_venues(full, "", report)
+        if kind == "v1":
+            check_pairs(full, "", report)
         pairs = dict.fromkeys(pairs_in(full))
         if kind == "script":
-            pairs.update(dict.fromkeys(installation.controllers(full, f"{place}: ", self._problem)))
-        path = installation.config_path(kind, entry.config) if entry.config else None
+            pairs.update(dict.fromkeys(installation.controllers(full, report, self._problem)))
         return StrategyConfig(
             id=variant.id,
             tag=ids.strategy_tag(variant.id),
@@ -305,7 +314,7 @@ class _Loader:
         return None
 
     def _read(self, path: Path) -> Mapping[str, Any]:
-        """Return a YAML file's mapping; {} after reporting why not."""
+        """Return a YAML file's mapping; UNREADABLE after reporting why not."""
         if path not in self._files:
             self._files[path] = self._parsed(path)
         return self._files[path]
@@ -315,7 +324,7 @@ class _Loader:
             return read_yaml(path)
         except YamlError as error:
             self._problem(error.place if error.place == str(path) else self._shown(path), error.rule)
-            return {}
+            return UNREADABLE
 
     def _shown(self, path: Path) -> str:
         """Return a file as errors name it: the fleet's files by their names, others below the root or as written."""
@@ -338,21 +347,7 @@ def _validated(raw: Mapping[str, Any], file: str) -> tuple[File | None, list[str
     try:
         return _FILE.validate_python(raw), []
     except ValidationError as error:
-        return None, [f"{file}: {_place(problem['loc'])}: {_rule(problem)}" for problem in error.errors()]
-
-
-def _rule(problem: Mapping[str, Any]) -> str:
-    """Return the rule that a value breaks, with the value where that is a number."""
-    if problem["type"] not in _OF_NUMBERS:
-        return problem["msg"]
-    value = problem["input"]
-    return f"{problem['msg']}, was {f'{value!r}' if isinstance(value, str) else f'{value}':.50}"
-
-
-def _place(loc: tuple[str | int, ...]) -> str:
-    if loc[0] == "venues" and len(loc) > 2 and loc[2] in ("sim", "live", "replay"):
-        loc = loc[:2] + loc[3:]  # pydantic's name of the chosen model
-    return ".".join(map(str, loc))
+        return None, [f"{file}: {line}" for line in config_errors.problems(error)]
 
 
 def _frozen(kind: type, model: BaseModel) -> Any:

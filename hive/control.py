@@ -19,6 +19,7 @@ Several may ask at once, and each gets its answer when it is there. Only the soc
 """
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Awaitable, Callable
@@ -56,18 +57,24 @@ class ControlServer:
         self._path = path
         self._answer = answer
         self._server: asyncio.Server | None = None
+        self._inode = 0
 
     async def open(self) -> None:
-        """Listen."""
+        """Listen; again when the socket was removed."""
+        if self._server is not None:
+            self._server.close()
         self._path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LINE_MAX)
+        self._inode = self._path.stat().st_ino
 
     def close(self) -> None:
-        """Listen no longer and remove the socket."""
+        """Listen no longer and remove the socket, unless another supervisor has its own there."""
         if self._server is not None:
             self._server.close()
             self._server = None
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -39,6 +39,7 @@ class Deaths:
         start_later: start_later(member, wait_s) starts a process again after a wait.
         fail: fail(why) ends the fleet.
         stopping: whether the fleet is ending already; then nobody is started again.
+        ran: whether the whole fleet was running once.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Deaths:
         start_later: Callable[[Member, float], None],
         fail: Callable[[str], None],
         stopping: Callable[[], bool],
+        ran: Callable[[], bool],
     ) -> None:
         self._roster = roster
         self._members = roster.members
@@ -66,6 +68,7 @@ class Deaths:
         self._start_later = start_later
         self._fail = fail
         self._stopping = stopping
+        self._ran = ran
         self._early: dict[int, tuple[int, float]] = {}
         self.gate_cannot_boot = False  # then there is nobody to cancel orders
 
@@ -102,11 +105,13 @@ class Deaths:
         self._roster.save()
 
     def _after(self, child: Child, how: str, code: int, culprit: Resident | None) -> None:
-        verdict = self._restarts.judge(child, how, code)
+        verdict = self._restarts.judge(child, how, code, ran=self._ran())
         if verdict.fatal:
             self.gate_cannot_boot = child.role == "gate" and verdict.cannot_boot
             self._fail(verdict.fatal)
             return
+        if child.fatal:
+            how = f"cannot start ({child.fatal})"
         if child.role == "worker" and not self._quarantine.after(child, how, culprit):
             return
         for strategy in self._roster.strategies_of(child.index) if child.role == "worker" else ():

@@ -2,7 +2,7 @@
 
     supervisor   a channel and counters of each process, three of each venue
     feed         books, trades, tops and budget of each venue, its connections, one for asking
-    gate         two queues and a FIFO of each worker; of each venue books, connections, journal, keys
+    gate         two queues and a FIFO of each worker; of each venue books, connections, journal and its timer, keys
     recorder     a line to each worker, four for a database (at most so many stay open)
     worker       a log of each strategy (at most so many stay open), books of each venue, ends of its siblings' channels
 
@@ -34,7 +34,7 @@ def open_files(fleet: FleetConfig, strategies: Sequence[int]) -> dict[str, int]:
     counted = {
         "supervisor": 2 * workers + 3 * venues,
         "feed": venues * (5 + connections),
-        "gate": 3 * workers + 9 * venues,
+        "gate": 3 * workers + 10 * venues,
         "recorder": workers + 2 * venues + FILES_OF_DATABASE * min(len(fleet.strategies), DATABASES_MAX),
         "worker": workers + 4 * venues + min(max(strategies), LOGS_MAX),
     }

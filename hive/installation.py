@@ -9,9 +9,12 @@ Nothing of Hummingbot is imported here.
 
 import importlib.util
 import json
+import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from hive.entries import pairs_in
@@ -33,6 +36,9 @@ EXCHANGE_KEYS = (
     "candles_connector",
     "price_source_exchange",
 )
+PAIR_KEYS = ("market", "maker_market_trading_pair", "taker_market_trading_pair")  # of V1 strategies
+PAIR_FORM = re.compile(r"[^\s,/:_-]+-[^\s,/:_-]+")
+UNREADABLE: Mapping[str, Any] = MappingProxyType({})  # what is read of a file that cannot be
 FREE_KEYS = frozenset({"template_version", "strategy"})
 
 
@@ -41,7 +47,7 @@ class Installation:
 
     Args:
         root: the folder with conf/, scripts/ and controllers/.
-        read: returns a YAML file's mapping; raises what report() should not see.
+        read: returns a YAML file's mapping, UNREADABLE after reporting why it cannot be read.
         venues: names of the fleet's venues.
     """
 
@@ -50,6 +56,7 @@ class Installation:
         self._read = read
         self._venues = sorted(venues)
         self._templates: dict[str, frozenset[str] | None] = {}
+        self._parsed: set[Path] = set()  # scripts and controllers that were looked at
 
     def config_path(self, kind: str, config: str) -> Path:
         """Return where a `config:` lies: absolute, below the root, or by its bare name in the folder of its kind."""
@@ -68,9 +75,10 @@ class Installation:
         own = config.get("strategy")
         if own != name:
             report(f"{place}: strategy", f"must be {name}, as the fleet says, was {own!r}")
-        known = self._template_keys(name)
-        if known is None:
-            report(place, f"Hummingbot has no V1 strategy {name}")
+
+    def has_v1(self, name: str) -> bool:
+        """Return whether Hummingbot has a V1 strategy of that name."""
+        return self._template_keys(name) is not None
 
     def check_keys(self, name: str, keys: Iterable[str], place: str, report: Report) -> None:
         """Report the keys that a V1 strategy does not have; strategies without a template are left to their host."""
@@ -79,18 +87,36 @@ class Installation:
             if key not in known and key not in FREE_KEYS:
                 report(f"{place}{key}", f"{name} has no such key")
 
-    def check_script(self, name: str, config: Mapping[str, Any], place: str, report: Report) -> None:
-        """Report what is wrong with a script and the file that configures it."""
+    def check_script(
+        self, name: str, config: Mapping[str, Any], place: str, report: Report, file: str | None = None
+    ) -> None:
+        """Report what is wrong with a script, and with the `file` that configures it."""
         path = self.root / "scripts" / f"{name}.py"
         if not path.is_file():
             report(place, f"script {name}: there is no {self.shown(path)} in {self.root}")
+        else:
+            self._check_syntax(path, report)
         own = config.get("script_file_name") or f"{name}.py"
         if Path(str(own)).stem != name:
-            report(f"{place}: script_file_name", f"must be {name}.py, as the fleet says, was {own!r}")
+            report(f"{file or place}: script_file_name", f"must be {name}.py, as the fleet says, was {own!r}")
+
+    def _check_syntax(self, path: Path, report: Report) -> None:
+        """Report a file that is no Python; nothing of it is run."""
+        if path in self._parsed:
+            return
+        self._parsed.add(path)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # an escape that is none is its author's to see, when it is run
+                compile(path.read_bytes(), path.name, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            report(f"{self.shown(path)}: line {error.lineno}", f"must be Python: {error.msg}")
+        except (ValueError, RecursionError, MemoryError) as error:  # a NUL; nested too deeply
+            report(self.shown(path), f"must be Python: {error}")
 
     def check_venues(self, config: Mapping[str, Any], place: str, report: Report) -> None:
         """Report exchanges that the fleet has no venue for, under the keys that usually name one, at any depth."""
-        for key, name in _exchanges_in(config):
+        for key, name in _texts_under(EXCHANGE_KEYS, config):
             if name not in self._venues:
                 report(f"{place}{key}", f"must be one of the fleet's venues ({', '.join(self._venues)}), was {name!r}")
 
@@ -100,26 +126,42 @@ class Installation:
         texts = _texts([config, *(self._read(path) for path in files if path.is_file())])
         return tuple(venue for venue in self._venues if venue in texts)
 
-    def controllers(self, config: Mapping[str, Any], place: str, report: Report) -> tuple[str, ...]:
-        """Check the controllers that a script's configuration names; return the pairs that they trade."""
+    def controllers(self, config: Mapping[str, Any], report_key: Report, report: Report) -> tuple[str, ...]:
+        """Check the controllers that a script's configuration names; return the pairs that they trade.
+
+        Args:
+            report_key: takes what is wrong with the configuration's own keys.
+            report: takes what is wrong with the controllers' files.
+        """
         pairs: dict[str, None] = {}
-        for name in names_in(config.get("controllers_config")):
+        named = config.get("controllers_config")
+        if named is not None and not isinstance(named, str | list):
+            report_key("controllers_config", f"must be a list of files of conf/controllers, was {named!r:.50}")
+        for name in names_in(named):
             path = self.root / "conf" / "controllers" / name
             if not path.is_file():
-                report(f"{place}controllers_config", f"there is no {self.shown(path)} in {self.root}")
-                continue
-            values = self._read(path)
-            where = f"{self.shown(path)}: "
-            kind, controller = values.get("controller_type", "generic"), values.get("controller_name")
-            if not controller:
-                report(f"{where}controller_name", "Field required")
-                continue
-            code = self.root.joinpath("controllers", str(kind), *str(controller).split("."))  # a module's name
-            if not code.with_suffix(".py").is_file() and not code.is_dir():
-                report(f"{where}controller_name", f"there is no {self.shown(code)}.py in {self.root}")
-            self.check_venues(values, where, report)
-            pairs.update(dict.fromkeys(pairs_in(values)))
+                report_key("controllers_config", f"there is no {self.shown(path)} in {self.root}")
+            else:
+                pairs.update(dict.fromkeys(self._controller(path, self.shown(path), report)))
         return tuple(pairs)
+
+    def _controller(self, path: Path, file: str, report: Report) -> tuple[str, ...]:
+        """Check one controller's file; return the pairs that it trades."""
+        values = self._read(path)
+        if values is UNREADABLE:
+            return ()
+        for key in ("controller_name", "controller_type"):
+            if not isinstance(values.get(key), str) or not values[key]:
+                rule = "Field required" if key not in values else f"must be a name, was {values[key]!r:.50}"
+                report(f"{file}: {key}", rule)
+                return ()
+        code = self.root.joinpath("controllers", values["controller_type"], *values["controller_name"].split("."))
+        if code.with_suffix(".py").is_file():
+            self._check_syntax(code.with_suffix(".py"), report)
+        elif not code.is_dir():
+            report(f"{file}: controller_name", f"there is no {self.shown(code)}.py in {self.root}")
+        self.check_venues(values, f"{file}: ", report)
+        return pairs_in(values)
 
     def _template_keys(self, name: str) -> frozenset[str] | None:
         """Return a V1 strategy's keys, empty when they are not known before it starts, None when there is no such."""
@@ -161,15 +203,22 @@ def sendable(config: Mapping[str, Any]) -> bool:
     return True
 
 
-def _exchanges_in(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted key, name) for every text under one of EXCHANGE_KEYS."""
+def check_pairs(config: Mapping[str, Any], place: str, report: Report) -> None:
+    """Report texts of a V1 strategy under the keys that name one trading pair, which no venue can list."""
+    for key, pair in _texts_under(PAIR_KEYS, config):
+        if not PAIR_FORM.fullmatch(pair):
+            report(f"{place}{key}", f"must be a pair such as BTC-USDT, was {pair!r:.50}")
+
+
+def _texts_under(keys: tuple[str, ...], value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted key, text) for every text under one of these keys that is not empty."""
     inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
     for key, part in inner:
         if isinstance(part, str):
-            if part and key in EXCHANGE_KEYS:
+            if part and key in keys:
                 yield f"{place}{key}", part
         else:
-            yield from _exchanges_in(part, f"{place}{key}.")
+            yield from _texts_under(keys, part, f"{place}{key}.")
 
 
 def _texts(value: Any) -> set[str]:

@@ -8,7 +8,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -126,7 +126,8 @@ class Launcher:
         boot = gate_boot(self._now(), epoch, self.endpoints, plans, halts, living, lives, self._members.kept())
         if self._users is not None:
             boot["user"] = {"uid": self._users.gate.pw_uid, "gid": self._users.gate.pw_gid}
-        child.send(boot, key_fds)
+        with _closed_on_error(child):
+            child.send(boot, key_fds)
         return child
 
     def recorder(self, epoch: int) -> Child:
@@ -147,7 +148,7 @@ class Launcher:
         plan = self._members.plan(index)
         channel, theirs = Channel.pair()
         child = Child("worker", index, epoch, channel, time.monotonic_ns(), cpu=plan.cpu)
-        with theirs:
+        with theirs, _closed_on_error(child):
             server.send({"type": "spawn", "index": index, "epoch": epoch}, [theirs.fileno()])
         child.send(self._worker_boot(epoch, plan))
         return child
@@ -169,7 +170,8 @@ class Launcher:
     def _with_channel(self, role: str, epoch: int, module: str, **options: Any) -> Child:
         channel, theirs = Channel.pair()
         child = Child(role, 0, epoch, channel, time.monotonic_ns())
-        self._start(child, ["-m", module], theirs=theirs, **options)
+        with _closed_on_error(child):
+            self._start(child, ["-m", module], theirs=theirs, **options)
         if role in ("feed", "gate"):
             log.info("%s (pid %s): %s", role, child.pid, prefer(child.pid))
             if cpus := self._placement.cpus_of(role):
@@ -208,6 +210,17 @@ class Launcher:
             key_fd=key_fd,
             production=isinstance(venue, LiveVenue) and venue.production,
         )
+
+
+@contextlib.contextmanager
+def _closed_on_error(child: Child) -> Iterator[None]:
+    """Leave nothing of a process that could not be started, or not be told what it needs: its channel ends."""
+    try:
+        yield
+    except OSError:
+        child.kill()
+        child.close()
+        raise
 
 
 def _replayed(index: int, venue: ReplayVenue) -> Endpoint:

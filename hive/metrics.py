@@ -1,9 +1,9 @@
 """Prometheus text at http://HOST:PORT/metrics, from the same counters that `hive top` reads.
 
-Every counter becomes `hive_<name>_total`, every gauge `hive_<name>`, every histogram of nanoseconds a histogram of
-seconds `hive_<name>_seconds` with a bucket per octave. Labels are the counters' own, and `role`. Units are Prometheus's
-base units: `<name>_ms` and `<name>_ns` become `hive_<name>_seconds`, thousandths (`<name>_milli`) and
-hundred-millionths (`<name>_e8`) `hive_<name>`.
+Every counter but `running_strategy` becomes `hive_<name>_total`, every gauge `hive_<name>`, every histogram of
+nanoseconds a histogram of seconds `hive_<name>_seconds` with a bucket per octave. Labels are the counters' own, and
+`role`. Units are Prometheus's base units: `<name>_ms` and `<name>_ns` become `hive_<name>_seconds`, thousandths
+(`<name>_milli`) and hundred-millionths (`<name>_e8`) `hive_<name>`. HELP lines are those of metric_texts.py.
 """
 
 import threading
@@ -14,12 +14,14 @@ from wsgiref.simple_server import WSGIServer
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from hive.metric_texts import TEXTS
 from hive.shm.snapshots import HistogramSnapshot, bucket_bounds
 from hive.state import FleetDir
 from hive.top_sample import Sample, Sampler
 from hive.totals import GAUGES
 
 _PER_OCTAVE = 8
+_OF_ONE_MOMENT = "running_strategy"  # of a worker, for whoever finds it dead; added up over workers it says nothing
 
 
 class FleetCollector:
@@ -67,6 +69,8 @@ def metrics_of(sample: Sample) -> list[Metric]:
     found = _Families()
     for role, snapshot in sample.counters.items():
         for (name, labels), value in snapshot.values.items():
+            if name == _OF_ONE_MOMENT:
+                continue
             kind = GaugeMetricFamily if name in GAUGES else CounterMetricFamily
             metric, factor = in_base_units(name)
             found.add(kind, metric, {**dict(labels), "role": role}, value * factor)
@@ -110,7 +114,8 @@ class _Families:
         made = []
         for name, series in self._series.items():
             keys = sorted({key for _, labels, _ in series for key in labels})
-            family = series[0][0](name, name.removeprefix("hive_").replace("_", " "), labels=keys)
+            stem = name.removeprefix("hive_")
+            family = series[0][0](name, TEXTS.get(stem, stem.replace("_", " ")), labels=keys)
             for _, labels, values in series:
                 family.add_metric([labels.get(key, "") for key in keys], *values)
             made.append(family)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from hive.plan import QUEUE_BYTES
+from hive.shm.errors import ShmError
 from hive.shm.order_queue import OrderQueue
 from hive.shm.segment import segment_name, unlink
 
@@ -33,7 +34,7 @@ class QueuePairs:
         """Return a new pair for a worker; the one before is unlinked (who has it mapped keeps it).
 
         Raises:
-            ShmFull: /dev/shm has no room for it.
+            ShmError: there is no room for it (ShmFull), or it cannot be made or mapped.
         """
         self.drop(worker)
         self._made += 1
@@ -41,8 +42,12 @@ class QueuePairs:
             segment_name(self._run, f"orders.{what}{worker}", self._made) for what in ("intents", "replies")
         )
         pair = self._pairs[worker] = QueuePair(intents, replies)
-        for name in (intents, replies):
-            OrderQueue.create(name, self._made, self._capacity_bytes).close()
+        try:
+            for name in (intents, replies):
+                OrderQueue.create(name, self._made, self._capacity_bytes).close()
+        except ShmError:
+            self.drop(worker)
+            raise
         return pair
 
     def drop_all(self) -> None:

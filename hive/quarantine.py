@@ -88,7 +88,7 @@ class Quarantine:
         """Take the culprit off a dead worker; returns whether that worker is to be started again."""
         index = child.index
         if self._members.is_quarantine(index):
-            for one in self._members.on(index):  # it was alone
+            for one in self._members.on(index) if not child.fatal else ():  # it was alone, and not made yet
                 self._bring_down(one, f"{how}, in quarantine")
         elif culprit is not None:
             culprit.worker, culprit.state = None, "stopping"

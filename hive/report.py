@@ -8,7 +8,7 @@ from typing import Any
 
 from hive import gate_sample
 from hive.shm.snapshots import CountersSnapshot
-from hive.top_sample import ROLES, BookFigures, Sample
+from hive.top_sample import BookFigures, Sample
 from hive.totals import micros
 
 SCHEMA = 1
@@ -58,7 +58,7 @@ VENUE_ORDER_COUNTS = ("sent", "acked", "rejected", "refused_stale", "cancelled",
 def build(sample: Sample) -> dict[str, Any]:
     """Return the report of a sample."""
     fleet = sample.fleet
-    feed, gate, worker = (sample.counters[role] for role in ROLES)
+    feed, gate, worker = (sample.counters[role] for role in ("feed", "gate", "worker"))
     names = [one["name"] for one in fleet["venues"]]
     strategies = [_strategy(one, worker, gate, names) for one in fleet["strategies"]]
     processes = [_process(one, sample) for one in fleet["processes"]]

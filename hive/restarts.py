@@ -1,4 +1,8 @@
-"""What follows the death of a process: it is started again after a wait, or the fleet ends."""
+"""What follows the death of a process: it is started again after a wait, or the fleet ends.
+
+A fleet that has run ends for no process but a simulated exchange: what runs goes on, and the host's lack (memory,
+descriptors, room in /dev/shm) may be over at the next try.
+"""
 
 import time
 from dataclasses import dataclass
@@ -33,14 +37,22 @@ class Restarts:
         """Note that a process has become ready."""
         self._never_ready.pop(child.member, None)
 
-    def judge(self, child: Child, how: str, code: int) -> Verdict:
+    def again_s(self, member: Member) -> float:
+        """Return the wait before another try of what could not even be started."""
+        return self._backoff.wait_s(member, 0.0)
+
+    def judge(self, child: Child, how: str, code: int, *, ran: bool = False) -> Verdict:
         """Return what follows a death.
 
         Args:
             child: who died.
             how: in words.
             code: its exit code, negative for a signal.
+            ran: the whole fleet was running once.
         """
+        lived_s = (time.monotonic_ns() - child.started_ns) / 1e9
+        if ran and child.role != "sim":
+            return Verdict(wait_s=self._backoff.wait_s(child.member, lived_s))
         said_so = code == EXIT_CANNOT_BOOT and not (child.role == "worker" and child.ready)  # then a strategy exited so
         if said_so or child.fatal:
             return Verdict(child.fatal or f"{child.title} cannot start: see its log", cannot_boot=True)
@@ -49,5 +61,4 @@ class Restarts:
         tries = self._never_ready[child.member] = self._never_ready.get(child.member, 0) + (not child.ready)
         if tries >= NEVER_READY_MAX:
             return Verdict(f"{child.title} {how} {tries} times before it was ready: see its log")
-        lived_s = (time.monotonic_ns() - child.started_ns) / 1e9
         return Verdict(wait_s=self._backoff.wait_s(child.member, lived_s))

@@ -53,6 +53,7 @@ class Roster:
         self._placement = placement
         self._folder = folder
         self._unsaved = False
+        self._without_folder = False
         self._versions = versions
         self._started_wall_ns = started_wall_ns
         self._cpu_seconds: dict[Member, float] = {}
@@ -96,7 +97,8 @@ class Roster:
         self._cpu_seconds[child.member] = self._cpu_seconds.get(child.member, 0) + cpu_seconds
         if self.children.get(child.member) is child:
             del self.children[child.member]
-            self._folder.drop_wake(child.title.replace(" ", ""))
+            if not self._without_folder:
+                self._folder.drop_wake(child.title.replace(" ", ""))
 
     def halts_of_this_fleet(self) -> list[Halt]:
         """Return the halts of venues and strategies that the fleet has; others wait in their file."""
@@ -191,6 +193,8 @@ class Roster:
 
     def save(self) -> None:
         """Write fleet.json; on a disk that is full it stays as it was, and the fleet runs on."""
+        if self._without_folder:
+            return
         try:
             self._folder.write(self.document())
         except OSError as error:
@@ -199,6 +203,10 @@ class Roster:
             self._unsaved = True
         else:
             self._unsaved = False
+
+    def leave_folder(self) -> None:
+        """Change nothing in the fleet's folder from now on: it belongs to another supervisor."""
+        self._without_folder = True
 
     def document(self) -> dict[str, Any]:
         """Return fleet.json."""

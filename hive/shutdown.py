@@ -23,6 +23,7 @@ GRACE_S = 2.0  # beyond the deadline that a child was told
 QUICK_S = 2.0  # what is left after a second ctrl-C
 SHORT_STOP_S = 3.0  # for those that have nothing to cancel
 KILL_WAIT_S = 5.0
+GATE_ENDS_S = 20.0  # a gate whose supervisor is gone takes up to 15 s to cancel
 
 log = logging.getLogger("hive.supervisor")
 
@@ -150,6 +151,27 @@ class Shutdown:
     def _tell(self, text: str) -> None:
         log.warning("%s", text)
         self._console.say("warning", f"warning: {text}")
+
+
+def leave_to_gate(roster: Roster) -> None:
+    """End all but the gate, and let that do what it does when its supervisor dies: it cancels the fleet's orders."""
+    for child in roster.children.values():
+        if child.role not in ("gate", "sim"):
+            child.kill()
+    gates = [gate for gate in roster.of_role("gate") if gate.pid is not None and gate.channel is not None]
+    for gate in gates:
+        gate.channel.close()
+    deadline = time.monotonic() + GATE_ENDS_S
+    while any(_lives(gate.pid) for gate in gates) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _lives(pid: int) -> bool:
+    """Return whether a child runs; one that has ended stays to be waited for."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
 
 
 def end_everything(roster: Roster, launcher: Launcher, run: str, on_exits: Callable[[], None]) -> None:

@@ -3,7 +3,8 @@
     server ─────────────┐
     sim ──▶ feed, gate ─┴──▶ workers
 
-Called from the supervisor's loop only.
+What cannot be started for want of descriptors, processes or memory is tried again once the fleet has run; before, the
+fleet ends with the reason. Called from the supervisor's loop only.
 """
 
 from collections.abc import Callable
@@ -27,8 +28,11 @@ class Starts:
         listen: is given each child that has a channel.
         on_sim_listening: is given a simulated exchange and where it listens.
         start_later: start_later(member, wait_s) calls `start` again after a wait.
+        again_s: again_s(member) is the wait before what could not be started is tried again.
+        say: say(level, text, **data) tells the operator.
         fail: fail(why) ends the fleet.
         stopping: whether the fleet is ending already; then nothing more is needed.
+        ran: whether the whole fleet was running once.
     """
 
     def __init__(
@@ -40,8 +44,11 @@ class Starts:
         listen: Callable[[Child], None],
         on_sim_listening: Callable[[Child, dict[str, Any]], None],
         start_later: Callable[[Member, float], None],
+        again_s: Callable[[Member], float],
+        say: Callable[..., None],
         fail: Callable[[str], None],
         stopping: Callable[[], bool],
+        ran: Callable[[], bool],
     ) -> None:
         self._roster = roster
         self._members = roster.members
@@ -50,8 +57,11 @@ class Starts:
         self._listen = listen
         self._on_sim_listening = on_sim_listening
         self._start_later = start_later
+        self._again_s = again_s
+        self._say = say
         self._fail = fail
         self._stopping = stopping
+        self._ran = ran
         self._epochs: dict[Member, int] = {}
 
     @property
@@ -95,12 +105,20 @@ class Starts:
         try:
             child = self._launched(role, index, epoch, server)
         except OSError as error:
-            self._fail(f"{role} cannot be started: {error}")
+            self._not_started(member, f"{role} {index}" if role == "worker" else role, error)
             return
         self._roster.children[member] = child
         if child.channel is not None:
             self._listen(child)
         self._roster.save()
+
+    def _not_started(self, member: Member, title: str, error: OSError) -> None:
+        if self._stopping() or not self._ran():
+            self._fail(f"{title} cannot be started: {error}")
+            return
+        wait_s = self._again_s(member)
+        self._say("error", f"{title} cannot be started: {error}; it is tried again in {wait_s:.1f} s", role=member[0])
+        self._start_later(member, wait_s)
 
     def _launched(self, role: str, index: int, epoch: int, server: Child | None) -> Child:
         match role:

@@ -131,6 +131,26 @@ class FleetDir:
                 raise FleetLocked(f"fleet {self.name} is still ending: its supervisor died, its gate cancels orders")
             time.sleep(0.1)
 
+    def holds(self, fd: int) -> bool:
+        """Return whether `fd`, from lock(), is still the lock that others find here."""
+        try:
+            found, own = os.stat(self.path / "lock"), os.fstat(fd)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+
+    def lock_anew(self, fd: int) -> None:
+        """Take the lock again, under the same number, when its file or the folder was removed.
+
+        Raises:
+            FleetLocked: another supervisor was quicker.
+            StateError, OSError: the folder cannot be made again.
+        """
+        runs_dir()
+        fresh = self.lock()
+        os.dup2(fresh, fd, inheritable=False)
+        os.close(fresh)
+
     def is_locked(self) -> bool:
         """Return whether some process holds the fleet's lock."""
         try:

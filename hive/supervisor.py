@@ -5,9 +5,9 @@
     workers ──▶ gate ──▶ feed, server ──▶ sim               stopping: each still finds what it needs to end well
 
 Everything that happens (a signal, a message, an exit, the timer, a command) is put into one queue, and one loop takes
-it out: no state changes anywhere else. A child's exit code 3, or its message `fatal`, ends the fleet; any other death
-of feed, gate, server or worker is followed by a restart with back-off. The simulated exchange is not restarted: its
-orders and balances would be gone.
+it out: no state changes anywhere else. Until all workers have been ready once, a child's exit code 3, or its message
+`fatal`, ends the fleet; any other death of feed, gate, server or worker is followed by a restart with back-off. The
+simulated exchange is not restarted: its orders and balances would be gone.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,11 @@ from hive.moves import Moves
 from hive.quarantine import Quarantine
 from hive.restarts import Restarts
 from hive.roster import Roster
-from hive.shm.errors import ShmError
+from hive.run_folder import RunFolder
 from hive.shm.heap import give_back
-from hive.shutdown import QUICK_S, Shutdown, end_everything
+from hive.shutdown import QUICK_S, Shutdown, end_everything, leave_to_gate
 from hive.starts import Starts
+from hive.state import FleetDir
 from hive.steps import Changes
 from hive.top_sample import Member, Sample, Sampler
 from hive.watch import Watch
@@ -44,6 +45,7 @@ from hive.wiring import Wiring
 
 BEAT_S = 0.25
 LOOK_AGAIN_S = 0.1  # while a heartbeat is too old
+NOT_SUSPENDED = "ctrl-Z has no effect: the fleet would trade on, unwatched; `hive halt` lets no new order pass"
 
 log = logging.getLogger("hive.supervisor")
 
@@ -53,6 +55,8 @@ class Supervisor:
 
     Args:
         roster: who lives and what they had counted.
+        folder: the fleet's, which is looked after.
+        lock_fd: of the lock in it.
         launcher: starts processes.
         wiring: tells processes of each other.
         console: tells the operator.
@@ -63,7 +67,12 @@ class Supervisor:
         hang_after_ms: age of a heartbeat from which on its process is replaced.
         restart_wait_max_s: the longest wait before a dead process is started again.
         duration_s: when to stop by itself, counted from when all workers are up; None never.
+
+    Attributes:
+        listen_again: opens the control socket once more, when its folder was removed.
     """
+
+    listen_again: Callable[[], Coroutine[Any, Any, None]]
 
     def __init__(
         self,
@@ -73,6 +82,8 @@ class Supervisor:
         console: Console,
         sampler: Sampler,
         *,
+        folder: FleetDir,
+        lock_fd: int,
         run: str,
         read_fleet: Callable[[Path], FleetConfig],
         sims: list[int],
@@ -105,8 +116,11 @@ class Supervisor:
             listen=self._listen_to,
             on_sim_listening=self._on_sim_listening,
             start_later=self._later,
+            again_s=self._restarts.again_s,
+            say=self._say,
             fail=self._fail,
             stopping=lambda: self._stopping,
+            ran=lambda: self._ran,
         )
         self._shutdown = Shutdown(roster, launcher, console, stop_timeout_s, lambda: self._starts.start(("gate", 0)))
         self._deaths = Deaths(
@@ -120,9 +134,20 @@ class Supervisor:
             start_later=self._later,
             fail=self._fail,
             stopping=lambda: self._stopping,
+            ran=lambda: self._ran,
+        )
+        self._run_folder = RunFolder(
+            folder,
+            lock_fd,
+            say=self._say,
+            taken=roster.leave_folder,
+            made_again=self._on_folder_made_again,
+            fail=self._fail,
         )
         self._stop_signals = 0
         self._some_ran = False
+        self._ran = False
+        self._broken = False
         self._over = False
         self._until = float("inf")
         self.before_stop: Sample | None = None
@@ -134,6 +159,7 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup: outlive the terminal
                 loop.add_signal_handler(number, self._events.put_nowait, Signalled(number))
+        loop.add_signal_handler(signal.SIGTSTP, self._events.put_nowait, Signalled(signal.SIGTSTP))
         loop.add_signal_handler(signal.SIGCHLD, self._events.put_nowait, Ended())
         self._spawn(self._keep_time())
         self._commands.introduce()
@@ -141,7 +167,12 @@ class Supervisor:
             self._starts.first()
             while not (self._over or self._shutdown.over):
                 self._react(await self._events.get())
+        except Exception:
+            self._broken = True
+            leave_to_gate(self._roster)
+            raise
         finally:
+            self._run_folder.close()
             for task in self._tasks:
                 task.cancel()
             end_everything(self._roster, self._launcher, self._run, self._deaths.reap)
@@ -172,6 +203,8 @@ class Supervisor:
                 self._on_beat()
             case Restart(member) if not self._stopping:
                 self._starts.start(member)
+            case Signalled(signal.SIGTSTP):
+                self._say("warning", NOT_SUSPENDED)
             case Signalled(number):
                 self._on_signal(number)
             case StopAsked(why, timeout_s):
@@ -184,7 +217,7 @@ class Supervisor:
 
     @property
     def _stopping(self) -> bool:
-        return self._shutdown.begun
+        return self._shutdown.begun or self._broken
 
     # messages
 
@@ -231,7 +264,9 @@ class Supervisor:
             self._launcher.set_sim(child.index, message)
             message = {**message, "counters": None}
         if message.get("counters") and (problem := map_quietly(child, message["counters"])):
-            self._say("error", f"{child.title}: {problem}")
+            self._say("error", f"{child.title} cannot be watched, and is started again: {problem}")
+            child.kill()
+            return
         if child.role == "worker":
             self._adopt(child, message["pid"])
         child.ready = True
@@ -245,15 +280,19 @@ class Supervisor:
             self._commands.gate_ready()
         if child.role == "worker" and not self._stopping and self._all_workers_ready():
             self._roster.state = "running"
+            self._ran = True
             if self._duration_s is not None and self._until == float("inf"):
                 self._until = time.monotonic() + self._duration_s
         self._roster.save()
 
     def _connect(self, connect: Callable[[], None]) -> None:
-        try:
-            connect()
-        except ShmError as error:
-            self._fail(str(error))
+        before = set(self._wiring.unlinked)
+        connect()
+        for index, why in self._wiring.unlinked.items():
+            if not self._ran:
+                self._fail(why)
+            elif index not in before:
+                self._say("error", f"worker {index} cannot send orders yet, it is tried again: {why}")
 
     def _all_workers_ready(self) -> bool:
         return len(self._roster.of_role("worker")) == len(self._members.workers()) and self._roster.is_ready("worker")
@@ -295,11 +334,20 @@ class Supervisor:
 
     def _on_beat(self) -> None:
         self._watch.beat(stopping=self._stopping)
+        self._wiring.link_again()
+        if not self._stopping:
+            self._run_folder.beat()
         self._commands.beat()
         if self._roster.state == "running":
             self._moves.beat()
         if time.monotonic() >= self._until and not self._stopping:
             self._stop(f"{self._duration_s:g} s are over", 0)
+
+    def _on_folder_made_again(self) -> None:
+        self._roster.save()
+        self._spawn(self.listen_again())
+        for gate in self._roster.of_role("gate"):
+            gate.kill()
 
     # stopping
 
@@ -330,7 +378,10 @@ class Supervisor:
         self._changes.end(f"the fleet is stopping: {why}")
         self._roster.state = "stopping"
         self._roster.save()
-        self.before_stop = self._sampler.sample(pss=True)
+        try:
+            self.before_stop = self._sampler.sample(pss=True)
+        except OSError:  # the report has less then; what is open at the venue is cancelled all the same
+            log.exception("the fleet cannot be measured before its end")
         self._sampler.close()
         self._shutdown.begin(timeout_s, traded=self._starts.traded and not self._deaths.gate_cannot_boot)
 

@@ -20,7 +20,7 @@ from hive.shm.segment import Segment
 from hive.shm.snapshots import CountersSnapshot
 from hive.state import FleetDir, is_alive
 
-ROLES = ("feed", "gate", "worker")
+ROLES = ("feed", "gate", "worker", "recorder")
 Member = tuple[str, int]
 """A process of a fleet: its role and index."""
 

@@ -42,6 +42,8 @@ GAUGES = frozenset(
         "halted_strategy",
         "backoff_ms",
         "capital_drift_e8",
+        "recorder_waiting",
+        "recorder_failing",
     }
 )
 

@@ -109,7 +109,8 @@ def up(handed: HandOver, serve: Serve | None = None) -> int:
             run_fleet(fleet, placement, folder, lock_fd, handed.key_fds, handed.users, console, options, serve)
         )
     finally:
-        folder.clear()
+        if folder.holds(lock_fd):  # else it was removed, and may be another fleet's by now
+            folder.clear()
         os.close(lock_fd)
 
 
@@ -182,6 +183,8 @@ async def run_fleet(
         Wiring(roster, QueuePairs(run.run)),
         console,
         Sampler(folder),
+        folder=folder,
+        lock_fd=lock_fd,
         run=run.run,
         read_fleet=partial(read_fleet, config=options.config, root=fleet.root, name=options.name),
         sims=[index for index, venue in enumerate(fleet.venues) if isinstance(venue, SimVenue)],
@@ -191,6 +194,7 @@ async def run_fleet(
         duration_s=options.duration_s,
     )
     control = ControlServer(folder.control, supervisor.ask)
+    supervisor.listen_again = control.open
     await control.open()
     metrics = None if serve is None else serve_metrics(serve, fleet, folder, console)
     try:

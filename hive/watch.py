@@ -13,7 +13,7 @@ from hive.shm.atomics import boottime_ns
 from hive.shm.snapshots import HistogramSnapshot
 
 HUNG_LOOKS = 3  # so many looks in a row must find the heartbeat too old: one may be this process's own lateness
-STARTING_FACTOR = 5  # a strategy's start may import and compute for long
+BUSY_FACTOR = 5  # a strategy's start may import and compute for long; so may the stop of hundreds
 SILENT_S = 5.0  # a process that closed its channel must end by itself in so long
 SLOW_READY_S = 20.0
 AWAY_NS = 2_000_000_000  # between two looks: this process, or the machine, stood still
@@ -73,7 +73,7 @@ class Watch:
         children = list(self._roster.children.values())
         if self._may_judge():
             for child in children:
-                self._check_heartbeat(child)
+                self._check_heartbeat(child, stopping)
         for child, since in list(self._hung_up.items()):
             if child not in children:
                 del self._hung_up[child]
@@ -96,12 +96,12 @@ class Watch:
         self._looked_ns = now_ns
         return now_ns >= self._judge_from_ns
 
-    def _check_heartbeat(self, child: Child) -> None:
+    def _check_heartbeat(self, child: Child, stopping: bool) -> None:
         now_ns = time.monotonic_ns()
         age_ns = child.heartbeat_age_ns(now_ns)
         limit_ns = self._hang_after_ns
-        if child.role == "worker" and "starting" in self._roster.states_of(child.index):
-            limit_ns *= STARTING_FACTOR
+        if child.role == "worker" and (stopping or "starting" in self._roster.states_of(child.index)):
+            limit_ns *= BUSY_FACTOR
         if age_ns is None or age_ns <= limit_ns:
             child.late_beats = 0
             return

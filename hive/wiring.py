@@ -5,6 +5,7 @@ from typing import Any
 from hive.child import Child
 from hive.pairs import QueuePairs
 from hive.roster import Roster
+from hive.shm.errors import ShmError
 
 
 class Wiring:
@@ -13,17 +14,21 @@ class Wiring:
     Args:
         roster: who lives.
         pairs: makes order queues.
+
+    Attributes:
+        unlinked: why a worker has no queues to the gate yet, by its number; link_again() tries once more.
     """
 
     def __init__(self, roster: Roster, pairs: QueuePairs) -> None:
         self._roster = roster
         self._pairs = pairs
+        self.unlinked: dict[int, str] = {}
         self._wanted: dict[tuple[str, str], list] = {}  # who, venue -> all that is wanted
         self._series: dict[tuple[str, str, str], dict[str, Any]] = {}  # what the feed has told of candle series
         self._budgets: dict[str, str] = {}  # venue -> the gate's segment
 
     def ready(self, child: Child, message: dict[str, Any]) -> None:
-        """Connect a process that has just become ready. Raises ShmFull when there is no room for its queues."""
+        """Connect a process that has just become ready."""
         if child.role == "feed":
             self._feed_ready(child, message)
         elif child.role == "gate":
@@ -45,26 +50,38 @@ class Wiring:
         """
         if child.role == "worker":
             self._pairs.drop(child.index)
+            self.unlinked.pop(child.index, None)
             for gate in self._roster.of_role("gate"):  # one that is starting was told that this worker lives
                 gate.send({"type": "worker_gone", "index": child.index, "epoch": child.epoch})
         elif child.role == "gate":
             self._pairs.drop_all()
+            self.unlinked.clear()
             self.tell("worker", {"type": "gate_gone", "epoch": child.epoch})
         elif child.role == "feed":
             self._series.clear()
 
     def link(self, index: int) -> None:
-        """Give a worker and the gate a fresh pair of queues, once both are ready. Raises ShmFull."""
+        """Give a worker and the gate a fresh pair of queues, once both are ready; `unlinked` says why it has none."""
         worker = self._roster.children.get(("worker", index))
         gate = self._roster.children.get(("gate", 0))
         if worker is None or gate is None or not (worker.ready and gate.ready):
             return
-        pair = self._pairs.fresh(index)
+        try:
+            pair = self._pairs.fresh(index)
+        except ShmError as error:
+            self.unlinked[index] = str(error)
+            return
+        self.unlinked.pop(index, None)
         head = {"type": "worker", "index": index, "epoch": worker.epoch, "wake": worker.wake}
         head["lives"] = self._roster.members.lives_on(index)
         gate.send({**head, "inbound": pair.intents, "outbound": pair.replies})
         head = {"type": "gate", "epoch": gate.epoch, "link_epoch": worker.epoch, "wake": gate.wake}
         worker.send({**head, "inbound": pair.replies, "outbound": pair.intents})
+
+    def link_again(self) -> None:
+        """Try once more for the workers that have no queues yet."""
+        for index in list(self.unlinked):
+            self.link(index)
 
     def want(self, child: Child, venue: str, wants: list) -> None:
         """Pass on all that a worker wants of a venue now, and remember it for the feed's next epoch."""

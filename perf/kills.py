@@ -27,7 +27,7 @@ from hive.shm.book import LIVE, BookDirectory, BookReader, BookTable, books_size
 from hive.shm.errors import ShmError
 from hive.shm.layout import BOOK_VERSION
 from hive.shm.segment import Segment, list_segments, segment_name, sweep
-from native import loops
+from native import torn
 from shm_rig import RULES, Rig, Words
 
 GOALS = (
@@ -35,7 +35,7 @@ GOALS = (
     Goal("kills.leaked_segments", "<=", 0),
 )
 SLOTS = 3
-DEPTH = loops.TORN_LEVELS
+DEPTH = torn.LEVELS
 VERSIONS = 4
 NAMES = [f"{letter}-USDT" for letter in "ABCDEFG"]
 READERS = 2
@@ -141,7 +141,7 @@ def write(run_: str, epoch: int, native: bool, words: Words) -> None:
         first = 1
         while True:
             for writer in writers:
-                loops.write_versions(writer, first, 20_000, words.memory, words.at(NEVER))
+                torn.write_versions(writer, first, 20_000, words.memory, words.at(NEVER))
             first += 20_000
     come_and_go(table)
 

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 
 from children import Child
 from harness import Args, Goal, Outcome, check, pinned, require_cpus, run
-from native import loops
+from native import torn
 from shm_rig import Rig, Words
 
 GOALS = (
@@ -66,7 +66,7 @@ def told(what: str, versions: int, seconds: float, counts: dict[str, int]) -> st
 def under_writer(versions: int, recheck: bool, cpus: list[int]) -> tuple[dict[str, int], float]:
     """Publish on this CPU, read on each of the others; return what all readers counted, and the writer's seconds."""
     with Rig() as rig, ExitStack() as stack:
-        writer, reader = rig.book("torn", loops.TORN_LEVELS)
+        writer, reader = rig.book("torn", torn.LEVELS)
         words = rig.words("control", 1)
         pipes, children = [], []
         for cpu in cpus:
@@ -74,7 +74,7 @@ def under_writer(versions: int, recheck: bool, cpus: list[int]) -> tuple[dict[st
             children.append(stack.enter_context(Child(read, reader, recheck, words, sink, cpu=cpu)))
             os.close(sink)
             pipes.append(stack.enter_context(os.fdopen(source, "rb")))
-        seconds = loops.write_versions(writer, 1, versions, words.memory, words.at(STOP))
+        seconds = torn.write_versions(writer, 1, versions, words.memory, words.at(STOP))
         words.set(STOP, 1)
         found = [[int(word) for word in pipe.read().split()] for pipe in pipes]
         for child in children:
@@ -85,7 +85,7 @@ def under_writer(versions: int, recheck: bool, cpus: list[int]) -> tuple[dict[st
 
 def read(reader: object, recheck: bool, words: Words, sink: int) -> None:
     """Read until told to stop, and write the counts into the pipe."""
-    counts = loops.read_versions(reader, recheck, words.memory, words.at(STOP))
+    counts = torn.read_versions(reader, recheck, words.memory, words.at(STOP))
     os.write(sink, " ".join(map(str, counts)).encode())
 
 

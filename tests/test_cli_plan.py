@@ -110,7 +110,7 @@ def test_a_dedicated_strategy_has_its_own_worker_in_the_plan(command):
     command.file.write_text(text.replace("dedicated", "shared"))
     refused = command.run("plan", str(command.file), *ROOT)
     assert refused.returncode == CONFIG
-    assert refused.stderr == "error: fleet.yml: strategies.0.worker: Input should be 'dedicated'\n"
+    assert refused.stderr == "error: fleet.yml: strategies.0.worker: Input should be 'dedicated', was 'shared'\n"
 
 
 def test_workers_that_cannot_hold_the_strategies_are_a_config_error(command):

@@ -26,9 +26,13 @@ def installation(tmp_path):
     return Installation(tmp_path, lambda path: CONTROLLERS[path.name], ["binance", "kucoin"])
 
 
-def problems(check, *arguments):
+def problems(check, config):
     found = []
-    check(*arguments, "entry: ", lambda place, rule: found.append(f"{place}: {rule}"))
+
+    def report(place, rule):
+        found.append(f"{place}: {rule}")
+
+    check(config, report if check.__name__ == "controllers" else "entry: ", report)
     return found
 
 

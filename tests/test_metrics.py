@@ -4,7 +4,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import synthetic
+from hive.gate.figures import HISTOGRAM_NAMES, NAMES, STRATEGY_NAMES
+from hive.gate.recorder import COUNTERS
+from hive.metric_texts import TEXTS
 from hive.metrics import in_base_units, metrics_of, octaves
+from hive.shm.counters import Histogram
+from hive.workers.context import StrategyCounters
 
 
 class Fixed:
@@ -58,6 +63,20 @@ def test_every_counter_has_one_name_and_factor():
     assert in_base_units("clock_offset_ms") == ("hive_clock_offset_seconds", 1e-3)
     assert in_base_units("closed_ms_total") == ("hive_closed_seconds", 1e-3)
     assert in_base_units("weight_rate_milli") == ("hive_weight_rate", 1e-3)
+
+
+def test_every_counter_of_gate_strategies_and_recorder_has_a_help_text():
+    of_strategies = StrategyCounters.__annotations__.items()
+    names = [*NAMES, *STRATEGY_NAMES, *(f"recorder_{one}" for one in COUNTERS), "capital_drift_e8"]
+    names += [name for name, kind in of_strategies if kind is not Histogram]
+    stems = {in_base_units(name)[0].removeprefix("hive_") for name in names}
+    histograms = [*HISTOGRAM_NAMES, *(name for name, kind in of_strategies if kind is Histogram)]
+    stems |= {f"{name.removesuffix('_ns')}_seconds" for name in histograms}
+    assert stems <= TEXTS.keys()
+
+
+def test_whose_code_runs_is_no_metric():
+    assert not any("running_strategy" in name for name in families())
 
 
 def test_buckets_are_cumulative_octaves_that_hold_what_was_counted():

@@ -52,3 +52,17 @@ def test_becoming_ready_once_is_enough_to_be_forgiven():
     for _ in range(3 * NEVER_READY_MAX):
         assert restarts.judge(child(ready=False), KILLED, -9).fatal == ""
         restarts.ready(child())
+
+
+@pytest.mark.parametrize("one", [child(fatal="/dev/shm is full"), child("worker", ready=False), child("recorder")])
+def test_a_fleet_that_has_run_goes_on_whatever_keeps_a_process_from_starting(one):
+    restarts = Restarts(30)
+    waits = [restarts.judge(one, KILLED, EXIT_CANNOT_BOOT, ran=True) for _ in range(3 * NEVER_READY_MAX)]
+    assert waits[:3] == [Verdict(wait_s=s) for s in (0.1, 0.2, 0.4)]
+    assert waits[-1] == Verdict(wait_s=30)
+
+
+def test_what_could_not_even_be_started_waits_longer_with_each_death_and_try():
+    restarts = Restarts(30)
+    restarts.judge(child(), KILLED, -9)
+    assert [restarts.again_s(("gate", 0)) for _ in range(2)] == [0.2, 0.4]

@@ -112,3 +112,29 @@ def test_only_key_locks_that_no_gate_holds_are_dropped(folder):
     assert held.path.exists()
     held.close()
     assert drop_key_locks() == []
+
+
+def test_a_lock_whose_file_was_removed_is_taken_anew_under_the_same_number(folder):
+    fd = folder.lock()
+    assert folder.holds(fd)
+    folder.remove()
+    assert not folder.holds(fd)
+    folder.lock_anew(fd)
+    assert folder.holds(fd)
+    assert folder.is_locked()
+    assert not os.get_inheritable(fd)
+    os.close(fd)
+    folder.remove()
+
+
+def test_a_lock_that_another_has_taken_meanwhile_stays_his(folder):
+    fd = folder.lock()
+    folder.remove()
+    other = folder.lock()
+    with pytest.raises(FleetLocked):
+        folder.lock_anew(fd)
+    assert folder.holds(other)
+    assert not folder.holds(fd)
+    os.close(fd)
+    os.close(other)
+    folder.remove()

@@ -12,7 +12,7 @@ from hive.plan import place
 from hive.roster import Roster, versions
 from hive.shm.channel import Channel
 from hive.shm.order_queue import OrderQueue
-from hive.shm.segment import list_segments, unlink
+from hive.shm.segment import Segment, list_segments, segment_name, unlink
 from hive.state import FleetDir
 from hive.wiring import Wiring
 
@@ -204,3 +204,19 @@ def test_workers_learn_of_the_books_whoever_is_ready_first(bench):
     assert early.told() == late.told() == [expected]
     assert feed.told() == []
     assert bench.roster.venues[0]["books"] == "/b.1"
+
+
+def test_a_worker_without_room_for_its_queues_is_told_of_none_and_gets_them_at_a_later_try(bench):
+    gate, worker = bench.join("gate"), bench.join("worker", 0)
+    gate.told(), worker.told()
+    taken = Segment.create(segment_name(bench.run, "orders.replies1", 2), 4096, kind="taken", epoch=1)
+    other = bench.join("worker", 1)
+    assert bench.wiring.unlinked == {1: f"segment {taken.name} exists already"}
+    assert gate.told() == [one for one in other.told() if one["type"] == "gate"] == []
+    assert not [one.name for one in list_segments(bench.run) if "orders.intents1" in one.name]
+    bench.wiring.link_again()
+    assert bench.wiring.unlinked == {}
+    assert [(one["type"], one["index"]) for one in gate.told()] == [("worker", 1)]
+    assert other.told()[-1]["type"] == "gate"
+    assert worker.told() == []
+    taken.close()

@@ -27,9 +27,11 @@ from urllib.parse import quote
 from msgspec import UNSET, DecodeError, Meta, Raw, Struct
 from msgspec.json import Decoder, encode
 
-from hive.feed.binance_diff import usual_diff, usual_trade
+from hive.feed.binance_diff import LONGEST_MESSAGE, BinanceShortcut, usual_diff, usual_trade
 from hive.feed.binance_rules import instrument_rules
 from hive.feed.errors import MalformedMessage, VenueRefused
+from hive.feed.inlet import Shortcut
+from hive.feed.lines import BookLine, TradeLine
 from hive.feed.venue import Answer, CandleEvent, DepthSnapshot, Diff, Event, HttpAnswer, Notice, Request, TradeEvent
 from hive.shm.instruments import InstrumentRules
 
@@ -38,7 +40,6 @@ RULES_WEIGHT = 20
 KLINES_WEIGHT = 2
 MOST_KLINES = 1_000
 SYMBOLS_PER_RULES_REQUEST = 100  # keeps the URL below 2 kB
-LONGEST_MESSAGE = 1 << 20  # a diff of 5,000 levels on both sides is about 300 kB
 MOST_INT = (1 << 63) - 1
 MOST_MS = MOST_INT // 1_000_000
 NS_PER_MS = 1_000_000
@@ -194,6 +195,10 @@ class BinanceSpot:
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self._unusual(raw, error)
         return _event(message)
+
+    def shortcut(self, books: dict[str, BookLine], tapes: dict[str, TradeLine]) -> Shortcut | None:
+        """Return what does parse() and all that follows of it for usual messages."""
+        return BinanceShortcut(books, tapes)
 
     def snapshot_limits(self, depth: int) -> Sequence[int]:
         """Return the sizes to ask for: the first holds twice `depth`, the others are for busier markets."""

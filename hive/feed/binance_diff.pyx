@@ -6,12 +6,16 @@
 These keys in this order, without a space, are nearly all that a feed reads, so they are worth a shortcut: it takes half
 the time of the decoder in binance.py, which decides about everything else. The levels are cut out, not read; whether
 they are levels the book finds out before it applies any. A price or quantity is the float64 that `float()` makes of it.
+
+BinanceShortcut hands them to their book or tape without making an event (see lines.pyx).
 """
 
 from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcmp
 
+from hive.feed.inlet cimport Shortcut
 from hive.feed.levels cimport c_decimal
+from hive.feed.lines cimport BookLine, TradeLine
 
 from hive.feed.venue import Diff, TradeEvent
 
@@ -30,6 +34,30 @@ cdef enum:
     LONGEST_DECIMAL = 32
 
 cdef int64_t MOST_MS = 9223372036854  # fit into int64 as ns
+LONGEST_MESSAGE = 1 << 20  # a diff of 5,000 levels on both sides is about 300 kB
+cdef Py_ssize_t _LONGEST_MESSAGE = LONGEST_MESSAGE
+
+
+cdef struct UsualDiff:
+    const char *symbol
+    const char *symbol_end
+    int64_t first_id
+    int64_t last_id
+    int64_t ms
+    const char *bids
+    const char *bids_end
+    const char *asks
+    const char *asks_end
+
+
+cdef struct UsualTrade:
+    const char *symbol
+    const char *symbol_end
+    int64_t trade_id
+    int64_t ms
+    double price
+    double quantity
+    bint buyer_is_maker
 
 
 cdef inline const char *_past(const char *at, const char *end, const char *text, Py_ssize_t size) noexcept nogil:
@@ -105,65 +133,96 @@ cdef inline const char *_levels(const char *at, const char *end) noexcept nogil:
             return closing + 2
 
 
+cdef bint _read_diff(const char *at, const char *end, UsualDiff *into) noexcept nogil:
+    """Read a diff of the usual form; False for any other."""
+    at = _integer(_past(at, end, b'{"e":"depthUpdate","E":', 23), end, &into.ms)
+    into.symbol = _past(at, end, b',"s":"', 6)
+    into.symbol_end = _symbol(into.symbol, end)
+    at = _integer(_past(into.symbol_end, end, b'","U":', 6), end, &into.first_id)
+    at = _integer(_past(at, end, b',"u":', 5), end, &into.last_id)
+    into.bids = _past(at, end, b',"b":', 5)
+    into.bids_end = _levels(into.bids, end)
+    into.asks = _past(into.bids_end, end, b',"a":', 5)
+    into.asks_end = _levels(into.asks, end)
+    return _past(into.asks_end, end, b"}", 1) == end and into.ms <= MOST_MS and into.first_id <= into.last_id
+
+
+cdef bint _read_trade(const char *at, const char *end, UsualTrade *into) noexcept nogil:
+    """Read a trade of the usual form; False for any other."""
+    cdef int64_t event_ms
+    cdef bint ignored
+    at = _integer(_past(at, end, b'{"e":"trade","E":', 17), end, &event_ms)
+    into.symbol = _past(at, end, b',"s":"', 6)
+    into.symbol_end = _symbol(into.symbol, end)
+    at = _integer(_past(into.symbol_end, end, b'","t":', 6), end, &into.trade_id)
+    at = _positive(_past(at, end, b',"p":"', 6), end, &into.price)
+    at = _positive(_past(at, end, b',"q":"', 6), end, &into.quantity)
+    at = _integer(_past(at, end, b',"T":', 5), end, &into.ms)
+    at = _boolean(_past(at, end, b',"m":', 5), end, &into.buyer_is_maker)
+    at = _boolean(_past(at, end, b',"M":', 5), end, &ignored)
+    return _past(at, end, b"}", 1) == end and into.ms <= MOST_MS
+
+
 def usual_diff(bytes raw):
     """Return the Diff in a message of the usual form, None for any other."""
     cdef const char *at = raw
-    cdef const char *end = at + len(raw)
-    cdef const char *symbol
-    cdef const char *symbol_end
-    cdef const char *bids
-    cdef const char *bids_end
-    cdef const char *asks
-    cdef const char *asks_end
-    cdef int64_t ms = 0
-    cdef int64_t first_id = 0
-    cdef int64_t last_id = 0
-    at = _integer(_past(at, end, b'{"e":"depthUpdate","E":', 23), end, &ms)
-    symbol = _past(at, end, b',"s":"', 6)
-    symbol_end = _symbol(symbol, end)
-    at = _integer(_past(symbol_end, end, b'","U":', 6), end, &first_id)
-    at = _integer(_past(at, end, b',"u":', 5), end, &last_id)
-    bids = _past(at, end, b',"b":', 5)
-    bids_end = _levels(bids, end)
-    asks = _past(bids_end, end, b',"a":', 5)
-    asks_end = _levels(asks, end)
-    if _past(asks_end, end, b"}", 1) != end or ms > MOST_MS or first_id > last_id:
+    cdef UsualDiff diff
+    if not _read_diff(at, at + len(raw), &diff):
         return None
     return Diff(
-        symbol[: symbol_end - symbol].decode("ascii"),
-        first_id,
-        last_id,
+        diff.symbol[: diff.symbol_end - diff.symbol].decode("ascii"),
+        diff.first_id,
+        diff.last_id,
         -1,
-        ms * NS_PER_MS,
-        bids[: bids_end - bids],
-        asks[: asks_end - asks],
+        diff.ms * NS_PER_MS,
+        diff.bids[: diff.bids_end - diff.bids],
+        diff.asks[: diff.asks_end - diff.asks],
     )
 
 
 def usual_trade(bytes raw):
     """Return the TradeEvent in a message of the usual form, None for any other."""
     cdef const char *at = raw
-    cdef const char *end = at + len(raw)
-    cdef const char *symbol
-    cdef const char *symbol_end
-    cdef int64_t event_ms = 0
-    cdef int64_t trade_id = 0
-    cdef int64_t ms = 0
-    cdef double price = 0.0
-    cdef double quantity = 0.0
-    cdef bint buyer_is_maker = False
-    cdef bint ignored = False
-    at = _integer(_past(at, end, b'{"e":"trade","E":', 17), end, &event_ms)
-    symbol = _past(at, end, b',"s":"', 6)
-    symbol_end = _symbol(symbol, end)
-    at = _integer(_past(symbol_end, end, b'","t":', 6), end, &trade_id)
-    at = _positive(_past(at, end, b',"p":"', 6), end, &price)
-    at = _positive(_past(at, end, b',"q":"', 6), end, &quantity)
-    at = _integer(_past(at, end, b',"T":', 5), end, &ms)
-    at = _boolean(_past(at, end, b',"m":', 5), end, &buyer_is_maker)
-    at = _boolean(_past(at, end, b',"M":', 5), end, &ignored)
-    if _past(at, end, b"}", 1) != end or ms > MOST_MS:
+    cdef UsualTrade trade
+    if not _read_trade(at, at + len(raw), &trade):
         return None
     return TradeEvent(
-        symbol[: symbol_end - symbol].decode("ascii"), trade_id, ms * NS_PER_MS, price, quantity, buyer_is_maker
+        trade.symbol[: trade.symbol_end - trade.symbol].decode("ascii"),
+        trade.trade_id,
+        trade.ms * NS_PER_MS,
+        trade.price,
+        trade.quantity,
+        trade.buyer_is_maker,
     )
+
+
+cdef class BinanceShortcut(Shortcut):
+    """Hands usual diffs to `books` and usual trades to `tapes`, both by symbol; one that is in neither is ignored."""
+
+    def __init__(self, dict books not None, dict tapes not None):
+        self._books = books
+        self._tapes = tapes
+
+    cdef bint c_take(self, bytes raw, int64_t read_ns) except -1:
+        cdef const char *at = raw
+        cdef const char *end = at + len(raw)
+        cdef UsualDiff diff
+        cdef UsualTrade trade
+        cdef BookLine book
+        cdef TradeLine tape
+        if len(raw) > _LONGEST_MESSAGE:
+            return False
+        if _read_trade(at, end, &trade):
+            tape = self._tapes.get(trade.symbol[: trade.symbol_end - trade.symbol].decode("ascii"))
+            if tape is not None:
+                tape.c_trade(
+                    trade.trade_id, trade.ms * NS_PER_MS, trade.price, trade.quantity, trade.buyer_is_maker, read_ns
+                )
+            return True
+        if _read_diff(at, end, &diff):
+            book = self._books.get(diff.symbol[: diff.symbol_end - diff.symbol].decode("ascii"))
+            return book is None or book.c_follow(
+                diff.first_id, diff.last_id, diff.ms * NS_PER_MS, diff.bids, diff.bids_end, diff.asks, diff.asks_end,
+                read_ns,
+            )
+        return False

@@ -25,6 +25,11 @@ cdef class PriceLevelBook:
     cdef readonly Py_ssize_t n_asks
 
     cpdef apply(self, bids, asks)
+    cdef bint c_apply(self, const char *bids, const char *bids_end, const char *asks, const char *asks_end) except -1
     cpdef publish(self, BookWriter writer, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, int64_t now_ns)
+    cdef bint c_short(self) noexcept nogil
     cdef bint c_crossed(self) noexcept nogil
     cdef void _fill_top(self) noexcept nogil
+
+
+cdef int64_t c_now(object clock) except -1

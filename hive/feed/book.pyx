@@ -15,12 +15,13 @@ from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.string cimport memmove
 
-from hive.feed.levels cimport Levels, c_grow, c_read
+from hive.feed.levels cimport Levels, c_grow, c_read, c_scan
 from hive.shm.atomics cimport monotonic_clock_ns
 from hive.shm.book cimport BookWriter
 
 from time import monotonic_ns
 
+cdef object _USUAL_CLOCK = monotonic_ns
 cdef enum:
     MOST_LEVELS = 20000  # of a side; what lies behind is dropped and the horizon moves in
 
@@ -118,9 +119,9 @@ cdef Py_ssize_t _complete(const Side *side, Py_ssize_t most) noexcept nogil:
     return side.count - _lower_bound(side, side.horizon)
 
 
-cdef inline int64_t _now(object clock) except -1:
+cdef int64_t c_now(object clock) except -1:
     """Return what the clock says; the usual one is asked without a call from Python's side."""
-    return monotonic_clock_ns() if clock is monotonic_ns else clock()
+    return monotonic_clock_ns() if clock is _USUAL_CLOCK else clock()
 
 
 cdef class PriceLevelBook:
@@ -170,6 +171,17 @@ cdef class PriceLevelBook:
         if not _update(&self._bids, &self._new_bids, 1.0) or not _update(&self._asks, &self._new_asks, -1.0):
             raise MemoryError
 
+    cdef bint c_apply(self, const char *bids, const char *bids_end, const char *asks, const char *asks_end) except -1:
+        """Apply a diff of undecoded JSON; False when its levels take a closer look or the book is crossed then.
+
+        apply() with the same diff is to follow: it repeats what was done here, without harm, or says what is wrong.
+        """
+        if not c_scan(&self._new_bids, bids, bids_end) or not c_scan(&self._new_asks, asks, asks_end):
+            return False
+        if not _update(&self._bids, &self._new_bids, 1.0) or not _update(&self._asks, &self._new_asks, -1.0):
+            raise MemoryError
+        return not self.c_crossed()
+
     def follow(self, BookWriter writer, bids, asks, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, clock):
         """Apply a diff and publish the book, in one call: the feed's hot path. `clock` gives now_ns of publish().
 
@@ -179,8 +191,8 @@ cdef class PriceLevelBook:
         self.apply(bids, asks)
         if self.c_crossed():
             return -1
-        self.publish(writer, update_id, exchange_ns, recv_ns, _now(clock))
-        return _now(clock)
+        self.publish(writer, update_id, exchange_ns, recv_ns, c_now(clock))
+        return c_now(clock)
 
     def clear(self):
         """Forget every level."""
@@ -197,9 +209,7 @@ cdef class PriceLevelBook:
     @property
     def short(self) -> bool:
         """Whether a side hands out fewer than `depth` levels because its horizon is too near."""
-        return (self._bids.horizon != -INFINITY and _complete(&self._bids, self.depth) < self.depth) or (
-            self._asks.horizon != -INFINITY and _complete(&self._asks, self.depth) < self.depth
-        )
+        return self.c_short()
 
     cpdef publish(self, BookWriter writer, int64_t update_id, int64_t exchange_ns, int64_t recv_ns, int64_t now_ns):
         """Hand the best `depth` levels per side to the readers as a new version."""
@@ -232,6 +242,11 @@ cdef class PriceLevelBook:
         return (
             {self._bids.key[i]: self._bids.qty[i] for i in range(self._bids.count)},
             {-self._asks.key[i]: self._asks.qty[i] for i in range(self._asks.count)},
+        )
+
+    cdef bint c_short(self) noexcept nogil:
+        return (self._bids.horizon != -INFINITY and _complete(&self._bids, self.depth) < self.depth) or (
+            self._asks.horizon != -INFINITY and _complete(&self._asks, self.depth) < self.depth
         )
 
     cdef bint c_crossed(self) noexcept nogil:

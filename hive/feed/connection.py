@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from hive.feed.errors import FeedError, MalformedMessage
+from hive.feed.inlet import Inlet, Shortcut
 from hive.feed.listener import Listener
 from hive.feed.metrics import VenueMetrics
 from hive.feed.pacing import ConnectPace, backoff_s
@@ -45,6 +46,7 @@ class MarketConnection:
         streams: how many it may carry; 0: as many as the venue allows.
         pace: shared by all connections of the venue.
         woke_ns: when the loop woke up for what it reads now; clock: monotonic.
+        shortcut: takes usual messages instead of the venue's parse() and the listener's on_event(), if not None.
         tap: is given every whole message as it was read, and what becomes of the connection, if not None.
         ssl: for wss://; None verifies against the system's authorities.
     """
@@ -62,6 +64,7 @@ class MarketConnection:
         clock: Callable[[], int] = time.monotonic_ns,
         woke_ns: Callable[[], int] = time.monotonic_ns,
         rng: random.Random | None = None,
+        shortcut: Shortcut | None = None,
         tap: ConnectionTap | None = None,
         ssl: tls.SSLContext | None = None,
         open_socket: Callable[..., Awaitable[MarketSocket]] = connect,
@@ -70,8 +73,13 @@ class MarketConnection:
         self._ws_url = ws_url
         self._listener = listener
         self._metrics = metrics
-        self._count_message = metrics.messages.inc
-        self._count_bytes = metrics.bytes_received.inc
+        self._inlet = Inlet(
+            shortcut,
+            metrics.messages,
+            metrics.bytes_received,
+            self._on_unusual,
+            None if tap is None else tap.on_message,
+        )
         self._parse = venue.parse
         self._on_event = listener.on_event
         self._patience = patience
@@ -93,8 +101,6 @@ class MarketConnection:
         self._socket: MarketSocket | None = None
         self._lost: str | None = None
         self._held: list[tuple[Any, int]] | None = None
-        self._message_ns = 0
-        self._messages = 0
         self._silences = 0
         self._control_ns = -NEVER_NS
         self._pulse = Pulse(patience)
@@ -157,6 +163,7 @@ class MarketConnection:
     def hold(self) -> None:
         """Keep events in `held` instead of handing them on, until release()."""
         self._held = []
+        self._inlet.holding = True
 
     @property
     def held(self) -> list[tuple[Any, int]]:
@@ -166,6 +173,7 @@ class MarketConnection:
     def release(self) -> None:
         """Hand on what was held, in order, and everything after it at once."""
         held, self._held = self.held, None
+        self._inlet.holding = False
         for event, read_ns in held:
             self._listener.on_event(event, read_ns)
 
@@ -185,7 +193,7 @@ class MarketConnection:
         if self._socket is None:
             return
         now_ns = self._clock()
-        self._message_ns = now_ns
+        self._inlet.read_ns = now_ns
         deadline_ns = now_ns + int(self._patience.answer_within_s * 1e9)
         self._asked = {number: (streams, deadline_ns) for number, (streams, _) in self._asked.items()}
         self._ping(self._pulse.doubt, now_ns)
@@ -229,7 +237,7 @@ class MarketConnection:
         self._lost = None
         socket = await self._open_socket(
             self._ws_url,
-            self._on_message,
+            self._inlet.on_message,
             self._on_closed,
             on_pong=self._on_pong,
             within_s=self._patience.connect_within_s,
@@ -261,8 +269,7 @@ class MarketConnection:
         self._unwanted.clear()
         self._asked.clear()
         self._pulse.reset(now_ns)
-        self._messages = 0
-        self._message_ns = now_ns
+        self._inlet.begin(now_ns)
         self._socket = socket
         self._metrics.market_connections.inc()
         if self._tap is not None:
@@ -294,11 +301,13 @@ class MarketConnection:
     def _look_at_silence(self, now_ns: int) -> int:
         if not self._sent:
             return NEVER_NS
+        if self._inlet.events >= MESSAGES_THAT_END_SILENCE:
+            self._silences = 0
         allowed_ns = int(self._patience.silence_s * 1e9) << min(self._silences, LONGEST_SILENCE_DOUBLINGS)
-        if now_ns - self._message_ns >= allowed_ns:
+        if now_ns - self._inlet.read_ns >= allowed_ns:
             self._silences += 1
             raise ConnectionLost(f"silent for {allowed_ns / 1e9:g} s")
-        return self._message_ns + allowed_ns
+        return self._inlet.read_ns + allowed_ns
 
     def _send(self, now_ns: int) -> int:
         """Send a ping or a pack of subscriptions when one is due; return when the next may be."""
@@ -314,7 +323,7 @@ class MarketConnection:
             return min(ping_ns, free_ns)
         self._control_ns = now_ns
         if fresh:
-            self._message_ns = now_ns  # silence counts from here
+            self._inlet.read_ns = now_ns  # silence counts from here
             self._socket.send(self._venue.subscribe(self._ask(fresh, now_ns), fresh))
             self._sent.update(fresh)
         else:
@@ -345,11 +354,8 @@ class MarketConnection:
 
     # --- what arrives
 
-    def _on_message(self, raw: bytes, read_ns: int) -> None:
-        self._count_message()
-        self._count_bytes(len(raw))
-        if self._tap is not None:
-            self._tap.on_message(raw, read_ns)
+    def _on_unusual(self, raw: bytes, read_ns: int) -> None:
+        """Take what went through no shortcut."""
         try:
             event = self._parse(raw)
         except MalformedMessage:
@@ -364,10 +370,7 @@ class MarketConnection:
         elif kind is Notice:
             self._listener.on_notice(self, event)
         else:
-            self._message_ns = read_ns
-            self._messages += 1
-            if self._messages == MESSAGES_THAT_END_SILENCE:
-                self._silences = 0
+            self._inlet.came(read_ns)
             if self._held is None:
                 self._on_event(event, read_ns)
             else:

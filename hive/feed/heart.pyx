@@ -31,11 +31,6 @@ cdef extern from "<sys/epoll.h>" nogil:
     enum:
         EPOLLIN
         EPOLLOUT
-    ctypedef union epoll_data_t:
-        int fd
-    cdef struct epoll_event:
-        uint32_t events
-        epoll_data_t data
     int epoll_wait(int epoll, epoll_event *events, int most, int timeout_ms)
 
 
@@ -44,11 +39,37 @@ cdef inline int selected(uint32_t events) noexcept nogil:
     return (_EVENT_READ if events & ~<uint32_t>EPOLLOUT else 0) | (_EVENT_WRITE if events & ~<uint32_t>EPOLLIN else 0)
 
 
+cdef inline int64_t _end_ns(object timeout) except -2:
+    """Return when a timeout in seconds is over, -1 for None."""
+    return -1 if timeout is None else monotonic_clock_ns() + max(0, <int64_t>(<double>timeout * 1e9))
+
+
+cdef inline object _first(list timers):
+    """Return the timer that is due first; None when there is none."""
+    return timers[0] if timers else None
+
+
+cdef list _readers(const epoll_event *events, int count, dict keys):
+    """Return the handles of asyncio that are to read, None when there is anything else to do."""
+    cdef list readers = []
+    cdef int at
+    for at in range(count):
+        key = keys.get(events[at].data.fd)
+        if key is None:
+            continue
+        reader = key.data[0] if selected(events[at].events) & <int>key.events == _EVENT_READ else None
+        if reader is None or reader._cancelled:
+            return None
+        readers.append(reader)
+    return readers
+
+
 cdef class Heart:
     """The heartbeats of the segments `memories`, which this process alone writes.
 
     `last_ns` and `last_boot_ns` are when it beat last, by CLOCK_MONOTONIC and CLOCK_BOOTTIME, 0 before it ever did.
-    `ready` is what the last wait found: (key, events) of each descriptor, as a selector returns it.
+    `ready` is what the last wait found: (key, events) of each descriptor, as a selector returns it. `woke_ns` and
+    `served` are of serve().
 
     Args:
         every_ns: between two beats.
@@ -84,17 +105,56 @@ cdef class Heart:
             READABLE (nothing may be `ready`: a signal came), QUIET when the time is over, or LOOK: the beat that was
             due has not been made, and nothing waited for.
         """
-        cdef int64_t now_ns = monotonic_clock_ns()
-        cdef int64_t end_ns = -1
-        cdef int64_t left_ns
         cdef epoll_event events[MOST_EVENTS]
-        cdef int fd = epoll.fileno()
-        cdef int count, at
+        cdef int found
+        cdef int count = 0
         self.ready = []
+        found = self._wait(epoll.fileno(), _end_ns(timeout), events, &count)
+        self._list(events, count, keys)
+        return found
+
+    def serve(self, epoll, timeout, dict keys not None, loop, int64_t most) -> int:
+        """Wait as wait() does, and let `loop`'s readers read meanwhile, at once, without a turn of the loop.
+
+        It goes on until something is to be done that is the loop's: a callback or an earlier timer of it, a file that
+        is to be written to (`ready`), or `most` times in which something was read. `served` is how many there were,
+        `woke_ns` when the last one began (monotonic); everything is run in the order in which the loop would have.
+        """
+        cdef epoll_event events[MOST_EVENTS]
+        cdef int64_t end_ns = _end_ns(timeout)
+        cdef int fd = epoll.fileno()
+        cdef int found, count
+        cdef list readers
+        cdef object first = _first(loop._scheduled)
+        callbacks = loop._ready
+        self.ready = []
+        self.served = 0
+        while True:
+            count = 0
+            found = self._wait(fd, end_ns, events, &count)
+            if count == 0:
+                return found
+            readers = _readers(events, count, keys)
+            if readers is None:
+                self._list(events, count, keys)
+                return found
+            self.served += 1
+            self.woke_ns = monotonic_clock_ns()
+            for reader in readers:
+                if not reader._cancelled:  # by one before it
+                    reader._run()
+            if len(callbacks) or self.served >= most or _first(loop._scheduled) is not first:
+                return found
+            if 0 <= end_ns <= monotonic_clock_ns():
+                return found
+
+    cdef int _wait(self, int fd, int64_t end_ns, epoll_event *events, int *into) except -1:
+        """Wait as wait() does, until `end_ns` (-1: without end); put how many events there are into `into`."""
+        cdef int64_t now_ns = monotonic_clock_ns()
+        cdef int64_t left_ns
+        cdef int count
         if now_ns >= self.last_ns + self._every_ns // EARLY and self._beat_or_look(now_ns):
             return _LOOK
-        if timeout is not None:
-            end_ns = now_ns + max(0, <int64_t>(<double>timeout * 1e9))
         while True:
             left_ns = self.last_ns + self._every_ns - now_ns
             if end_ns >= 0:
@@ -103,10 +163,7 @@ cdef class Heart:
             with nogil:
                 count = epoll_wait(fd, events, MOST_EVENTS, <int>((left_ns + MS_NS - 1) // MS_NS))
             if count > 0:
-                for at in range(count):
-                    key = keys.get(events[at].data.fd)
-                    if key is not None:
-                        self.ready.append((key, selected(events[at].events) & <int>key.events))
+                into[0] = count
                 return _READABLE
             if count < 0:
                 if errno == EINTR:
@@ -118,6 +175,15 @@ cdef class Heart:
                 return _LOOK
             if 0 <= end_ns <= now_ns:
                 return _QUIET
+
+    cdef int _list(self, const epoll_event *events, int count, dict keys) except -1:
+        """Make events what a selector returns."""
+        cdef int at
+        for at in range(count):
+            key = keys.get(events[at].data.fd)
+            if key is not None:
+                self.ready.append((key, selected(events[at].events) & <int>key.events))
+        return 0
 
     cdef bint _beat_or_look(self, int64_t now_ns) except -1:
         """Beat, unless that would be late; return whether it would."""

@@ -17,11 +17,12 @@ from collections.abc import Callable, Sequence
 
 from hive.feed.book import PriceLevelBook
 from hive.feed.errors import MalformedMessage
+from hive.feed.lines import BookLine
 from hive.feed.metrics import VenueMetrics
-from hive.feed.sync import BookSync, Join, Phase, Verdict
+from hive.feed.phase import Phase
+from hive.feed.sync import BookSync, Join, Verdict
 from hive.feed.venue import DepthSnapshot, Diff, Levels
 from hive.shm.book import EMPTY, HALTED, LIVE, RESYNCING, STALE, BookTable, BookWriter
-from hive.shm.broadcast import TopWriter
 from hive.shm.counters import Counter
 from hive.shm.instruments import InstrumentRules
 
@@ -30,7 +31,7 @@ MS_NS = 1_000_000
 type Checksum = Callable[[InstrumentRules, Sequence, Sequence], int]
 
 
-class Instrument:
+class Instrument(BookLine):
     """The book of one instrument.
 
     Args:
@@ -53,30 +54,29 @@ class Instrument:
         checksum: Checksum | None = None,
         checksum_levels: int = 0,
     ) -> None:
+        super().__init__(
+            BookSync(),
+            PriceLevelBook(writer.depth),
+            writer,
+            checksum_levels,
+            metrics.updates,
+            metrics.book_latency_ns,
+            clock,
+        )
         self.pair = rules.pair
         self.symbol = rules.symbol
         self.slot = writer.slot
-        self.sync = BookSync()
         self.rules = rules
-        self.tops: TopWriter | None = None  # while anybody wants the changes of the best prices
         self.audited_ns = 0
-        self.applied: list[Diff] | None = None  # since begin_audit(), while the book is known to be whole
         self._table = table
-        self._writer = writer
-        self._book = PriceLevelBook(writer.depth)
         self._limits = limits
         self._size = 0
         self._metrics = metrics
         self._want_snapshot = want_snapshot
-        self._clock = clock
-        self._count_update = metrics.updates.inc
-        self._record_latency = metrics.book_latency_ns.record
         self._checksum = checksum
-        self._checksum_levels = checksum_levels
         self._state = EMPTY
         self._joined = False  # once
         self._lagging = False
-        self._doubted = False
         self._closed = False
         self._not_live_ns = 0
         self._top: tuple | None = None
@@ -161,7 +161,7 @@ class Instrument:
     # --- what arrives
 
     def on_diff(self, diff: Diff, read_ns: int) -> None:
-        """Apply a diff and publish the book, or begin again when one before it is missing."""
+        """Apply a diff and publish the book, or begin again when one before it is missing; c_follow() in whole."""
         if not self.sync.advance(diff.first_id, diff.last_id, diff.prev_id) and not self._decide(diff):
             return
         if self._checksum_levels:  # what does not sum up must not be seen
@@ -180,8 +180,6 @@ class Instrument:
             if done_ns < 0:
                 self._begin_again(self._metrics.crossed)
                 return
-        self._count_update()
-        self._record_latency(done_ns - read_ns)
         if self.tops is not None:
             self._publish_top(diff.last_id, done_ns)
         if self.applied is not None:
@@ -189,8 +187,7 @@ class Instrument:
         if self._doubted:
             self._doubted = False
             self._show()
-        if self._book.short:
-            self._look_deeper()
+        self.followed(done_ns - read_ns)
 
     def follows(self, diff: Diff) -> bool:
         """Return whether a diff could be applied now, or is known already."""
@@ -224,6 +221,13 @@ class Instrument:
         self._doubted = False
         self._publish(self.sync.last_id, exchange_ns, read_ns)
         self._show()
+
+    def look_deeper(self) -> None:
+        """Put a larger snapshot under the live book: the market moved past the one that is there."""
+        if not self.sync.refreshing:
+            self._size = min(self._size + 1, len(self._limits) - 1)
+            self.sync.refresh(self._clock())
+            self._want_snapshot(self)
 
     def begin_audit(self) -> int:
         """Keep every diff that is applied from now on; return the update id that the book has now."""
@@ -294,13 +298,6 @@ class Instrument:
         if top != self._top:
             self._top = top
             self.tops.publish(self.slot, self._writer.generation, update_id, now_ns, *top)
-
-    def _look_deeper(self) -> None:
-        """The market moved past the snapshot: put a larger one under the live book."""
-        if not self.sync.refreshing:
-            self._size = min(self._size + 1, len(self._limits) - 1)
-            self.sync.refresh(self._clock())
-            self._want_snapshot(self)
 
     def _begin_again(self, why: Counter) -> None:
         why.inc()

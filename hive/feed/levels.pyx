@@ -284,6 +284,11 @@ cdef int c_read(Levels *into, object levels) except -1:
     raise MalformedMessage(f"levels must be a list or undecoded JSON, was {levels!r:.60}")
 
 
+cdef bint c_scan(Levels *into, const char *at, const char *end) except -1:
+    """Read undecoded JSON; False when c_read() has to take a closer look."""
+    return _scan(into, at, end) == DONE
+
+
 def read_levels(levels):
     """Return [(price, quantity), ...] of undecoded JSON or lists of strings. Raises MalformedMessage."""
     cdef Levels read

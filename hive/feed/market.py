@@ -103,6 +103,7 @@ class VenueFeed:
         )
         self._books = self._following.books
         self._tapes = self._following.tapes
+        self._shortcut = self.venue.shortcut(self._books, self._tapes)
         self._rules = RulesWatch(self._following, metrics, self.tell)
         self._wishes = WishServer(config, self.venue, self._following, self.tell, tell, clock)
         self._reread = asyncio.Event()
@@ -283,6 +284,7 @@ class VenueFeed:
             pace=self._pace,
             clock=self._clock,
             woke_ns=self._woke_ns,
+            shortcut=self._shortcut,
             tap=None if self._tap is None else self._tap.connection(),
             ssl=self._ssl,
             open_socket=self._open_socket,

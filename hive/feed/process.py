@@ -162,7 +162,7 @@ class FeedProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        self._selector.beat(self.heart, self._beat_late)
+        self._selector.beat(self.heart, self._beat_late, loop)
         self.heart.beat(time.monotonic_ns(), boottime_ns())
         self._channel.send(self._ready)
         tasks = [asyncio.create_task(feed.run(), name=name) for name, feed in self._feeds.items()]

@@ -11,20 +11,22 @@ from hive.feed.venue import Venue
 from hive.shm.instruments import InstrumentRules
 
 UNKNOWN_SYMBOL = -1121
+ILLEGAL_SYMBOL = -1100  # "BTC/USDT"
 _SHOWN = [one.name for one in fields(InstrumentRules) if one.name not in ("pair", "symbol", "base", "quote", "trading")]
 
 
 async def read_rules(venue: Venue, rest: RestClient, symbols: Sequence[str]) -> dict[str, InstrumentRules]:
     """Return the rules of those of `symbols` that the venue lists; others may be among them.
 
-    One unknown name makes the venue refuse; then all rules are read. Raises VenueRefused or MalformedMessage.
+    One unknown or illegal name makes the venue refuse; then all rules are read. So would one that stands twice: two
+    pairs may have one symbol, "BTC-USDT" and "BTCUS-DT". Raises VenueRefused or MalformedMessage.
     """
     found: dict[str, InstrumentRules] = {}
     try:
-        for request in venue.rules_requests(symbols):
+        for request in venue.rules_requests(list(dict.fromkeys(symbols))):
             found.update(venue.rules(await rest.get(request)))
     except VenueRefused as refusal:
-        if refusal.code != UNKNOWN_SYMBOL:
+        if refusal.code not in (UNKNOWN_SYMBOL, ILLEGAL_SYMBOL):
             raise
         found = venue.rules(await rest.get(venue.all_rules_request()))
     return found

@@ -152,7 +152,7 @@ class MarketSocket:
     def _forget(self) -> None:
         """Call no callback any more."""
         self._closed = True
-        self._listener.over = True
+        self._listener.end()
 
     def _connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -186,6 +186,7 @@ class _Listener(WSListener):
         self._woke_ns = woke_ns
         self._read_ns = 0
         self._begins = True  # the next frame is the first of a read
+        self._simple = False  # nothing that was before, or lies behind in this read, concerns the next frame
         self._last_tail = 0  # a frame with fewer bytes behind it in the read waits for another turn
         self._waiting: deque[tuple[WSMsgType, bool, bytes, int]] = deque()
         self._parts: list[bytes] = []
@@ -197,17 +198,33 @@ class _Listener(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if self._begins:
-            self._read_ns = self._woke_ns()
-            self._last_tail = frame.tail_size - BYTES_PER_TURN
-            if frame.payload_size > LARGEST_MESSAGE:  # the parser has given the connection up for it, yet reads it
-                self.over = True
+            self._begin_read(frame)
         self._begins = frame.last_in_buffer
-        if self.over:
-            return
+        if self._simple and frame.msg_type is TEXT and frame.fin and not frame.rsv1:
+            self._on_message(frame.get_payload_as_bytes(), self._read_ns)
+        elif not self.over:
+            self._look_at(frame)
+            self._see_whether_simple()
+
+    def end(self) -> None:
+        """Hear nothing any more."""
+        self.over = True
+        self._simple = False
+
+    def _begin_read(self, frame: WSFrame) -> None:
+        self._read_ns = self._woke_ns()
+        self._last_tail = frame.tail_size - BYTES_PER_TURN
+        if frame.payload_size > LARGEST_MESSAGE:  # the parser has given the connection up for it, yet reads it
+            self.over = True
+        self._see_whether_simple()
+
+    def _see_whether_simple(self) -> None:
+        self._simple = not (self.over or self._waiting or self._parts) and self._last_tail <= 0
+
+    def _look_at(self, frame: WSFrame) -> None:
+        """Handle any frame but a ping, now or later."""
         if frame.tail_size < self._last_tail or self._waiting:
             self._wait(frame)
-        elif frame.msg_type is TEXT and frame.fin and not frame.rsv1 and not self._parts:
-            self._on_message(frame.get_payload_as_bytes(), self._read_ns)
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._give_up(WSCloseCode.PROTOCOL_ERROR, "a frame with a reserved bit")
         else:

@@ -22,19 +22,14 @@ from collections import deque
 from enum import IntEnum
 from typing import Any
 
+from hive.feed.lines import Place
+from hive.feed.phase import Phase
+
 BUFFER_DIFFS = 4_096  # 6 minutes of a 100 ms stream; the oldest go first, and a snapshot older than the rest is refused
 SNAPSHOTS_BELIEVED_OLD = 8  # 16 s of them
 FIRST_RETRY_NS = 100_000_000
 LONGEST_RETRY_NS = 5_000_000_000
 SNAPSHOT_INTERVAL_NS = 250_000_000  # between two snapshots of one instrument, however often it loses its place
-
-
-class Phase(IntEnum):
-    """Where a book stands between its venue and its readers."""
-
-    DOWN = 0
-    BUFFERING = 1
-    LIVE = 2
 
 
 class Verdict(IntEnum):
@@ -56,28 +51,21 @@ class Join(IntEnum):
     OUTDATED = 3  # asked for in an earlier life of the stream
 
 
-class BookSync:
+class BookSync(Place):
     """The state machine of one instrument; every `now_ns` is monotonic."""
 
     __slots__ = (
         "_buffer",
-        "_chained",
         "_failures",
         "_requested_ns",
         "_ticket",
-        "last_id",
-        "phase",
-        "refreshing",
         "snapshot_due_ns",
     )
 
     def __init__(self) -> None:
-        self.phase = Phase.DOWN
-        self.last_id = -1
-        self.refreshing = False
+        super().__init__()
         self.snapshot_due_ns: int | None = None
         self._buffer: deque[tuple[int, int, int, Any]] = deque(maxlen=BUFFER_DIFFS)
-        self._chained = False  # last_id is that of a diff, so the next one's prev_id must name it
         self._failures = 0
         self._ticket = 0
         self._requested_ns = -SNAPSHOT_INTERVAL_NS
@@ -118,12 +106,12 @@ class BookSync:
         if self.phase is Phase.LIVE:
             if last_id <= self.last_id:
                 return Verdict.DUPLICATE
-            if not _follows(first_id, prev_id, self.last_id, self._chained):
+            if not _follows(first_id, prev_id, self.last_id, self.chained):
                 self.resync(now_ns)
                 self._buffer.append((first_id, last_id, prev_id, payload))
                 return Verdict.GAP
             self.last_id = last_id
-            self._chained = True
+            self.chained = True
             if self.refreshing:
                 self._buffer.append((first_id, last_id, prev_id, payload))
             return Verdict.APPLY
@@ -132,20 +120,9 @@ class BookSync:
             return Verdict.BUFFERED
         return Verdict.IGNORED
 
-    def advance(self, first_id: int, last_id: int, prev_id: int = -1) -> bool:
-        """Follow a diff when nothing is unusual; False when it is: nothing has changed, and on_diff() has to decide."""
-        known_id = self.last_id
-        if last_id <= known_id or self.phase is not Phase.LIVE or self.refreshing:
-            return False
-        if first_id > known_id + 1 or prev_id >= 0:
-            return False
-        self.last_id = last_id
-        self._chained = True
-        return True
-
     def follows(self, first_id: int, last_id: int, prev_id: int = -1) -> bool:
         """Return whether a diff would leave no gap before it: it follows, or is known already."""
-        return last_id <= self.last_id or _follows(first_id, prev_id, self.last_id, self._chained)
+        return last_id <= self.last_id or _follows(first_id, prev_id, self.last_id, self.chained)
 
     def request(self, now_ns: int) -> int:
         """Return the ticket of a snapshot that is now being asked for; hand it in with the answer."""
@@ -191,7 +168,7 @@ class BookSync:
         self.refreshing = False
         self.snapshot_due_ns = None
         self.phase = Phase.LIVE
-        self._chained = chained or (self._chained and reached == self.last_id)
+        self.chained = chained or (self.chained and reached == self.last_id)
         self.last_id = reached
         return Join.JOINED, payloads
 
@@ -204,7 +181,7 @@ class BookSync:
         self._buffer.clear()
         self.refreshing = False
         self.last_id = -1
-        self._chained = False
+        self.chained = False
         self.snapshot_due_ns = None
         self._failures = 0
         self._ticket += 1  # an answer still under way belongs to the past

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from msgspec import Raw, Struct
 
+from hive.feed.inlet import Shortcut
+from hive.feed.lines import BookLine, TradeLine
 from hive.shm.instruments import InstrumentRules
 
 # One side of a book as it came, best level first where the venue sorts it: the undecoded JSON of [[price, quantity,
@@ -133,6 +135,9 @@ class Venue(Protocol):
 
     def parse(self, raw: bytes) -> Event | None:
         """Return what a market message says, None when nothing that matters here. Raises MalformedMessage."""
+
+    def shortcut(self, books: dict[str, BookLine], tapes: dict[str, TradeLine]) -> Shortcut | None:
+        """Return what takes usual messages straight to the books and tapes by symbol, None: all go through parse()."""
 
     def snapshot_limits(self, depth: int) -> Sequence[int]:
         """Return the numbers of levels to ask for, the cheapest that serves `depth` first."""

@@ -16,6 +16,7 @@ from decimal import Decimal
 from hive.gate import replies
 from hive.gate.admission import NOT_READY, Admission
 from hive.gate.binance_messages import CANCEL_REJECTED
+from hive.gate.exact import plain
 from hive.gate.figures import AccountFigures
 from hive.gate.guards import AccountGuards
 from hive.gate.inquiry import Inquiry
@@ -27,11 +28,12 @@ from hive.gate.quota import Quotas, RequestClass
 from hive.gate.requests import Outcomes, Requests
 from hive.gate.sender import Sender
 from hive.gate.takeover import Takeover
-from hive.gate.venue import Venue
+from hive.gate.venue import OrderState, Venue
 from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, Reply
 from hive.shm.refusals import Refusal
 
 BROKE = "an error in the gate, not sent"
+GONE = (Refusal.WORKER_GONE, "its worker is gone")
 LATEST = 1 << 62  # an epoch, or a life, that is not before any other
 
 
@@ -108,7 +110,10 @@ class Account:
             venue, self.ledger, journal.commit, figures, outcomes, rules.recv_window_ns, log, now_ns
         )
         self.requests.sender = self.sender
-        self.inquiry = Inquiry(venue, self.ledger, self.apply, self.sender.turn, log, now_ns)
+        remembered = not journal.recovered.damage
+        self.inquiry = Inquiry(
+            venue, self.ledger, self.apply, self.renamed, self.sender.turn, remembered, log, now_ns
+        )
         self.takeover = Takeover(self.ledger, guards, journal, self.requests.absent_after_ns, now_ns)
         self.lives = Lives(index, self.ledger, journal, guards.capital, reply, now_ns)
         self._rules = rules
@@ -208,8 +213,11 @@ class Account:
         orders = [o for o in self.ledger.open_orders() if o.tag in tags and o.worker_epoch <= epoch]
         for order in orders:
             if order.state is State.PENDING:
-                self.refuse(order, Refusal.WORKER_GONE, "its worker is gone")
-            elif cancel:
+                self.refuse(order, *GONE)
+                continue
+            if order.state is State.SENT:  # it may wait for its connection, or be refused for a limit and wait again
+                order.withheld = GONE
+            if cancel:
                 self.cancel(order, urgent=True)
         return len(orders)
 
@@ -224,10 +232,11 @@ class Account:
     def apply(self, order: Order, news: list[Reply]) -> None:
         """Pass on what follows from evidence about an order, and do what it asks for next."""
         self.lives.catch_up(order, news)
+        if order.amount_before is not None:
+            self._made_smaller(order)
         for reply in news:
             self.figures.count_reply(reply)
-            self.guards.told(order, reply)
-            self.lives.tell_capital_news()
+            self._count(order, reply)
             self._reply(order.tag, reply)
         if order.refusal is not None and not order.suspect:
             code, text = order.refusal
@@ -238,6 +247,31 @@ class Account:
             self.inquiry.ask(order, at_once=order.suspect)
         elif order.cancel_wanted:
             self._try_cancel(order)
+
+    def renamed(self, order: Order, state: OrderState) -> None:
+        """Take it that an order goes on at the venue under an id that is not the fleet's: a person changed it."""
+        if order.closing is not None:
+            return  # it is ending, as soon as its fills are known; what comes under the other id is not its own
+        text = "order %s was changed at the venue, by hand: it goes on as %s, which is not the fleet's and left alone"
+        self._log.critical(text, order.client_order_id, state.client_order_id)
+        self.figures.count("foreign_orders")
+        self.apply(order, self.ledger.rename(order, state, self._now_ns()))
+
+    def _made_smaller(self, order: Order) -> None:
+        before, order.amount_before = order.amount_before, None
+        text = "order %s was made smaller at the venue, by hand: %s instead of %s"
+        self._log.critical(text, order.client_order_id, plain(order.amount), plain(before))
+        if order.guarded:
+            self.guards.ended(order)
+            self.guards.admitted(order)
+
+    def _count(self, order: Order, reply: Reply) -> None:
+        try:
+            self.guards.told(order, reply)
+            self.lives.tell_capital_news()
+        except Exception:  # noqa: BLE001 - its strategy must hear of it all the same
+            text = "order %s: its %s cannot be counted, so that limits and capital are wrong from now on"
+            self._log.critical(text, order.client_order_id, reply.kind.name, exc_info=True)
 
     def taken(self, client_order_id: str) -> None:
         """Note that a worker has acted upon the reply that ended an order."""
@@ -254,6 +288,7 @@ class Account:
                 self.refuse(order, *refusal)
         self.sender.tick(now_ns)
         self.guards.tick(self.balances, now_ns)
+        self.journal.commit()
         self._watch_journal()
         self.sender.pump()
 

@@ -237,7 +237,7 @@ class OpenOrders:
         if limit < 1:
             raise ValueError(f"limit must be >= 1, was {limit}")
         self.limit = limit
-        self._open: set[str] = set()
+        self._open: dict[str, int] = {}  # by id: when it was last said to be open
 
     def wait_ns(self, cost: float, now_ns: int) -> int:
         """Return 0 when `cost` more orders may be open, else when to ask again."""
@@ -250,17 +250,18 @@ class OpenOrders:
     def refund(self, cost: float, charged_ns: int, now_ns: int) -> None:
         """Take nothing back: an order counts until `ended`."""
 
-    def opened(self, order_id: str) -> None:
+    def opened(self, order_id: str, now_ns: int) -> None:
         """Count an order that is open, or may be."""
-        self._open.add(order_id)
+        self._open[order_id] = now_ns
 
     def ended(self, order_id: str) -> None:
         """Count an order no longer."""
-        self._open.discard(order_id)
+        self._open.pop(order_id, None)
 
-    def only(self, order_ids: set[str]) -> None:
-        """Take it that these are open, and no others."""
-        self._open = set(order_ids)
+    def only(self, order_ids: set[str], asked_ns: int) -> None:
+        """Take it that these were open at `asked_ns`, and no others; what was opened since is newer than that."""
+        since = {order_id: at_ns for order_id, at_ns in self._open.items() if at_ns >= asked_ns}
+        self._open = dict.fromkeys(order_ids, asked_ns) | since
 
     def used(self, now_ns: int) -> int:
         """Return how many are open."""

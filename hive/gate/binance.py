@@ -208,9 +208,10 @@ class BinanceVenue:
 
     async def open_orders(self) -> list[OrderState]:
         """Return every open order of the account."""
+        asked_ns = time.monotonic_ns()
         body = await self._ask("/api/v3/openOrders", {}, Operation.OPEN_ORDERS)
         states = self._read(lambda: [wire.order_state(entry) for entry in body])
-        self._limits.only_open(states)
+        self._limits.only_open(states, asked_ns)
         return states
 
     async def balances(self) -> list[Balance]:
@@ -282,14 +283,25 @@ class BinanceVenue:
         kind = event.get("e")
         try:
             if kind == "executionReport":
-                self._on_report(*wire.execution_report(event))
+                report = wire.execution_report(event)
             elif kind == "outboundAccountPosition":
-                self._events.on_balances(wire.account_position(event))
-            elif kind == "eventStreamTerminated":
-                self._stream.drop()
+                balances = wire.account_position(event)
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             # what cannot be read must not be lost: the new stream starts with questions about every open order
             self._log.error("a %s event could not be read (%r): the stream is made anew", kind, error)
+            self._stream.drop()
+            return
+        try:
+            if kind == "executionReport":
+                self._on_report(*report)
+            elif kind == "outboundAccountPosition":
+                self._events.on_balances(balances)
+            elif kind in ("balanceUpdate", "externalLockUpdate"):  # by how much, and not to what
+                self._events.on_transfer()
+            elif kind == "eventStreamTerminated":
+                self._stream.drop()
+        except Exception:  # noqa: BLE001 - as above; and a restart of the account would not know more
+            self._log.critical("an error in the gate at a %s event: the stream is made anew", kind, exc_info=True)
             self._stream.drop()
 
     def _on_report(self, state: OrderState, trade: Trade | None) -> None:

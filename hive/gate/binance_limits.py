@@ -9,16 +9,16 @@ nothing leaves, of the gate or the feed. 418 and 403 say that the address is ban
 Sources: github.com/binance/binance-spot-api-docs: rest-api.md (limits), errors.md, faqs/order_count_decrement.md.
 """
 
-import asyncio
 import logging
 import math
 import re
 import time
 from collections.abc import Callable, Sequence
 
-from hive.gate.binance_messages import TOO_MANY_ORDERS, Answer, limit_rules, window_ns
+from hive.gate.binance_messages import TOO_MANY_ORDERS, Answer, limit_rules, unknown_intervals, window_ns
 from hive.gate.errors import NotSent, Throttled, VenueError, Withheld
 from hive.gate.limits import Charge, LimitCount, LimitKind, Limits, Operation
+from hive.gate.pace import moment
 from hive.gate.server_time import ServerClock
 from hive.gate.venue import OrderState, OrderStatus, Trade
 from hive.gate.venue_limits import BINANCE_WEIGHTS, binance_open_caps, binance_spot
@@ -60,12 +60,14 @@ class BinanceLimits:
         self._on_throttled = on_throttled
         self._now_ns = now_ns
         self._limits = Limits([], GUARD_NS, budget, BINANCE_WEIGHTS, adaptive)
+        self._unread: set[str] = set()  # what has been said
 
     def take_rules(self, info: dict, counts: Sequence[LimitCount]) -> None:
         """Take exchangeInfo's answer and its counts; the buckets are made anew when the limits are not those known.
 
         The account's windows then count as spent, until the venue or what an earlier gate sent says otherwise.
         """
+        self._say_unread(unknown_intervals(info["rateLimits"]))
         rules = binance_spot(limit_rules(info["rateLimits"]), *binance_open_caps(info))
         if tuple(rules) != self._limits.rules:
             first = not self._limits.rules
@@ -97,6 +99,8 @@ class BinanceLimits:
 
     def answered(self, charge: Charge, answer: Answer) -> object:
         """Settle what a request was charged, and return its result or raise what its answer says."""
+        if answer.unread:
+            self._say_unread(answer.unread)
         try:
             body = answer.check()
         except Throttled as throttled:
@@ -132,12 +136,12 @@ class BinanceLimits:
             self._limits.credit(LimitKind.ORDERS, state.wall_ns, self._clock.venue_ns())
         return state
 
-    def only_open(self, states: Sequence[OrderState]) -> None:
-        """Take it that these orders are open, and no others."""
+    def only_open(self, states: Sequence[OrderState], asked_ns: int) -> None:
+        """Take it that these orders were open when the venue was asked (monotonic), and no others."""
         by_symbol: dict[str, set[str]] = {}
         for state in states:
             by_symbol.setdefault(state.symbol, set()).add(state.client_order_id)
-        self._limits.only_open(by_symbol)
+        self._limits.only_open(by_symbol, asked_ns)
 
     def closed_ns(self, now_ns: int) -> int:
         """Return how much longer the venue takes no new orders because it said so, 0 when it does."""
@@ -168,9 +172,15 @@ class BinanceLimits:
     async def watch_drift(self) -> None:
         """Raise the alarm when somebody else uses the limits, until cancelled."""
         while True:
-            await asyncio.sleep(DRIFT_EVERY_S)
+            await moment(DRIFT_EVERY_S)
             for alarm in self._limits.drift_alarms(*self._now()):
                 self._log.critical("%s: another program or a person uses this account or this address", alarm)
+
+    def _say_unread(self, intervals: Sequence[str]) -> None:
+        for interval in intervals:
+            if interval not in self._unread:
+                self._unread.add(interval)
+                self._log.error("limits per %s are not known here: only the venue keeps them", interval)
 
     def _now(self) -> tuple[int, int]:
         return self._clock.venue_ns(), self._now_ns()

@@ -1,7 +1,7 @@
 """Binance's messages, read into the gate's values. (github.com/binance/binance-spot-api-docs)"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from json.encoder import encode_basestring_ascii as _quoted
@@ -62,6 +62,7 @@ class Answer:
         code, text: the error's
         counts: what it says of the limits
         retry_after_s: seconds until the next request is welcome; None when not said
+        unread: intervals of limits that are not known
     """
 
     status: int
@@ -70,6 +71,7 @@ class Answer:
     text: str = ""
     counts: list[LimitCount] = field(default_factory=list)
     retry_after_s: float | None = None
+    unread: tuple[str, ...] = ()
 
     def check(self) -> Any:
         """Return the body, or raise what the answer says of the request's fate."""
@@ -97,13 +99,16 @@ def answer_of_ws(message: dict, venue_ms: int) -> Answer:
     retry_after_s = None
     if "retryAfter" in data:
         retry_after_s = max(0.0, (data["retryAfter"] - data.get("serverTime", venue_ms)) / 1000)
+    limits = message.get("rateLimits", ())
+    counts = limit_counts(limits)
     return Answer(
         status=message["status"],
         body=message.get("result"),
         code=error.get("code", 0),
         text=error.get("msg", ""),
-        counts=limit_counts(message.get("rateLimits", ())),
+        counts=counts,
         retry_after_s=retry_after_s,
+        unread=() if len(counts) == len(limits) else unknown_intervals(limits),
     )
 
 
@@ -130,21 +135,28 @@ def answer_of_rest(status: int, body: Any, headers: Mapping[str, str]) -> Answer
 
 
 def limit_rules(limits: list[dict]) -> list[LimitRule]:
-    """Read exchangeInfo's rateLimits; kinds that the gate does not know are left out."""
+    """Read exchangeInfo's rateLimits; kinds and intervals that the gate does not know are left out."""
     return [
         LimitRule(LimitKind(entry["rateLimitType"]), _window_ns(entry), int(entry["limit"]))
         for entry in limits
-        if entry["rateLimitType"] in LimitKind
+        if entry["rateLimitType"] in LimitKind and entry["interval"] in _WINDOW_NS
     ]
 
 
-def limit_counts(limits: list[dict]) -> list[LimitCount]:
-    """Read a response's rateLimits."""
+def limit_counts(limits: Sequence[dict]) -> list[LimitCount]:
+    """Read a response's rateLimits; kinds and intervals that the gate does not know are left out."""
     return [
         LimitCount(kind, _window_ns(entry), int(entry["count"]))
         for entry in limits
-        if (kind := _KINDS.get(entry["rateLimitType"])) is not None and "count" in entry
+        if (kind := _KINDS.get(entry["rateLimitType"])) is not None
+        and "count" in entry
+        and entry["interval"] in _WINDOW_NS
     ]
+
+
+def unknown_intervals(limits: Sequence[dict]) -> tuple[str, ...]:
+    """Return the intervals of rateLimits that the gate does not know."""
+    return tuple(sorted({entry["interval"] for entry in limits} - _WINDOW_NS.keys()))
 
 
 def needed(entry: dict) -> dict:
@@ -258,7 +270,7 @@ def account_trade(body: dict) -> Trade:
 def execution_report(event: dict) -> tuple[OrderState, Trade | None]:
     """Read an executionReport: the order's state, and its fill when it has one."""
     state = OrderState(
-        client_order_id=event["C"] or event["c"],  # C: the id of the order that this one cancels, else empty
+        client_order_id=_reported_id(event),
         exchange_order_id=str(event["i"]),
         symbol=event["s"],
         side=Side[event["S"]],
@@ -280,6 +292,14 @@ def execution_report(event: dict) -> tuple[OrderState, Trade | None]:
         wall_ns=event["T"] * 1_000_000,
     )
     return state, trade
+
+
+def _reported_id(event: dict) -> str:
+    """Return the id of the order that an executionReport is about: c, and of a cancel C, which c has cancelled.
+
+    One that was amended in place (x is REPLACED) goes on as c, and C is what it was called before.
+    """
+    return event["c"] if event["x"] == "REPLACED" else event["C"] or event["c"]
 
 
 def account_position(event: dict) -> list[Balance]:

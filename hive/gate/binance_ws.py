@@ -11,6 +11,7 @@ import asyncio
 import functools
 import json
 import logging
+import math
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -31,21 +32,35 @@ MESSAGE_MAX = 16 << 20
 
 _TEXT = WSMsgType.TEXT
 _json = json.JSONEncoder(separators=(",", ":")).encode  # json.dumps() would make one for every request
+_scan = json.JSONDecoder().scan_once  # what json.loads() comes to, in the end
 
 
 class Request:
-    """A request that was written; `ready_ns` and `sent_ns` (monotonic) are just before and after that."""
+    """A request that was written.
 
-    __slots__ = ("answer", "method", "number", "ready_ns", "sent_ns")
+    Attributes:
+        ready_ns, sent_ns: monotonic; just before and after that
+        timeout_s, due_s: how long its answer is waited for, and until when on the loop's clock
+    """
+
+    __slots__ = ("answer", "due_s", "method", "number", "ready_ns", "sent_ns", "timeout_s", "transport")
 
     def __init__(
-        self, number: int, method: str, answer: asyncio.Future[Answer], ready_ns: int, sent_ns: int
+        self,
+        number: int,
+        method: str,
+        answer: asyncio.Future[Answer],
+        transport: WSTransport,
+        ready_ns: int,
+        sent_ns: int,
     ) -> None:
         self.number = number
         self.method = method
         self.answer = answer
+        self.transport = transport
         self.ready_ns = ready_ns
         self.sent_ns = sent_ns
+        self.timeout_s = self.due_s = math.inf
 
 
 class WsApi:
@@ -79,7 +94,8 @@ class WsApi:
         self._on_down = on_down
         self._on_event = on_event
         self._transport: WSTransport | None = None
-        self._pending: dict[int, asyncio.Future[Answer]] = {}
+        self._pending: dict[int, Request] = {}
+        self._alarm: asyncio.TimerHandle | None = None  # one for all requests: most are answered long before it
         self._number = 0
         self._heard_ns = 0
         self.up = False
@@ -122,8 +138,9 @@ class WsApi:
         ready_ns = time.monotonic_ns()
         transport.send(_TEXT, text)
         sent_ns = time.monotonic_ns()
-        answer = self._pending[number] = asyncio.get_running_loop().create_future()
-        return Request(number, method, answer, ready_ns, sent_ns)
+        answer = asyncio.get_running_loop().create_future()
+        request = self._pending[number] = Request(number, method, answer, transport, ready_ns, sent_ns)
+        return request
 
     async def answer(self, request: Request, timeout_s: float) -> Answer:
         """Return the answer to a request that was written, at most `timeout_s` from now.
@@ -131,15 +148,12 @@ class WsApi:
         Raises:
             Unanswered: no answer in time, or the connection was lost; it may have been executed.
         """
-        transport = self._transport
+        loop = asyncio.get_running_loop()
+        request.timeout_s, request.due_s = timeout_s, loop.time() + timeout_s
+        if self._alarm is None or self._alarm.when() > request.due_s:
+            self._set_alarm(loop, request.due_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await request.answer
-        except TimeoutError:
-            if self._heard_ns < request.sent_ns and self._transport is transport:
-                self._log.warning("WebSocket API: silent for %.1f s with a request on its way: reconnecting", timeout_s)
-                self.drop()
-            raise Unanswered(f"no answer to {request.method} within {timeout_s:g} s") from None
+            return await request.answer
         finally:
             self._pending.pop(request.number, None)
 
@@ -206,7 +220,7 @@ class WsApi:
         """Take a message; its connection calls this."""
         self._heard_ns = time.monotonic_ns()
         try:
-            message = json.loads(text.decode())
+            message = _read(text.decode())
         except ValueError:
             self._log.error("WebSocket API: a message that is not JSON, %d bytes", len(text))
             return
@@ -214,9 +228,14 @@ class WsApi:
             if self._on_event is not None:
                 self._on_event(message["event"])
             return
-        answer = self._pending.get(message.get("id"))
-        if answer is not None and not answer.done():
+        request = self._pending.get(message.get("id"))
+        if request is None or request.answer.done():
+            return
+        answer = request.answer
+        try:
             answer.set_result(answer_of_ws(message, self._clock.timestamp_ms()))
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            answer.set_exception(Unanswered(f"the venue's answer could not be read: {error!r}"))
 
     def lost(self, transport: WSTransport) -> None:
         """Take it that a connection is over: what has no answer will have none."""
@@ -226,9 +245,32 @@ class WsApi:
 
     def _fail_pending(self) -> None:
         pending, self._pending = self._pending, {}
-        for answer in pending.values():
-            if not answer.done():
-                answer.set_exception(Unanswered("connection lost before the answer"))
+        for request in pending.values():
+            if not request.answer.done():
+                request.answer.set_exception(Unanswered("connection lost before the answer"))
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = loop.call_at(due_s, self._look_for_overdue, loop, due_s)
+
+    def _look_for_overdue(self, loop: asyncio.AbstractEventLoop, due_s: float) -> None:
+        """Give up the requests whose answers are due by now, and come back when the next one is."""
+        self._alarm = None
+        now_s = max(loop.time(), due_s)  # a loop's timers may come a moment early
+        for request in list(self._pending.values()):
+            if request.due_s <= now_s and not request.answer.done():
+                self._give_up(request)
+        next_s = min((request.due_s for request in self._pending.values() if request.due_s > now_s), default=math.inf)
+        if next_s < math.inf:
+            self._set_alarm(loop, next_s)
+
+    def _give_up(self, request: Request) -> None:
+        timeout_s = request.timeout_s
+        request.answer.set_exception(Unanswered(f"no answer to {request.method} within {timeout_s:g} s"))
+        if self._heard_ns < request.sent_ns and self._transport is request.transport:
+            self._log.warning("WebSocket API: silent for %.1f s with a request on its way: reconnecting", timeout_s)
+            self.drop()
 
 
 class _Listener(WSListener):
@@ -271,6 +313,15 @@ class _Listener(WSListener):
         self._api.lost(transport)
         transport.send_close(code)
         transport.disconnect(graceful=False)
+
+
+def _read(text: str) -> dict:
+    """Return a message; ValueError when it is not JSON."""
+    try:
+        message, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    return message if end == len(text) else json.loads(text)  # with space around it, or an error to be raised
 
 
 @functools.cache

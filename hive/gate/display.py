@@ -1,4 +1,4 @@
-"""Puts what an account knows into its counters, four times a second; of a fourth of its strategies each time."""
+"""Puts what an account knows into its counters: a part four times a second, so that each is shown once in a second."""
 
 from itertools import islice
 
@@ -8,28 +8,48 @@ from hive.gate.quota import RequestClass
 
 MS = 1_000_000
 E8 = 100_000_000  # drifts are counted in this part of a unit
-PARTS = 4  # each strategy is shown once a second, which is how often anybody looks
+PARTS = 4  # a second is how often anybody looks
 
 
 def show(account: Account, now_ns: int, part: int) -> None:
-    """Set every gauge of an account, and of one of the PARTS of its strategies."""
-    figures, sender, journal = account.figures, account.sender, account.journal
+    """Set the gauges of one of the PARTS of an account and of its strategies."""
+    _SHOWN[part](account)
+    _show_strategies(account, now_ns, part)
+
+
+def _show_venue(account: Account) -> None:
     for name, value in account.venue.figures().items():
-        figures.set(name, value)
+        account.figures.set(name, value)
+
+
+def _show_queues(account: Account) -> None:
+    figures, sender = account.figures, account.sender
     figures.set("queue_depth", sender.length(RequestClass.NEW))
     for rank in RequestClass:
         figures.depth(rank, sender.length(rank))
+    figures.set("breaker_open", sender.breaker.open)
+    figures.set("closed_ms_total", sender.starvation.closed_ns // MS)
+
+
+def _show_orders(account: Account) -> None:
+    figures = account.figures
     figures.set("unknown_now", account.ledger.count(State.UNKNOWN))
     figures.set("open_orders", account.ledger.count(State.ACKED))
+    for asset, drift in account.guards.drift.by_asset.items():
+        if asset in figures.drifts:
+            figures.drifts[asset].set(round(drift * E8))
+
+
+def _show_journal(account: Account) -> None:
+    figures, journal = account.figures, account.journal
     figures.set("journal_records", journal.records)
     figures.set("journal_backlog", journal.backlog)
     figures.set("journal_failing", bool(journal.failing))
     figures.set("halted", bool(account.admission.halts.all))
-    figures.set("breaker_open", sender.breaker.open)
-    figures.set("closed_ms_total", sender.starvation.closed_ns // MS)
-    for asset, drift in account.guards.drift.by_asset.items():
-        if asset in figures.drifts:
-            figures.drifts[asset].set(round(drift * E8))
+
+
+def _show_strategies(account: Account, now_ns: int, part: int) -> None:
+    figures, sender = account.figures, account.sender
     for tag, one in islice(figures.strategies.items(), part, None, PARTS):
         spent, starvation = sender.spent(tag, now_ns), sender.starvation.figures(tag)
         one.strategy_queue.set(sender.depth(tag))
@@ -41,3 +61,6 @@ def show(account: Account, now_ns: int, part: int) -> None:
         one.weight_rate_milli.set(round(spent.weight_per_minute * 1000 / 60))
         one.halted_strategy.set(bool(account.admission.halts.reason(tag)))
         one.backoff_ms.set(sender.backoff.wait_ns(tag, now_ns) // MS)
+
+
+_SHOWN = (_show_venue, _show_queues, _show_orders, _show_journal)  # by part

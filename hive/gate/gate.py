@@ -1,6 +1,6 @@
 """The running gate: accounts, links, wake-ups and the control channel around one event loop.
 
-wake FIFO, 100 ms heartbeat -> intake.poll -> account.handle ... -> intake.reply -> flush (once per loop turn)
+wake FIFO, heartbeat        -> intake.poll -> account.handle ... -> intake.reply -> flush (once per loop turn)
 control channel            -> worker, worker_gone, feed, adopt, retire, halt, resume, flat, stop; end of file: alone
 """
 
@@ -23,6 +23,7 @@ from hive.gate.intake import Intake
 from hive.gate.listener import Listener
 from hive.gate.log import report_errors
 from hive.gate.owners import Owners
+from hive.gate.pace import BEAT_S, next_moment
 from hive.gate.settings import GateSettings, Halt, VenueSettings
 from hive.shm.atomics import boottime_ns
 from hive.shm.channel import Channel
@@ -34,7 +35,6 @@ from hive.shm.refusals import Refusal
 from hive.shm.segment import list_segments, unlink
 from hive.shm.wake import WakeReceiver
 
-BEAT_S = 0.1  # rarer than a worker's: what matters comes with a wake-up, and each beat of a gate at rest costs CPU
 FULL_RETRY_S = 0.01  # for replies that a worker's queue did not take
 READY_PATIENCE_S = 15.0  # then a gate with one account ready does not wait for the others
 DEATH_DEADLINE_S = 15.0  # for cancelling when the supervisor is gone
@@ -260,12 +260,15 @@ class Gate:
     def _worker_gone(self, index: int, epoch: int) -> None:
         if not self._intake.detach(index, epoch):
             return
-        lives = {tag: self._intake.life(tag) for tag in self._intake.tags_of(index)}
-        cancel = self._settings.on_worker_death == "cancel"
+        by_policy = self._settings.on_worker_death == "cancel"
+        lives = {  # what rests for a life that has not begun is not the dead worker's
+            tag: (self._intake.life(tag), by_policy and not self._intake.rests(tag))
+            for tag in self._intake.tags_of(index)
+        }
         for account in self._accounts.values():
             count = sum(
-                account.worker_gone({tag for tag, one in lives.items() if one == life}, life or epoch, cancel)
-                for life in set(lives.values())
+                account.worker_gone({tag for tag, one in lives.items() if one == (life, cancel)}, life or epoch, cancel)
+                for life, cancel in set(lives.values())
             )
             self._log.warning("worker %d (epoch %d) is gone with %d open orders", index, epoch, count)
         self._flush_soon()
@@ -332,8 +335,11 @@ class Gate:
 
     def _on_wake(self) -> None:
         self._wake.drain()
-        self._intake.poll()
-        self._flush_soon()
+        self._flushing = True  # below, without another turn of the loop
+        try:
+            self._intake.poll()
+        finally:
+            self._flush()
 
     def _beat(self) -> None:
         self._counters.beat(time.monotonic_ns())
@@ -343,10 +349,11 @@ class Gate:
         for books in self._books.values():
             if books is not None:
                 books.look()
-        self._intake.poll()  # a wake-up that got lost costs 100 ms, not an order
+        self._intake.poll()  # a wake-up that got lost costs a beat, not an order
         self._write_journals()
         self._intake.flush()
-        asyncio.get_running_loop().call_later(BEAT_S, self._beat)
+        loop = asyncio.get_running_loop()
+        loop.call_at(next_moment(loop.time(), BEAT_S), self._beat)
 
     def _was_suspended(self) -> bool:
         """Return whether the machine slept since the last call: only CLOCK_BOOTTIME went on."""

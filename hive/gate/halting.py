@@ -4,7 +4,6 @@
     watch_losses(), stop_venue()  told to the supervisor as "halted"
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from dataclasses import replace
 from hive.gate.account import Account
 from hive.gate.guards import FleetGuards
 from hive.gate.owners import Owners
+from hive.gate.pace import moment
 from hive.gate.settings import Halt, VenueSettings
 from hive.shm.channel import Channel
 
@@ -59,7 +59,7 @@ class Halting:
     async def watch_losses(self) -> None:
         """Halt who has lost more than it may, and cancel its orders; until cancelled."""
         while True:
-            await asyncio.sleep(LOSSES_EVERY_S)
+            await moment(LOSSES_EVERY_S)
             for trip in self._guards.losses(time.time_ns(), time.monotonic_ns()):
                 strategy = self._owners.ids.get(trip.strategy)
                 halt = Halt(strategy, trip.venue, replace(trip, strategy=strategy).text)  # people know it by its id

@@ -3,6 +3,9 @@
 An order is asked about while `Order.needs_asking`: its fate is unknown, its fills are incomplete, or something makes
 its state suspect. "Does not exist" is believed only once the request can no longer reach the venue: its recvWindow,
 what the venue allows a timestamp to be early, and a margin have passed since it may last have been sent.
+
+An order that is asked about because a strategy wants to cancel what nobody knows was known before, and is forgotten:
+its fills are told again and counted once.
 """
 
 import asyncio
@@ -19,6 +22,7 @@ from hive.shm.messages import IntentKind, Reply
 
 DELAYS_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # the last one repeats
 DENIALS = 5  # of an order that the venue had acknowledged, in a row
+COUNTED_NS = 590_000_000_000  # ten minutes, for which every order is remembered after its end, and a margin for clocks
 
 _ABSENT_TEXT = {
     IntentKind.PLACE: "never reached the venue",
@@ -33,7 +37,9 @@ class Inquiry:
     Args:
         venue, ledger: of one account
         apply: takes the replies that follow from an answer; called after every answer, also with none
+        renamed: told of an order that goes on under another id, with the state under that
         turn: waits until a question about a strategy's order may be sent
+        remembered: the journal has lost nothing, so that who is not in it ended long ago, or before it began
         now_ns: monotonic
     """
 
@@ -42,14 +48,18 @@ class Inquiry:
         venue: Venue,
         ledger: Ledger,
         apply: Callable[[Order, list[Reply]], None],
+        renamed: Callable[[Order, OrderState], None],
         turn: Callable[[str], Awaitable[None]],
+        remembered: bool,
         log: logging.Logger,
         now_ns: Callable[[], int],
     ) -> None:
         self._venue = venue
         self._ledger = ledger
         self._apply = apply
+        self._renamed = renamed
         self._turn = turn
+        self._remembered = remembered
         self._log = log
         self._now_ns = now_ns
         self._asking: dict[str, asyncio.Task] = {}
@@ -78,6 +88,7 @@ class Inquiry:
             how many orders are not as they were known.
         """
         differing = 0
+        by_number = {(state.symbol, state.exchange_order_id): state for state in listed.values()}
         for name, state in listed.items():
             order = self._ledger.get(name)
             if order is not None and order.final and order.heard_ns < asked_ns:  # denied, and yet it lives
@@ -88,6 +99,8 @@ class Inquiry:
             found = listed.get(order.client_order_id)
             if found is not None:
                 self._apply(order, self._ledger.observe(order, found, (), self._now_ns()))
+            elif order.state is State.ACKED and (order.symbol, order.exchange_order_id) in by_number:
+                self._renamed(order, by_number[order.symbol, order.exchange_order_id])
             elif order.state is State.ACKED:
                 order.suspect = True
             if order.needs_asking:
@@ -117,15 +130,26 @@ class Inquiry:
             asked_ns = self._now_ns()
             state = await self._venue.status(order.symbol, order.client_order_id)
             if state is None:
+                if order.denials + 1 >= DENIALS and order.state is State.ACKED:
+                    await self._ask_for_trades(order)  # it may have gone by being filled
                 self._absent(order, asked_ns)
                 return
             order.denials = 0
             order.suspect = False
             self._apply(order, self._ledger.observe(order, state, (), self._now_ns()))
         if order.trades_missing:
-            await self._turn(order.tag)
-            trades = await self._venue.trades(order.symbol, order.exchange_order_id)
-            self._apply(order, self._ledger.observe(order, None, trades, self._now_ns()))
+            await self._ask_for_trades(order)
+
+    async def _ask_for_trades(self, order: Order) -> None:
+        await self._turn(order.tag)
+        trades = await self._venue.trades(order.symbol, order.exchange_order_id)
+        self._apply(order, self._ledger.observe(order, None, trades, self._now_ns(), self._counted_ns(order)))
+
+    def _counted_ns(self, order: Order) -> int:
+        """Return the venue's time before which an order's fills were counted, 0 for one that was not forgotten."""
+        if order.origin is not IntentKind.CANCEL or not self._remembered:
+            return 0
+        return self._venue.venue_ns() - (self._now_ns() - order.created_ns) - COUNTED_NS
 
     def _absent(self, order: Order, asked_ns: int) -> None:
         now_ns = self._now_ns()

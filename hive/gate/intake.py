@@ -8,7 +8,7 @@ acknowledged the reply that ends an order, `on_taken` is told.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hive.gate import replies
@@ -39,11 +39,15 @@ class WorkerLink:
 
 @dataclass(slots=True)
 class _Owner:
-    """A strategy: the worker that it lives on, -1 when it lives nowhere, and the number of its latest life."""
+    """A strategy: the worker that it lives on, -1 when it lives nowhere, and the number of its latest life.
+
+    `rests`: the orders of an earlier life rest until they are handed over to this one.
+    """
 
     tag: str
     worker: int
     life: int | None
+    rests: bool = False
 
 
 class Intake:
@@ -73,7 +77,7 @@ class Intake:
         self._on_refused = on_refused
         self._fleet_id = fleet_id
         self._on_taken = on_taken
-        self._owners = {one.tag: _Owner(one.tag, one.worker, one.life) for one in strategies}
+        self._owners = {one.tag: _Owner(one.tag, one.worker, one.life, one.kept is not None) for one in strategies}
         self._by_prefix = {order_prefix(fleet_id, tag): owner for tag, owner in self._owners.items()}
         self._handle = handle
         self._on_wedged = on_wedged
@@ -121,13 +125,21 @@ class Intake:
     def assign(self, lives: Mapping[str, int], worker: int) -> None:
         """Say that these strategies, by tag, live on a worker from now on, with these numbers of their lives."""
         for tag, life in lives.items():
-            owner = self._owners[tag] = _Owner(tag, worker, life)
+            owner = self._owners[tag] = _Owner(tag, worker, life, self.rests(tag))
             self._by_prefix[order_prefix(self._fleet_id, tag)] = owner
 
     def unassign(self, tag: str) -> None:
         """Say that a strategy lives nowhere: what comes for it is refused, what goes to it is kept by the ledger."""
         if tag in self._owners:
             self._owners[tag].worker = -1
+
+    def rests(self, tag: str) -> bool:
+        """Return whether a strategy's orders rest for its present life, which has not been handed them yet."""
+        return tag in self._owners and self._owners[tag].rests
+
+    def handed_over(self, tag: str) -> None:
+        """Say that a strategy's present life has been handed the orders of earlier ones."""
+        self._owners[tag].rests = False
 
     def life(self, tag: str) -> int | None:
         """Return the number of a strategy's latest life, None when it never had one."""
@@ -163,33 +175,37 @@ class Intake:
 
     def broadcast(self, reply: Reply) -> None:
         """Send a reply to every worker."""
-        for index in self._links:
-            self.send(index, reply)
+        self._send(self._links.values(), reply)
 
     def send(self, worker: int, reply: Reply) -> None:
         """Send a reply to one worker."""
-        entry = self._links[worker]
+        self._send((self._links[worker],), reply)
+
+    def _send(self, entries: Iterable[WorkerLink], reply: Reply) -> None:
         try:
             payload = reply.pack()
         except NotRepresentable as error:
             self._log.error("reply %s of order %s cannot be sent: %s", reply.kind.name, reply.client_order_id, error)
             return
-        sequence = entry.link.send(payload)
-        if reply.final:
-            entry.ends.append((sequence, reply.venue, reply.client_order_id))
-        entry.dirty = True
+        for entry in entries:
+            sequence = entry.link.send(payload)
+            if reply.final:
+                entry.ends.append((sequence, reply.venue, reply.client_order_id))
+            entry.dirty = True
         self._on_pending()
 
     def flush(self) -> bool:
         """Put what is to be sent into the queues; returns False when one is full or busy: call again soon."""
         done = True
-        for entry in list(self._links.values()):
-            if entry.dirty and not entry.wedged:
-                try:
-                    entry.dirty = not entry.link.flush()
-                    done = done and not entry.dirty
-                except QueueWedged:
-                    self._wedge(entry)
+        dirty = [entry for entry in self._links.values() if entry.dirty and not entry.wedged]
+        for entry in dirty:
+            try:
+                entry.dirty = not entry.link.put()
+                done = done and not entry.dirty
+            except QueueWedged:
+                self._wedge(entry)
+        for entry in dirty:  # last: who is woken may take this CPU at once
+            entry.link.wake()
         return done
 
     def close(self) -> None:

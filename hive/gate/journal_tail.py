@@ -58,6 +58,7 @@ class JournalTail:
         self._folder = folder
         self._file: _Open | None = None
         self._next_serial = 0  # 0: not known
+        self._saved: Position | None = None
         self._resume()
 
     @property
@@ -90,8 +91,10 @@ class JournalTail:
 
     def save(self) -> None:
         """Note on the disk that everything which was read need not be read again; OSError when that cannot be done."""
-        if self.position is not None and self._folder.is_dir():
-            journal_position.save(self._folder, self.position)
+        position = self.position
+        if position != self._saved and position is not None and self._folder.is_dir():
+            journal_position.save(self._folder, position)
+            self._saved = position
 
     def find(self, client_order_id: str) -> bytes | None:
         """Return the latest tail that tells of a whole order, from whatever files there are."""

@@ -22,7 +22,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from hive.gate.order import ZERO, Order, State
-from hive.gate.venue import OrderState, OrderStatus, Trade
+from hive.gate.venue import COUNTED, OrderState, OrderStatus, Trade
 from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind
 
 _STATE_OF = {
@@ -97,6 +97,11 @@ class Ledger:
     def get(self, client_order_id: str) -> Order | None:
         """Return an order, None when it was never seen or has been forgotten."""
         return self._orders.get(client_order_id)
+
+    def at_venue(self, symbol: str, exchange_order_id: str) -> Order | None:
+        """Return the open order that the venue has under a number of its own, None when that is none of these."""
+        same = (o for o in self._open.values() if o.exchange_order_id == exchange_order_id and o.symbol == symbol)
+        return next(same, None)
 
     def orders(self) -> Iterator[Order]:
         """Iterate over all orders that are not forgotten; the ledger may change meanwhile."""
@@ -243,8 +248,14 @@ class Ledger:
         order.code, order.text = code, text
         return [self._end(order, State.EXPIRED, now_ns)]
 
-    def observe(self, order: Order, state: OrderState | None, trades: Iterable[Trade], now_ns: int) -> list[Reply]:
-        """Take what the venue says of an order: a state, fills, or both."""
+    def observe(
+        self, order: Order, state: OrderState | None, trades: Iterable[Trade], now_ns: int, counted_ns: int = 0
+    ) -> list[Reply]:
+        """Take what the venue says of an order: a state, fills, or both.
+
+        Args:
+            counted_ns: the venue's time before which its fills were counted already, when it was known before
+        """
         order.heard_ns = now_ns
         if state is not None and state.status is OrderStatus.REJECTED and not order.exchange_order_id:
             return self.reject(order, order.code, order.text or "rejected by the venue", now_ns)
@@ -255,6 +266,10 @@ class Ledger:
             order.executed = max(order.executed, state.executed)
             if order.amount == ZERO:
                 order.amount, order.price, order.side = state.amount, state.price, state.side
+            elif ZERO < state.amount < order.amount:
+                order.amount_before, order.amount = order.amount, state.amount
+                if order.journaled:
+                    self._record.adopted(order)
         new = sorted((t for t in trades if t.trade_id not in order.trades), key=lambda trade: trade.trade_id)
         if not order.journaled:  # denied, or withdrawn, and yet it lives
             order.journaled = True
@@ -270,7 +285,7 @@ class Ledger:
             self._record.acked(order)
             replies.append(self._reply(order, ReplyKind.ACKED))
         for trade in new:
-            replies.append(self._fill(order, trade))
+            replies.append(self._fill(order, trade, counted_ns))
         order.executed = max(order.executed, order.filled)
         if order.final:
             return replies
@@ -281,6 +296,12 @@ class Ledger:
         if order.closing is not None and not order.trades_missing:
             replies.append(self._end(order, order.closing, now_ns))
         return replies
+
+    def rename(self, order: Order, state: OrderState, now_ns: int) -> list[Reply]:
+        """End an order that goes on at the venue under an id of somebody else's, with the fills that it had."""
+        order.text = f"changed by hand, goes on as {state.client_order_id}"
+        ended = replace(state, status=OrderStatus.CANCELLED, amount=order.amount)
+        return self.observe(order, ended, (), now_ns)
 
     def replay(self, order: Order) -> list[Reply]:
         """Return an order's whole story again: fills, then where it stands; nothing while it waits or is on its way."""
@@ -322,9 +343,11 @@ class Ledger:
         withdrawn = order.state is State.CANCELLED and not order.exchange_order_id and not order.sent_ns
         return order.state is State.REJECTED or withdrawn
 
-    def _fill(self, order: Order, trade: Trade) -> Reply:
-        self.last_fill += 1
-        trade = order.trades[trade.trade_id] = replace(trade, serial=self.last_fill)
+    def _fill(self, order: Order, trade: Trade, counted_ns: int) -> Reply:
+        serial = COUNTED
+        if trade.wall_ns >= counted_ns:
+            serial = self.last_fill = self.last_fill + 1
+        trade = order.trades[trade.trade_id] = replace(trade, serial=serial)
         order.filled += trade.amount
         order.done = False  # a fill that comes after the end is to be told too
         self._record.fill(order, trade)

@@ -78,6 +78,8 @@ class Limits:
             for operation in Operation
         ]
         self._aging = [any(cost.ages for _, cost, _ in special) for special in self._special]
+        touched = [slot for slot, *_ in self._touched[Operation.PLACE]]
+        self._open_caps = [slot for slot in touched if isinstance(slot.rule.counting, OpenCap)]
         minutes = [rule.counting.limit for rule in rules if _is_weight_per_minute(rule)]
         if budget is not None and minutes:
             budget.set_limit(min(minutes))
@@ -279,15 +281,15 @@ class Limits:
     def opened(self, symbol: str, order_id: str, now_ns: int) -> None:
         """Count an order that is open, or may be, towards the caps on open orders."""
         for bucket in self._caps(symbol, now_ns):
-            bucket.opened(order_id)
+            bucket.opened(order_id, now_ns)
 
     def ended(self, symbol: str, order_id: str, now_ns: int) -> None:
         """Count an order that is open no longer."""
         for bucket in self._caps(symbol, now_ns):
             bucket.ended(order_id)
 
-    def only_open(self, order_ids: Mapping[str, set[str]]) -> None:
-        """Take it that these orders of each symbol are open, and no others."""
+    def only_open(self, order_ids: Mapping[str, set[str]], asked_ns: int) -> None:
+        """Take it that these orders of each symbol were open at `asked_ns`, and no others."""
         everything = {order_id for ids in order_ids.values() for order_id in ids}
         for slot in self._slots:
             if not isinstance(slot.rule.counting, OpenCap):
@@ -295,11 +297,11 @@ class Limits:
             for symbol in order_ids:
                 slot.of(symbol, 0)
             for symbol, bucket in slot.buckets().items():
-                bucket.only(order_ids.get(symbol, set()) if symbol else everything)
+                bucket.only(order_ids.get(symbol, set()) if symbol else everything, asked_ns)
 
     def _caps(self, symbol: str, now_ns: int) -> list[OpenOrders]:
-        buckets = (slot.of(symbol, now_ns) for slot, *_ in self._touched[Operation.PLACE])
-        return [bucket for bucket in buckets if isinstance(bucket, OpenOrders)]
+        buckets = [slot.of(symbol, now_ns) for slot in self._open_caps]
+        return [bucket for bucket in buckets if bucket is not None]
 
     # --- a start
 

@@ -16,12 +16,13 @@ from hive.gate.account import Account
 from hive.gate.display import PARTS, show
 from hive.gate.errors import Refused, VenueError
 from hive.gate.order import Order, State
+from hive.gate.pace import BEAT_S, moment
 from hive.gate.venue import Balance, OrderState, OrderStatus, Trade
 from hive.shm.ids import parse_order_id
 from hive.shm.messages import IntentKind, Reply, ReplyKind
 
 RETRY_S = 1.0
-CHECK_S = 0.25
+TRANSFER_S = 1.0  # after the word of a transfer: what it moved is read
 SILENCE_NS = 8_000_000_000  # with orders open: then the venue is asked
 MUTE_NS = 3_000_000_000  # after an acknowledgement: then the stream is made anew
 RESTART_NS = 15_000_000_000  # between two streams that were made anew for being mute
@@ -71,6 +72,7 @@ class Listener:
         self._heard_ns = now_ns()
         self._restarted_ns = -RESTART_NS
         self._reading: asyncio.Task | None = None
+        self._transfer: asyncio.TimerHandle | None = None
         self.ready = asyncio.Event()
         self.leftovers = 0
 
@@ -98,6 +100,10 @@ class Listener:
         self._heard_ns = self._now_ns()
         order = self._ledger.get(state.client_order_id)
         if order is None:
+            changed = self._ledger.at_venue(state.symbol, state.exchange_order_id)
+            if changed is not None:
+                self._account.renamed(changed, state)
+                return
             owner = parse_order_id(state.client_order_id)
             lives = state.status is OrderStatus.LIVE or trade is not None
             if owner is None or owner[0] != self._fleet_id or not lives:
@@ -106,7 +112,18 @@ class Listener:
         order.stream_ns = self._heard_ns
         self._account.unheard.pop(order.client_order_id, None)
         trades = () if trade is None else (trade,)
-        self._account.apply(order, self._ledger.observe(order, state, trades, self._heard_ns))
+        try:
+            self._account.apply(order, self._ledger.observe(order, state, trades, self._heard_ns))
+        except Exception:  # noqa: BLE001 - what the venue told must not be lost
+            text = "order %s: an error in the gate, which is not the venue's: the venue is asked how it stands"
+            self._log.critical(text, order.client_order_id, exc_info=True)
+            order.retell = True
+            self._account.requests.doubt(order)
+
+    def on_transfer(self) -> None:
+        """Read the balances soon, once for all that comes meanwhile; see `VenueEvents`."""
+        if self._transfer is None:
+            self._transfer = asyncio.get_running_loop().call_later(TRANSFER_S, self._look_again)
 
     def on_balances(self, balances: list[Balance]) -> None:
         """Take a balance event; see `VenueEvents`."""
@@ -133,6 +150,13 @@ class Listener:
         """Take the venue's demand for a pause; see `VenueEvents`."""
         self._account.figures.count("http_429")
         self._log.error("throttled, nothing is sent for %.1f s: %s", wait_s, text)
+
+    def _look_again(self) -> None:
+        self._transfer = None
+        if self._reading is not None and not self._reading.done():
+            self.on_transfer()  # that one may have asked before
+        elif self._stream_up:  # else the next stream begins with it
+            self._read_again()
 
     def _read_again(self) -> None:
         if self._reading is not None:
@@ -219,7 +243,7 @@ class Listener:
 
     async def _check(self) -> None:
         for part in itertools.cycle(range(PARTS)):
-            await asyncio.sleep(CHECK_S)
+            await moment(BEAT_S)
             self._account.tick()
             now_ns = self._now_ns()
             show(self._account, now_ns, part)

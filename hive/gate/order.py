@@ -36,6 +36,8 @@ class Order:
         absent_ns: monotonic; before it "does not exist" may only mean "not there yet"
         closing: what the venue said it ended as, while fills are missing
         cancel_wanted, cancelling: a cancel has been asked for; a cancel is on its way
+        amount_before: its amount, when the venue says that it is smaller now, until that has been acted upon
+        withheld: code and text of why it is not written, nor tried again, should it not have been yet
         refusal: code and text of a refused cancel, to be reported when the venue says that the order still lives
         suspect: the venue must be asked, whatever the state says
         denials: how often in a row the venue said that it does not exist
@@ -81,6 +83,8 @@ class Order:
     wall_ns: int = 0
     cancel_wanted: bool = False
     cancelling: bool = False
+    amount_before: Decimal | None = None
+    withheld: tuple[int, str] | None = None
     refusal: tuple[int, str] | None = None
     suspect: bool = False
     denials: int = 0

@@ -73,6 +73,7 @@ class Owners:
             return  # it is over: this was asked of a gate that has died
         for account in self._accounts.values():
             account.lives.hand_over(owner.tag, life)
+        self._intake.handed_over(owner.tag)
 
     def retire(self, strategy: str, cancel: bool) -> int:
         """End a strategy's life; returns how many orders it had. With `cancel` its open ones are cancelled."""

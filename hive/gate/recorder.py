@@ -1,8 +1,8 @@
 """The recorder: `python -m hive.gate.recorder --channel-fd N`. It keeps what strategies did in Hummingbot's own tables.
 
-    gate's journals ─▶ tails ──┐
+    gate's journals ─▶ tails ──┐  every ROUND_S; every BATCH_S for few strategies, or one that is followed
                                ├─▶ batches ─▶ data/STRATEGY.sqlite, one transaction each ─▶ acks ─▶ workers
-    workers' rows ─▶ socket ───┤                        every SETTLE_S: onto the disk, then the journals' positions
+    workers' rows ─▶ socket ───┤  within BATCH_S        every SETTLE_S: onto the disk, then the journals' positions
     dead workers' rows, files ─┘
 
 It has no keys and asks no venue. Killed at any time, nothing is lost or doubled: records are read again from the last
@@ -42,7 +42,8 @@ from hive.shm.tracing import allow_tracing
 
 BOOT_TIMEOUT_S = 30.0
 BATCH_S = 0.5
-SETTLE_S = 20.0  # between two full rounds
+SETTLE_S = 20.0
+ROUND_S = 60.0
 RETRY_S = 0.5  # between two tries of what cannot be written
 STOP_S = 5.0  # without a deadline from the supervisor
 EXIT_BROKE = 1
@@ -74,6 +75,7 @@ class Recorder:
         self._kept = KeptRows(settings.data, self._take)
         self._server = RowServer(settings.run_dir, self._take, self._answer)
         self._wanted = asyncio.Event()  # a batch, now
+        self._soon: asyncio.TimerHandle | None = None  # wants one
         self._done = asyncio.Event()  # a batch; made anew by each
         self._told = ""
         self._unread = ""
@@ -86,17 +88,27 @@ class Recorder:
             JournalError: a journal is of another version.
         """
         await self._listen()
-        settled = time.monotonic() - SETTLE_S
+        next_round = next_settling = time.monotonic()
         while True:
-            full = time.monotonic() - settled >= SETTLE_S
+            now = time.monotonic()
+            full = now >= next_round
             await self._batch(full)
-            if full:
+            if full or now >= next_settling:
                 self._batches.settle()
+                next_settling = now + SETTLE_S
+            if full:
+                self._batches.retire()
                 give_back()
-                settled = time.monotonic()
+                next_round = now + ROUND_S
             self._tell()
+            if self._batches.fault:
+                wait_s = RETRY_S
+            elif self._batches.are_prompt:
+                wait_s = BATCH_S
+            else:
+                wait_s = min(next_round, next_settling) - time.monotonic()
             with suppress(TimeoutError):
-                async with asyncio.timeout(RETRY_S if self._batches.fault else BATCH_S):
+                async with asyncio.timeout(wait_s):
                     await self._wanted.wait()
 
     async def finish(self, within_s: float) -> None:
@@ -126,7 +138,11 @@ class Recorder:
     async def _batch(self, everything: bool = True) -> None:
         """Read what is there and write it, or what of it is not better left for a full round."""
         self._wanted.clear()
-        self._collect()
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        if everything:
+            self._collect()
         while self._batches.step(everything):
             await asyncio.sleep(0)
         self._done.set()
@@ -163,6 +179,8 @@ class Recorder:
     def _take(self, message: dict[str, Any], written: Callable[[], None]) -> None:
         owner = self._owners.of(message["id"])
         self._batches.take_row(owner, message["life"], int(message["number"]), message["row"], written)
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(BATCH_S, self._wanted.set)
 
     async def _answer(self, message: dict[str, Any], page: Callable[[Page], Awaitable[None]]) -> None:
         if message["type"] == "open":
@@ -172,8 +190,12 @@ class Recorder:
             owner = self._owners.of(message["id"])
             since_ms = int(message["since_ms"])
             pages = await self._read(owner, False, lambda path: trades(path, owner.config_file_path, since_ms))
+        elif message["type"] == "follow":
+            owner = self._owners.of(message["id"])
+            self._batches.follow(owner)
+            pages = await self._read(owner, False, lambda path: iter(()))
         else:
-            raise ValueError(f"a request must be of type open or trades, was {message['type']}")
+            raise ValueError(f"a request must be of type open, trades or follow, was {message['type']}")
         for one in pages:
             await page(one)
 
@@ -181,6 +203,7 @@ class Recorder:
         """Return the pages of a strategy's database as it is with all that is there now."""
         while True:
             done = self._done
+            self._collect()
             self._batches.hurry(owner)
             self._wanted.set()
             await done.wait()

@@ -1,9 +1,10 @@
 """Takes what journals and workers bring, and writes it by strategy: all that has come of one, in one transaction.
 
-Records of a strategy whose database is not at hand wait for the next full round, so that it is opened once for many;
-a worker's rows, and what somebody asked for, do not. What a database does not take waits, in order, and is tried again
-with the next batch; the others go on. When much waits, nothing more is read: the journals and the workers keep it. A
-journal's position is noted only when nothing waits and everything is on the disk.
+While there are more databases than can stay open, records wait in the journals for a full round, so that each database
+is opened and written to once for many; a worker's rows, what somebody asked for, and the records of a strategy that is
+followed do not. What a database does not take waits, in order, and is tried again with the next batch; the others go
+on. When much waits, nothing more is read: the journals and the workers keep it. A journal's position is noted only when
+nothing waits and everything is on the disk.
 """
 
 import sqlite3
@@ -53,14 +54,12 @@ class Batches:
         complain: is told, once, of what can never be written, and of records that were gone before they were read
 
     Attributes:
-        fault: why something waits, "" when nothing does
         records, rows: how many were written
     """
 
     def __init__(
         self, databases: Databases, owners: Owners, journals: list[JournalTail], complain: Callable[[str], None]
     ) -> None:
-        self.fault = ""
         self.records = 0
         self.rows = 0
         self._databases = databases
@@ -68,8 +67,23 @@ class Batches:
         self._journals = journals
         self._complain = complain
         self._waiting: dict[str, deque[_Record | _Row]] = {}
-        self._urgent: set[str] = set()  # strategies whose rows do not wait for a full round
+        self._urgent: set[str] = set()  # strategies whose rows and records do not wait for a full round
+        self._followed: set[str] = set()  # the same, always
+        self._hurried = False  # the journals do not wait either
+        self._behind = False  # the journals may hold more
+        self._fault = ""
+        self._unsettled = ""
         self._missing = 0
+
+    @property
+    def fault(self) -> str:
+        """Return why something waits or is not on the disk, "" when nothing does."""
+        return self._fault or self._unsettled
+
+    @property
+    def are_prompt(self) -> bool:
+        """Return whether there are records that do not wait for a full round."""
+        return bool(self._followed) or self._databases.are_few
 
     @property
     def waiting(self) -> int:
@@ -77,8 +91,8 @@ class Batches:
         return sum(map(len, self._waiting.values()))
 
     def is_waiting(self, owner: Owner) -> bool:
-        """Return whether something of a strategy is not written."""
-        return owner.id in self._waiting
+        """Return whether something of a strategy is, or may be, not written."""
+        return owner.id in self._waiting or self._behind
 
     def take_row(
         self, owner: Owner, life: str, number: int, row: Mapping[str, Any], written: Callable[[], None]
@@ -90,53 +104,53 @@ class Batches:
     def hurry(self, owner: Owner) -> None:
         """Have everything of a strategy written with the next batch."""
         self._urgent.add(owner.id)
+        self._hurried = True
+
+    def follow(self, owner: Owner) -> None:
+        """Have everything of a strategy written with every batch of its life."""
+        self._followed.add(owner.id)
 
     def step(self, everything: bool = True) -> bool:
         """Read and write a batch; returns whether anything was read, so that there may be more.
 
         Args:
-            everything: whether it is a full round, in which nothing is left to wait
+            everything: whether it is of a full round, in which nothing is left to wait
 
         Raises:
             JournalError: a journal is of another version.
         """
-        faults = []
+        faults: list[str] = []
         read = False
-        if self.waiting < WAITING_MAX:
-            for journal in self._journals:
-                try:
-                    tails = journal.read(READ_MAX)
-                except OSError as error:
-                    faults.append(f"journal of {journal.venue}: {error}")
-                    continue
-                read = read or bool(tails)
-                for tail in tails:
-                    self._put(self._owner(tail), _Record(tail, journal))
-        everything = everything or self.waiting > WAITING_MAX // 2
-        for owner in [self._owners.of(strategy) for strategy in self._waiting]:
-            if not everything and owner.id not in self._urgent and not self._databases.is_at_hand(owner):
-                continue
-            fault = self._write(owner)
+        if everything or self._hurried or self.are_prompt:
+            read = self._read(faults)
+        everything = everything or self._databases.are_few or self.waiting > WAITING_MAX // 2
+        for strategy in list(self._waiting if everything else self._waiting.keys() & (self._urgent | self._followed)):
+            fault = self._write(self._owners.of(strategy))
             if fault:
-                self._urgent.add(owner.id)
-                faults.append(f"{owner.id}: {fault}")
+                self._urgent.add(strategy)
+                faults.append(f"{strategy}: {fault}")
         if not read:
             self._urgent &= self._waiting.keys()
-        self.fault = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
+        self._hurried = self._behind
+        self._fault = "; ".join(faults[:3]) + (f"; and {len(faults) - 3} more" if len(faults) > 3 else "")
         self._tell_missing()
-        return read and not self.fault
+        return read and not faults
 
     def settle(self) -> None:
-        """Put everything on the disk and note how far the journals were read, unless something waits."""
-        if self._waiting or self.fault:
-            return
+        """Put what is written on the disk, and note how far the journals were read unless something waits."""
+        self._unsettled = ""
         try:
             self._databases.settle()
             self._owners.save()
-            for journal in self._journals:
-                journal.save()
+            if not self._waiting and not self._fault:
+                for journal in self._journals:
+                    journal.save()
         except _FAULTS as error:
-            self.fault = f"not on the disk: {error}"
+            self._unsettled = f"not on the disk: {error}"
+
+    def retire(self) -> None:
+        """Close the databases that were not used since the last time."""
+        self._databases.retire()
 
     def begin_life(self, owner: Owner) -> str:
         """Prepare the database of a strategy that starts; returns why that cannot be done now, "" when it is."""
@@ -147,6 +161,7 @@ class Batches:
         except _FAULTS as error:
             self._databases.drop(owner)
             return str(error)
+        self._followed.discard(owner.id)
         return ""
 
     def close(self) -> None:
@@ -154,6 +169,25 @@ class Batches:
         self._databases.close()
         for journal in self._journals:
             journal.close()
+
+    def _read(self, faults: list[str]) -> bool:
+        """Read a batch of the journals; returns whether there was anything."""
+        self._behind = True
+        if self.waiting >= WAITING_MAX:
+            return False
+        read = failed = False
+        for journal in self._journals:
+            try:
+                tails = journal.read(READ_MAX)
+            except OSError as error:
+                faults.append(f"journal of {journal.venue}: {error}")
+                failed = True
+                continue
+            read = read or bool(tails)
+            for tail in tails:
+                self._put(self._owner(tail), _Record(tail, journal))
+        self._behind = read or failed
+        return read
 
     def _put(self, owner: Owner, item: _Record | _Row) -> None:
         self._waiting.setdefault(owner.id, deque()).append(item)

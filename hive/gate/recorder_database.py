@@ -2,8 +2,8 @@
 
 It is journaled ahead (WAL), so that others read while it is written. A commit is safe from the death of this process;
 `settle` puts everything that is committed on the disk, which a loss of power does not take. Open databases cost memory,
-and opening one costs as much as ten transactions, so some stay open, for as long as they are used between two calls of
-`settle`; the others are closed after each use, and should be used seldom.
+and opening one costs more than a transaction, so some stay open, for as long as they are used between two calls of
+`retire`; the others are closed after each use, and should be used seldom.
 """
 
 import os
@@ -21,9 +21,9 @@ from hive.gate.recorder_schema import STATEMENTS, VERSION, VERSION_KEY
 
 OPEN_MAX = 24  # each costs some 100 KB; to open one more for each round, 0.6 ms of CPU
 BUSY_S = 1.0  # that another program may hold a database's lock
-# The cache is of four pages (the system keeps the file in memory anyway), and is made anew after the first look into
-# the file, for which SQLite has taken twenty.
-PRAGMAS = ("cache_size=4", "synchronous=NORMAL", "wal_autocheckpoint=100", "temp_store=MEMORY", "shrink_memory")
+# A transaction's pages, each of which a smaller cache would write, and sum up, several times. Between two transactions
+# there are none: the system keeps the file in memory anyway.
+PRAGMAS = ("cache_size=100", "synchronous=NORMAL", "wal_autocheckpoint=100", "temp_store=MEMORY")
 
 
 class WrongVersion(GateError):
@@ -46,10 +46,10 @@ class Database:
         self.owner = owner
         self.path = path
         self.dirty = False  # something is committed that may not be on the disk
-        self.used = False  # since Databases.settle
+        self.used = False  # since Databases.retire
         self._orders: dict[str, OrderRows] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._make(path)
         self.connection = _connect(path)
         try:
@@ -86,15 +86,13 @@ class Database:
         self.connection.execute("COMMIT")
         self.dirty = True
 
+    def rest(self) -> None:
+        """Take no memory that is not needed before the next transaction."""
+        self.connection.execute("PRAGMA shrink_memory")
+
     def begin_life(self) -> None:
         """Note that the strategy starts anew."""
         forget_lives(self.connection)
-
-    def settle(self) -> None:
-        """Put what is committed on the disk; OSError when that cannot be done."""
-        if self.dirty:
-            _sync(self.path)
-            self.dirty = False
 
     def close(self, *, whole: bool = False) -> None:
         """Close it; repeating is harmless. `whole` moves all of the journal into it, and takes time."""
@@ -116,12 +114,13 @@ class Databases:
         self._folder = folder
         self._open_max = open_max
         self._open: dict[str, Database] = {}
-        self._left: dict[str, Owner] = {}  # closed, and perhaps not one file
-        self._unsettled: set[str] = set()  # of these
+        self._visited: dict[str, Owner] = {}  # every one that was open, and is perhaps not one file
+        self._unsettled: set[str] = set()  # closed, and perhaps not on the disk
 
-    def is_at_hand(self, owner: Owner) -> bool:
-        """Return whether using a strategy's database does not make it, or another, a guest."""
-        return owner.id in self._open or len(self._open) < self._open_max
+    @property
+    def are_few(self) -> bool:
+        """Return whether all that were ever used can stay open."""
+        return len(self._visited) <= self._open_max
 
     @contextmanager
     def visited(self, owner: Owner) -> Iterator[Database]:
@@ -134,9 +133,9 @@ class Databases:
             self._leave(database)
             database = None
         if database is None:
-            stays = self.is_at_hand(owner)
             database = Database(self._path(owner), owner)
-            if not stays:
+            self._visited[owner.id] = owner
+            if len(self._open) >= self._open_max:
                 try:
                     yield database
                 finally:
@@ -144,6 +143,7 @@ class Databases:
                 return
             self._open[owner.id] = database
         yield database
+        database.rest()
 
     def drop(self, owner: Owner) -> None:
         """Close a database whose transaction failed, without its end: the next use opens it anew."""
@@ -152,41 +152,46 @@ class Databases:
             self._leave(database)
 
     def settle(self) -> None:
-        """Put what is committed on the disk, and close what was not used since the last time.
+        """Put what is committed on the disk; OSError when that cannot be done, and then not all of it is there."""
+        unsettled = [database for database in self._open.values() if database.dirty]
+        if not unsettled and not self._unsettled:
+            return
+        for strategy in list(self._unsettled):
+            _sync(self._path(self._visited[strategy]))
+        for database in unsettled:
+            _sync(database.path)
+        _sync_file(self._folder, os.fsync)  # the names of new files
+        self._unsettled.clear()
+        for database in unsettled:
+            database.dirty = False
 
-        Raises what `Database` raises, and then not all of it is on the disk.
-        """
+    def retire(self) -> None:
+        """Close what was not used since the last time."""
         for database in list(self._open.values()):
-            database.settle()
             if not database.used:
                 self._leave(database)
             database.used = False
-        for strategy in list(self._unsettled):
-            _sync(self._path(self._left[strategy]))
-            self._unsettled.discard(strategy)
-        if self._folder.exists():
-            _sync_file(self._folder)  # the names of new files
 
     def close(self) -> None:
         """Leave each database as one file, as far as that can be done; repeating is harmless."""
-        for owner in self._left.values():
+        for owner in self._visited.values():
             if owner.id not in self._open:
                 with suppress(sqlite3.Error, OSError, WrongVersion):
                     Database(self._path(owner), owner).close(whole=True)
         for database in self._open.values():
             database.close(whole=True)
         self._open.clear()
-        self._left.clear()
+        self._visited.clear()
         self._unsettled.clear()
 
     def _path(self, owner: Owner) -> Path:
         return self._folder / f"{owner.id}.sqlite"
 
     def _leave(self, database: Database) -> None:
-        owner = database.owner
-        self._open.pop(owner.id, None)
-        self._left[owner.id] = owner
-        self._unsettled.add(owner.id)
+        strategy = database.owner.id
+        self._open.pop(strategy, None)
+        if database.dirty:
+            self._unsettled.add(strategy)
         database.close()
 
 
@@ -206,13 +211,13 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _sync(path: Path) -> None:
     """Put on the disk what is committed: what is in the journal beside the file; the file itself is there before."""
     with suppress(FileNotFoundError):  # moved into the file, by whoever closed it last
-        _sync_file(Path(f"{path}-wal"))
+        _sync_file(f"{path}-wal", os.fdatasync)  # as SQLite does
 
 
-def _sync_file(path: Path) -> None:
+def _sync_file(path: Path | str, sync: Callable[[int], None]) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)
 

@@ -36,7 +36,8 @@ SEEN_NS = "hive_seen_ns"
 """A key of a tracked order of Hive's own: when the record was made that last showed it to live; others ignore it."""
 
 _DEDUCTED = "DeductedFromReturns"
-_MS = 1_000_000  # ns
+_MS = 10**6  # ns
+_S = 10**9  # an integer: the quotient is the nearest float then, as of a time that was read as text
 
 Entry = dict[str, Any]
 
@@ -267,7 +268,7 @@ def _whole_order(tail: bytes) -> Order:
 
 def _entry(order: Order) -> Entry:
     """Return an order as Hummingbot saves one that it tracks."""
-    created_s = order.created_ns / 1e9
+    created_s = order.created_ns / _S
     return {
         "client_order_id": order.client_order_id,
         "exchange_order_id": order.exchange_order_id or None,
@@ -293,6 +294,7 @@ def _note_life(entry: Entry, exchange_order_id: str, wall_ns: int) -> None:
     if entry["exchange_order_id"] in (None, UNKNOWN_EXCHANGE_ID):
         entry["exchange_order_id"] = exchange_order_id or UNKNOWN_EXCHANGE_ID
     entry["last_state"] = OPEN
+    entry["last_update_timestamp"] = max(entry["last_update_timestamp"], wall_ns / _S)
     entry[SEEN_NS] = max(wall_ns, entry.get(SEEN_NS, 0))
 
 
@@ -303,7 +305,7 @@ def _add_fill(entry: Entry, exchange_order_id: str, trade: Trade, fee: dict[str,
         "client_order_id": entry["client_order_id"],
         "exchange_order_id": exchange_order_id or entry["exchange_order_id"],
         "trading_pair": entry["trading_pair"],
-        "fill_timestamp": trade.wall_ns * 1e-9,
+        "fill_timestamp": trade.wall_ns / _S,
         "fill_price": str(trade.price),
         "fill_base_amount": str(trade.amount),
         "fill_quote_amount": str(trade.price * trade.amount),
@@ -312,7 +314,7 @@ def _add_fill(entry: Entry, exchange_order_id: str, trade: Trade, fee: dict[str,
     }
     entry["executed_amount_base"] = str(Decimal(entry["executed_amount_base"]) + trade.amount)
     entry["executed_amount_quote"] = str(Decimal(entry["executed_amount_quote"]) + trade.price * trade.amount)
-    entry["last_update_timestamp"] = trade.wall_ns * 1e-9
+    entry["last_update_timestamp"] = trade.wall_ns / _S
     entry["cumulative_fee_paid_base"] += float(_fee_in(base, trade, base, quote))
     entry["cumulative_fee_paid_quote"] += float(_fee_in(quote, trade, base, quote))
 

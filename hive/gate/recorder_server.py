@@ -3,6 +3,7 @@
     {"type": "open", "request": N, "life": L, "id", "tag", "strategy", "config_file_path", "fees"}
                                                  a strategy starts: its history follows, in pages
     {"type": "trades", "request": N, "id": S, "since_ms": T}              its fills from then on
+    {"type": "follow", "request": N, "id": S}    its rows are to be no older than a batch for the rest of its life
     {"type": "row", "id": S, "life": L, "number": N, "row": {...}}        see `recorder_rows`
 
     {"type": "page", "request": N, "table": T, "columns": [...], "rows": [[...], ...]}

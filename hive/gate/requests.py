@@ -143,9 +143,11 @@ class Requests:
         def may_send() -> None:
             if self._placing and self._now_ns() - looked_ns < LOOK_HOLDS_NS:
                 return
-            refusal = self._outcomes.may_send(order)
+            refusal = order.withheld or self._outcomes.may_send(order)
             if refusal is not None:
                 raise Withheld(*refusal)
+            if order.cancel_wanted:
+                raise NotSent("it was cancelled while it waited for its connection")
 
         try:
             state, trades = await self._venue.place(new, on_sent, may_send)
@@ -207,7 +209,9 @@ class Requests:
         if not self._ledger.unsend(order):
             return
         refusing = self._outcomes.refusing()
-        if order.cancel_wanted:
+        if order.withheld is not None:
+            self._outcomes.refuse(order, *order.withheld)
+        elif order.cancel_wanted:
             self._outcomes.cancel(order)
         elif refusing:
             self._outcomes.refuse(order, Refusal.VENUE_CLOSED, refusing)

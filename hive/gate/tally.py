@@ -17,6 +17,7 @@ from decimal import Decimal
 
 from hive.gate.exact import ZERO, add
 from hive.gate.order import Order
+from hive.gate.venue import COUNTED
 
 Key = tuple[str, ...]
 
@@ -58,8 +59,10 @@ class Tally:
         """Add what a fill moved, unless that is in the sum or before its beginning; returns whether it was added.
 
         Args:
-            serial: the fill's number in its account, from 1 on
+            serial: the fill's number in its account, from 1 on, or COUNTED
         """
+        if serial == COUNTED:
+            return False
         if serial < 1:
             raise ValueError(f"a fill's serial must be >= 1, was {serial}")
         self._last = max(self._last, serial)
@@ -107,6 +110,7 @@ class Tally:
 def last_serial(orders: Iterable[Order], notes: Mapping[str, str]) -> int:
     """Return the highest fill number in what a journal gave back, 0 for none; the next fill's is one more."""
     highest = max((trade.serial for order in orders for trade in order.trades.values()), default=0)
+    highest = max(0, highest)  # of what was COUNTED no number is known
     for name, value in notes.items():
         if name.split("/", 1)[0] in TALLIED:
             highest = max(highest, int(value.rpartition("|")[2]))

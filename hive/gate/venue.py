@@ -74,6 +74,10 @@ class OrderState:
     wall_ns: int
 
 
+COUNTED = -1
+"""The number of a fill that was counted long ago, under a number that nobody remembers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trade:
     """One fill; `fee` is in units of `fee_asset`, `serial` its number among the account's fills, from 1 on."""
@@ -105,6 +109,9 @@ class VenueEvents(Protocol):
 
     def on_balances(self, balances: list[Balance]) -> None:
         """Balances changed."""
+
+    def on_transfer(self) -> None:
+        """Balances were moved from outside: by a deposit, a withdrawal, a transfer, a lock."""
 
     def on_stream(self, up: bool) -> None:
         """The user stream is subscribed (and what it missed must be asked for), or it is down."""

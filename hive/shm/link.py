@@ -59,6 +59,7 @@ class Link:
         self._put = sent  # the highest one in the present queue
         self._received = received
         self._ack_owed = False
+        self._unheard = False  # what was put, and the other end not woken for
 
     @property
     def received(self) -> int:
@@ -104,6 +105,13 @@ class Link:
         Raises:
             QueueWedged: the other process died inside the outbound queue; relink().
         """
+        try:
+            return self.put()
+        finally:
+            self.wake()
+
+    def put(self) -> bool:
+        """Do what flush() does, but for waking: wake() does that, for who has several links to put into before."""
         put_before = self._put
         try:
             while self._put < self._last:
@@ -115,13 +123,20 @@ class Link:
                 if taken < len(pending):
                     return False
         finally:
-            if self._put > put_before and self._wake is not None:
-                self._wake.wake()
+            if self._put > put_before:
+                self._unheard = True
         if self._ack_owed:
             if not self._outbound.put_many([self._frame(ACK_ONLY, 0, b"")]):
                 return False
             self._ack_owed = False
         return True
+
+    def wake(self) -> None:
+        """Wake the other end when messages were put since the last time."""
+        if self._unheard:
+            self._unheard = False
+            if self._wake is not None:
+                self._wake.wake()
 
     def unacked(self) -> list[bytes]:
         """Return the messages that the other end has not acknowledged, oldest first."""

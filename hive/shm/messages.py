@@ -28,9 +28,10 @@ STALE_BOOK = -9001
 MAYBE_SENT = 1
 """Intent flag: it was handed to an earlier gate. Never send it; find out what became of it."""
 
-_INTENT = struct.Struct("<BBBBBbbBIIqqqq24s36s")
-_REPLY = struct.Struct("<BBBBbbbbiqqqqqqq36s24s72s12s")
+_INTENT = struct.Struct("<BBBBBbbBIIqqqq24s36s116x")
+_REPLY = struct.Struct("<BBBBbbbbiqqqqqqq36s24s72s12s12x")
 _FIRST_REPLY_KIND = 16
+_NONE = (0, 0)
 
 
 class IntentKind(IntEnum):
@@ -106,7 +107,7 @@ class Intent(NamedTuple):
     def pack(self) -> bytes:
         """Return the 224 bytes; NotRepresentable when a decimal or a text does not fit."""
         given, (price, price_exp), (amount, amount_exp) = _mantissas(self.price, self.amount)
-        body = _INTENT.pack(
+        return _INTENT.pack(
             self.kind,
             self.venue,
             self.side,
@@ -124,7 +125,6 @@ class Intent(NamedTuple):
             _ascii("pair", self.pair, 24),
             _ascii("client_order_id", self.client_order_id, 36),
         )
-        return body.ljust(MESSAGE_BYTES, b"\0")
 
 
 class Reply(NamedTuple):
@@ -156,8 +156,14 @@ class Reply(NamedTuple):
 
     def pack(self) -> bytes:
         """Return the 224 bytes; NotRepresentable when a decimal or an id does not fit."""
+        order_id, exchange_order_id, text, fee_asset = (
+            self.client_order_id,
+            self.exchange_order_id,
+            self.text,
+            self.fee_asset,
+        )
         given, price, amount, cumulative, fee = _mantissas(self.price, self.amount, self.cumulative, self.fee)
-        body = _REPLY.pack(
+        return _REPLY.pack(
             self.kind,
             self.venue,
             self.maker,
@@ -174,12 +180,11 @@ class Reply(NamedTuple):
             self.trade_id,
             self.wall_ns,
             self.sent_ns,
-            _ascii("client_order_id", self.client_order_id, 36),
-            _ascii("exchange_order_id", self.exchange_order_id, 24),
-            self.text[:TEXT_MAX].encode("ascii", "replace"),
-            _ascii("fee_asset", self.fee_asset, 12),
+            _ascii("client_order_id", order_id, 36) if order_id else b"",
+            _ascii("exchange_order_id", exchange_order_id, 24) if exchange_order_id else b"",
+            text[:TEXT_MAX].encode("ascii", "replace") if text else b"",
+            _ascii("fee_asset", fee_asset, 12) if fee_asset else b"",
         )
-        return body.ljust(MESSAGE_BYTES, b"\0")
 
 
 _INTENT_KINDS, _SIDES, _ORDER_TYPES, _TIMES_IN_FORCE = (
@@ -276,14 +281,11 @@ def _unpack_reply(data: bytes) -> Reply:
 
 
 def _mantissas(*values: Decimal | None) -> list:
+    pairs = [_NONE if value is None else to_mantissa(value) for value in values]
     given = 0
-    pairs = []
     for bit, value in enumerate(values):
-        if value is None:
-            pairs.append((0, 0))
-        else:
+        if value is not None:
             given |= 1 << bit
-            pairs.append(to_mantissa(value))
     return [given, *pairs]
 
 

@@ -109,6 +109,7 @@ class Segment:
             SegmentExists: the name is taken.
             ShmFull: /dev/shm has not that many bytes free.
             MemoryNotAllowed: lock or huge must be "on" and cannot.
+            ShmError: it cannot be made or mapped (no descriptor or memory is left, not allowed).
         """
         if size <= PAYLOAD_OFFSET:
             raise ValueError(f"{name}: size must be larger than its header of {PAYLOAD_OFFSET} bytes, was {size}")
@@ -118,12 +119,14 @@ class Segment:
             shm = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=0o600)
         except posix_ipc.ExistentialError:
             raise SegmentExists(f"segment {name} exists already") from None
+        except (OSError, posix_ipc.Error) as error:
+            raise ShmError(f"segment {name} cannot be made: {error}") from error
         try:
             # The creator goes in first: whoever sweeps can judge the file however far we came.
             _write_all(shm.fd, header.pack(magic=0), name, size)
             _allocate(shm.fd, size, name)
             os.fchmod(shm.fd, 0o600)
-            mapping = mmap.mmap(shm.fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            mapping = _mapped(shm.fd, size, name, mmap.PROT_READ | mmap.PROT_WRITE)
             report = prepare(name, mapping, lock, huge)
         except BaseException:
             posix_ipc.unlink_shared_memory(name)
@@ -148,17 +151,20 @@ class Segment:
         Raises:
             SegmentMissing: no such segment, or it is not published yet.
             LayoutMismatch: another layout, kind or size than this build reads.
+            ShmError: it cannot be mapped (no descriptor or memory is left, not allowed).
         """
         try:
             shm = posix_ipc.SharedMemory(name, read_only=not writable)
         except posix_ipc.ExistentialError:
             raise SegmentMissing(f"segment {name} does not exist") from None
+        except (OSError, posix_ipc.Error) as error:
+            raise ShmError(f"segment {name} cannot be opened: {error}") from error
         try:
             file_size = os.fstat(shm.fd).st_size
             if file_size <= PAYLOAD_OFFSET:
                 raise SegmentMissing(f"segment {name} is not published yet: it has {file_size} bytes")
             prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-            mapping = mmap.mmap(shm.fd, file_size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=prot)
+            mapping = _mapped(shm.fd, file_size, name, prot)
         finally:
             shm.close_fd()
         _check(name, mapping, file_size, kind)
@@ -289,6 +295,13 @@ class _Header:
         line1 = (self.creator_pid, 0, self.creator_start, self.created_wall_ns)
         spare = (0,) * (5 + 1 + 7 + 8)
         return SEGMENT_HEADER.struct.pack(*line0, self.kind.encode("ascii"), *line1, *spare)
+
+
+def _mapped(fd: int, size: int, name: str, prot: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=prot)
+    except OSError as error:
+        raise ShmError(f"segment {name}: cannot map {size} bytes: {error.strerror}") from error
 
 
 def _full(name: str, size: int) -> ShmFull:

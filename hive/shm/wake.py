@@ -35,6 +35,15 @@ class WakeReceiver:
         """Return the descriptor to wait on; -1 after close()."""
         return self._fd
 
+    def make_again(self) -> None:
+        """Make the FIFO again, because its name was removed; fileno() is another one then.
+
+        Who has the old one open wakes nobody any more.
+        """
+        fresh = WakeReceiver(self.path)
+        os.close(self._fd)
+        self._fd = fresh._fd
+
     def drain(self) -> bool:
         """Take all wake-ups so far; return whether there was one. Call it before looking for work, not after."""
         woken = False

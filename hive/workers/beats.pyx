@@ -1,11 +1,14 @@
 """How the loop of a worker waits: in C, and it beats meanwhile.
 
-    wait(): ──beat── 20 ms ──beat── 20 ms ──▶ the files are readable | the time is over | somebody has to look
+    wait(): ──beat── 50 ms ──beat── 50 ms ──▶ the files are readable | the time is over | somebody has to look
 
 A beat stores the heartbeat, counts how late it is, winds up the alarm of the watchdog and looks whether a book's state
-is another than before. None of it runs code in Python: an interpreter that was asleep for 20 ms finds its own code no
-longer in the caches of the CPU, and one timer of asyncio costs 150 us then, a beat in C 20. Only each fifth beat, a
-changed book, a feed that is silent, or ask() has the loop look with code in Python.
+is another than before. None of it runs code in Python: an interpreter that was asleep for 50 ms finds its own code no
+longer in the caches of the CPU, and one timer of asyncio costs 150 us then, a beat in C 20. Only `look_ns` after the
+last look, a changed book, a feed that is silent, memory that has jumped, or ask() has the loop look with code in Python.
+
+A loop that is awake beats as soon as half of the time to the next beat is over: few wake up for nothing else, and a
+callback is held against the loop from close to its begin.
 
 A loop that does not wait does not beat: one that a callback holds is seen.
 """
@@ -16,14 +19,13 @@ from libc.stdint cimport int64_t
 from hive.shm.atomics cimport c_boottime_ns, monotonic_clock_ns
 from hive.shm.book_reader cimport BookReader
 from hive.shm.counters cimport Histogram
+from hive.workers.own_memory cimport OwnMemory
 
-LOOK_EVERY = 5
 QUIET, READABLE, LOOK = 0, 1, 2
 cdef enum:
-    _LOOK_EVERY = 5
     _READABLE = 1
     _LOOK = 2
-    EARLY_NS = 3000000  # a loop that is awake beats rather than wake up for it so soon
+    MEMORY_NS = 100000000  # between two readings of the memory
 
 cdef extern from "<time.h>" nogil:
     cdef struct timespec:
@@ -61,27 +63,42 @@ cdef inline timeval micros(double seconds) noexcept nogil:
 cdef class Beats:
     """The beats of one loop, on its process's main thread.
 
-    `last_ns` is when it beat last (monotonic), `count` how often it has.
+    `last_ns` is when it beat last (monotonic), `count` how often it has. `look_ns` after a look the next one is due, to
+    half a beat.
 
     Args:
         counters: whose heartbeat it is.
         lag: counts how late each beat is.
         every_ns: between two beats.
+        look_ns: between two looks, while nothing is to be told.
         limit_s: the alarm of the real-time interval timer comes when it did not beat for so long; 0: no alarm.
         again_s: and again after that.
+        memory: is read ten times a second, and looked at when it has jumped; None: nothing is.
     """
 
-    def __init__(self, counters, Histogram lag not None, *, int64_t every_ns, double limit_s=0.0, double again_s=0.0):
+    def __init__(
+        self,
+        counters,
+        Histogram lag not None,
+        *,
+        int64_t every_ns,
+        int64_t look_ns=0,
+        double limit_s=0.0,
+        double again_s=0.0,
+        OwnMemory memory=None,
+    ):
         if every_ns < 1:
             raise ValueError(f"every_ns must be at least 1, was {every_ns}")
         self._counters = counters
         self._lag = lag
         self._every_ns = every_ns
+        self.look_ns = look_ns
         self._limit_s = limit_s
         self._again_s = again_s
+        self._memory = memory
         self._readers = []
         self._states = []
-        self._due_ns = monotonic_clock_ns()
+        self._due_ns = self._looked_ns = self._read_ns = monotonic_clock_ns()
 
     def ask(self) -> None:
         """Have wait() return LOOK with the next beat; may be called in a signal handler."""
@@ -108,7 +125,7 @@ cdef class Beats:
         cdef pollfd file
         cdef timespec span
         cdef int ready
-        if now_ns >= self._due_ns - EARLY_NS and self._beat(now_ns):
+        if now_ns >= self._due_ns - self._every_ns // 2 and self._beat(now_ns):
             return _LOOK
         if timeout is not None:
             if timeout <= 0:
@@ -122,15 +139,13 @@ cdef class Beats:
             span.tv_nsec = left_ns % 1000000000
             with nogil:
                 ready = ppoll(&file, 1, &span, NULL)
-            if ready > 0:
-                return _READABLE
-            if ready < 0:
-                if errno == EINTR:
-                    return _READABLE
+            if ready < 0 and errno != EINTR:
                 raise OSError(errno, "ppoll")
             now_ns = monotonic_clock_ns()
-            if now_ns >= self._due_ns and self._beat(now_ns):
+            if now_ns >= self._due_ns - self._every_ns // 2 and self._beat(now_ns):
                 return _LOOK
+            if ready:
+                return _READABLE
             if 0 <= end_ns <= now_ns:
                 return QUIET
 
@@ -146,11 +161,20 @@ cdef class Beats:
             alarm.it_value = micros(self._limit_s)
             alarm.it_interval = micros(self._again_s)
             setitimer(ITIMER_REAL, &alarm, NULL)
-        if not self._asked and self.count - self._looked < _LOOK_EVERY and not self._changed():
+        if not (self._asked or self._is_look_due(now_ns) or self._changed() or self._has_jumped(now_ns)):
             return False
         self._asked = False
-        self._looked = self.count
+        self._looked_ns = now_ns
         return True
+
+    cdef bint _is_look_due(self, int64_t now_ns) noexcept:
+        return now_ns - self._looked_ns >= self.look_ns - self._every_ns // 2
+
+    cdef bint _has_jumped(self, int64_t now_ns) noexcept:
+        if self._memory is None or now_ns - self._read_ns < MEMORY_NS - self._every_ns // 2:
+            return False
+        self._read_ns = now_ns
+        return self._memory.c_has_jumped()
 
     cdef bint _changed(self) except -1:
         """Return whether a book's state is another than when it was looked at, or the feed has been silent for long."""

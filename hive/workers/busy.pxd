@@ -19,6 +19,25 @@ cdef class BusyLog:
     cdef int64_t c_since(self, int64_t since_ns) noexcept nogil
 
 
+cdef extern from * nogil:
+    """
+    #include <time.h>
+    static inline long long thread_cpu_ns(void) {
+        struct timespec at;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
+        return at.tv_sec * 1000000000LL + at.tv_nsec;
+    }
+    """
+    int64_t thread_cpu_ns() noexcept
+
+
+cdef class CallbackMeter:
+    cdef Counter _counter
+    cdef int64_t *_total
+    cdef int64_t _mark
+    cdef public int64_t took_ns
+
+
 cdef class CpuMeter:
     cdef Counter _counter
     cdef int64_t *_total

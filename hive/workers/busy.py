@@ -42,8 +42,31 @@ class BusyLog:
         return busy
 
 
+class CallbackMeter:
+    """What one strategy's callbacks took.
+
+    `took_ns` is for how long they were on the loop.
+
+    Args:
+        counter: of nanoseconds; their CPU time is added to it.
+        mark: what `running_strategy` is while one runs.
+    """
+
+    __slots__ = ("_counter", "mark", "took_ns")
+
+    def __init__(self, counter: Counter, mark: int) -> None:
+        self._counter = counter
+        self.mark = mark
+        self.took_ns = 0
+
+    def add(self, took_ns: int, cpu_ns: int) -> None:
+        """Count one that has ended."""
+        self.took_ns += took_ns
+        self._counter.inc(cpu_ns)
+
+
 class CpuMeter:
-    """Adds the CPU time of one kind of runs of one strategy to a counter.
+    """Adds the CPU time of the ticks of one strategy to a counter.
 
     Args:
         counter: of nanoseconds.

@@ -6,23 +6,18 @@
 that follow one another without a gap are one. So a late tick knows how much of its wait others' code took. What lies
 further back than the log counts as nobody's: the log understates, never overstates, what strategies took.
 
-`CpuMeter` counts CPU time. Reading the thread's CPU clock is a system call of half a microsecond, so only code whose
-last run took LONG_NS or more is measured by it; a shorter run counts with the time that passed.
+`CpuMeter` counts the CPU time of ticks. Reading the thread's CPU clock is a system call of half a microsecond, as much
+as the rest of what the clock does for a tick, so only ticks of a strategy whose last one took LONG_NS or more are
+measured by it; a shorter one counts with the time that passed. `CallbackMeter` has that of all else, always measured:
+a strategy's short callbacks and its long ones come in turns, and what the last one took says nothing of the next.
 """
 
 from libc.stdint cimport int64_t
-from posix.time cimport CLOCK_THREAD_CPUTIME_ID, clock_gettime, timespec
 
 from hive.shm.counters cimport Counter, add_to
 
 LONG_NS = 50_000
 cdef int64_t _LONG_NS = LONG_NS
-
-
-cdef inline int64_t thread_cpu_ns() noexcept nogil:
-    cdef timespec at
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at)
-    return <int64_t>at.tv_sec * 1000000000 + at.tv_nsec
 
 
 cdef class BusyLog:
@@ -66,8 +61,34 @@ cdef class BusyLog:
         return self.c_since(since_ns)
 
 
+cdef class CallbackMeter:
+    """What one strategy's callbacks took.
+
+    `took_ns` is for how long they were on the loop.
+
+    Args:
+        counter: of nanoseconds; their CPU time is added to it.
+        mark: what `running_strategy` is while one runs.
+    """
+
+    def __init__(self, Counter counter not None, int64_t mark):
+        self._counter = counter  # keeps what the pointer points to
+        self._total = counter._value
+        self._mark = mark
+
+    @property
+    def mark(self) -> int:
+        """What `running_strategy` is while one runs."""
+        return self._mark
+
+    def add(self, int64_t took_ns, int64_t cpu_ns) -> None:
+        """Count one that has ended."""
+        self.took_ns += took_ns
+        add_to(self._total, cpu_ns)
+
+
 cdef class CpuMeter:
-    """Adds the CPU time of one kind of runs of one strategy to a counter.
+    """Adds the CPU time of the ticks of one strategy to a counter.
 
     Args:
         counter: of nanoseconds.

@@ -26,6 +26,7 @@ from hive.workers.context import CURRENT, StrategyContext
 from hive.workers.log_quota import LineQuota
 from hive.workers.memory import MB, MemoryGuard
 from hive.workers.orders import OrderRouter
+from hive.workers.own_memory import OwnMemory
 from hive.workers.refusals import Refusals
 from hive.workers.schedstat import RunDelay
 from hive.workers.scheduler import State, StrategyScheduler
@@ -35,6 +36,7 @@ INTERRUPTIONS = 3
 WITHIN_NS = 60_000_000_000
 TELL_AGAIN_NS = 10_000_000_000  # between two messages of one kind about one strategy
 SECOND_NS = 1_000_000_000
+EARLY_NS = 50_000_000  # a look is at a beat, not when the second is over
 LOG_FLOOD = 10_000  # lines that were dropped in a second
 ORDER_FLOOD = 1_000  # orders that were refused in a second: each costs the loop as much as some ticks
 
@@ -51,7 +53,8 @@ class Conduct:
         loop: of the worker.
         delay: of the loop's thread.
         loop_share: the part of the loop that one strategy may take for long; None: all of it.
-        memory_mb: of the worker's own; None: no limit.
+        memory: of the worker.
+        memory_mb: its limit; None: none.
         lines: counts what was dropped.
         refusals: keeps what was refused.
     """
@@ -65,6 +68,7 @@ class Conduct:
         loop: asyncio.AbstractEventLoop,
         delay: RunDelay,
         loop_share: float | None,
+        memory: OwnMemory,
         memory_mb: float | None,
         lines: LineQuota,
         refusals: Refusals,
@@ -83,7 +87,7 @@ class Conduct:
         self._told: WeakKeyDictionary[StrategyContext, dict[str, int]] = WeakKeyDictionary()
         self._waiting: WeakKeyDictionary[StrategyContext, int] = WeakKeyDictionary()
         self._shares = LoopShares(self._took_ns, delay, loop_share)
-        self._memory = MemoryGuard(self._took_ns, None if memory_mb is None else round(memory_mb * MB))
+        self._memory = MemoryGuard(self._took_ns, None if memory_mb is None else round(memory_mb * MB), memory.read)
         self._second_ns = now_ns()
 
     def take_in(self, strategy: StrategyContext) -> None:
@@ -131,13 +135,13 @@ class Conduct:
         )
 
     def look(self) -> None:
-        """Look at everything; ten times a second."""
+        """Look at everything; twice a second, and whenever something is to be told."""
         now_ns = self._now_ns()
         self._look_at_memory()
         for strategy, text in self._refusals.take():
             log.warning("strategy %s: %s", strategy.id, text)
             self._tell(strategy, "refused", text, now_ns)
-        if now_ns - self._second_ns >= SECOND_NS:
+        if now_ns - self._second_ns >= SECOND_NS - EARLY_NS:
             self._second_ns = now_ns
             self._look_at_logs(now_ns)
             self._look_at_orders(now_ns)
@@ -191,4 +195,4 @@ class Conduct:
             self._scheduler.set_state(strategy, state, text)
 
     def _took_ns(self) -> Mapping[StrategyContext, int]:
-        return {one: one.callbacks_ns + one.counters.tick_duration_ns.total_ns for one in list(self._members)}
+        return {one: one.callbacks.took_ns + one.counters.tick_duration_ns.total_ns for one in list(self._members)}

@@ -20,7 +20,7 @@ from typing import Any
 
 from hive.shm.counters import Counter, Counters, Histogram
 from hive.shm.messages import Reply
-from hive.workers.busy import CpuMeter
+from hive.workers.busy import CallbackMeter
 from hive.workers.clock import CallbackCounter
 from hive.workers.errors import UnresolvedContext
 
@@ -104,10 +104,9 @@ class StrategyContext:
         self.on_reply: Callable[[Reply], None] | None = None
         self.host_data: Any = None
         self.executors: Callable[[], list[dict[str, Any]]] | None = None
-        self.callback_cpu = CpuMeter(counters.strategy_cpu_ns)  # of all but its ticks
+        self.callbacks = CallbackMeter(counters.strategy_cpu_ns, index + 1)  # its events, tasks and timers
         self.orders_placing = 0  # whose fate nobody knows yet
         self.orders_over = 0  # refused because so many were
-        self.callbacks_ns = 0  # for how long its events, tasks and timers were on the loop
         self.keeps_orders = False  # its stop leaves its open orders at the venue, to its next life
         self.pycontext = contextvars.Context()
         self.pycontext.run(CURRENT.set, self)

@@ -2,8 +2,8 @@
 
     strategy ── context.executors() ──▶ ExecutorWatch ── "executors", when they have changed ──▶ supervisor
 
-They are told within about a second, and within a tenth of one after a fill. The message is in the channel before the
-next callback runs, so it reaches the supervisor even when the process dies in that.
+They are told within about a second, and with the beat after a fill. The message is in the channel before the next
+callback runs, so it reaches the supervisor even when the process dies in that.
 """
 
 import logging
@@ -13,7 +13,7 @@ from weakref import ref
 
 from hive.workers.context import StrategyContext
 
-EVERY = 10  # looks between two at a strategy that has had no fill
+EVERY = 2  # looks between two at a strategy that has had no fill
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,12 @@ class ExecutorWatch:
         """Look at one more strategy, for as long as others know it."""
         self._seen.append(_Seen(strategy, len(self._seen) % EVERY))  # in turns: all at once would make ticks late
 
-    def look(self) -> None:
-        """Tell what has changed; ten times a second, outside of every strategy's context."""
+    def look(self) -> bool:
+        """Tell what has changed; twice a second and after a fill, outside of every strategy's context.
+
+        Returns:
+            Whether to look again soon: a fill may not have reached its executor yet.
+        """
         self._looks += 1
         turn = self._looks % EVERY
         due = [seen for seen in self._seen if seen.turn == turn or seen.count.value != seen.fills]
@@ -45,9 +49,10 @@ class ExecutorWatch:
                 self._seen.remove(seen)
             else:
                 self._look_at(strategy, seen)
+        return any(seen.count.value != seen.fills for seen in due)
 
     def _look_at(self, strategy: StrategyContext, seen: "_Seen") -> None:
-        if not strategy.pending:  # else the fill may not have reached its executor yet: the next look comes soon
+        if not strategy.pending:
             seen.fills = seen.count.value
         if strategy.executors is not None or seen.told:
             self._tell(strategy, seen)
@@ -66,7 +71,7 @@ class ExecutorWatch:
 
 
 class _Seen:
-    """What was last seen of a strategy. It is looked at ten times a second, and the strategy itself only when due."""
+    """What was last seen of a strategy. It is looked at each time, and the strategy itself only when due."""
 
     __slots__ = ("count", "failed", "fills", "strategy", "told", "turn")
 

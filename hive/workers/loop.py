@@ -71,7 +71,7 @@ class WorkerLoop(asyncio.SelectorEventLoop):
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        """Schedule a callback; one of a strategy up to 10 ms earlier or 30 ms later, when it is half a second away."""
+        """Schedule a callback; one of a strategy up to 10 ms earlier or 40 ms later, when it is half a second away."""
         if when - self.time() >= FAR_S and (CURRENT.get(None) if context is None else context.get(CURRENT)) is not None:
             when = at_pulse_ns(round(when * 1e9), time_ns() - monotonic_ns() - self._worker_offset_ns) / 1e9
         return super().call_at(when, callback, *args, context=context)

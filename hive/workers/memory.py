@@ -1,30 +1,19 @@
-"""How much memory of its own a worker has, and who made it grow; what a look costs is one read of a small file.
+"""Who made a worker grow; what its own memory is, own_memory.pyx says.
 
-Its own is what is resident and neither shared memory nor a file. A jump between two looks is put down to the strategy
-whose code was on the loop for longest since the jump before it (or in the last TOOK_EVERY looks), if that was at least
-twice as long as any other's, and long enough to have touched so much (the kernel fills a megabyte in 60 us or more).
-What comes slowly or by threads is nobody's. What is given back is subtracted in the same way. Above the limit, who made
-at least half of the growth since the strategies were made is named.
+A jump between two looks is put down to the strategy whose code was on the loop for longest since the jump before it (or
+in the last TOOK_EVERY looks), if that was at least twice as long as any other's, and long enough to have touched so
+much (the kernel fills a megabyte in 60 us or more). What comes slowly or by threads is nobody's. What is given back is
+subtracted in the same way. Above the limit, who made at least half of the growth since the strategies were made is
+named.
 """
 
-import os
 from collections.abc import Callable, Hashable, Mapping
 
+from hive.workers.own_memory import JUMP
+
 MB = 1 << 20
-JUMP = 4 * MB
 TOUCH_NS_PER_MB = 60_000
-TOOK_EVERY = 10  # looks; asking who took what of the loop costs ten times what a look costs
-PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def own_bytes() -> int:
-    """Return the resident memory of this process that is neither shared nor a file's."""
-    fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _, resident, shared, *_ = os.read(fd, 128).split()
-    finally:
-        os.close(fd)
-    return (int(resident) - int(shared)) * PAGE
+TOOK_EVERY = 2  # looks; asking who took what of the loop costs ten times what a look costs
 
 
 class MemoryGuard[Who: Hashable]:
@@ -40,7 +29,7 @@ class MemoryGuard[Who: Hashable]:
         self,
         took_ns: Callable[[], Mapping[Who, int]],
         limit_bytes: int | None,
-        read: Callable[[], int] = own_bytes,
+        read: Callable[[], int],
     ) -> None:
         if limit_bytes is not None and limit_bytes <= 0:
             raise ValueError(f"limit_bytes must be positive, was {limit_bytes}")

@@ -48,7 +48,8 @@ class OrderRouter:
     """Sends the intents of all strategies of this worker and hands the replies back.
     `cancel_after_ms` is how long a used book may be not live before the strategy's resting orders are cancelled (None:
     never). `placing_max` is how many orders of one strategy may be placing (None: any number).
-    `on_wedged()` is called when the queue pair cannot be used any more and a fresh one is needed.
+    `on_wedged()` is called when the queue pair cannot be used any more and a fresh one is needed, `on_fill(context)` at
+    each fill that a strategy is going to be told of.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class OrderRouter:
         cancel_after_ms: float | None = 1000,
         placing_max: int | None = None,
         on_wedged: Callable[[], None] | None = None,
+        on_fill: Callable[[StrategyContext], None] | None = None,
     ) -> None:
         self._loop = loop
         self._now_ns = now_ns
@@ -67,6 +69,7 @@ class OrderRouter:
         self._stale = StaleBooks(market, None if cancel_after_ms is None else int(cancel_after_ms * 1e6))
         self._placing_max = placing_max
         self._on_wedged = on_wedged
+        self._on_fill = on_fill
         self._contexts: dict[str, StrategyContext] = {}
         self._orders: dict[str, Order] = {}
         self._ended: OrderedDict[str, Reply] = OrderedDict()
@@ -372,6 +375,8 @@ class OrderRouter:
         if reply.kind in FINAL_KINDS:
             self._end(order, reply)
         order.context.post(self._deliver, order.context, reply)
+        if reply.kind is ReplyKind.FILL and self._on_fill is not None:
+            self._on_fill(order.context)
 
     def _answer(self, order: Order, reply: Reply) -> None:
         """Resolve place(); the caller's task runs before anything else of this order is delivered."""

@@ -1,6 +1,6 @@
 """Where in its interval a strategy is ticked: at a pulse, with as few others as there can be.
 
-    interval 1 s   |....|....|....|....|  a pulse every 40 ms, 25 of them; of 100 ms: 10 of 10 ms
+    interval 1 s   |....|....|....|....|  a pulse every 50 ms, 20 of them; of 100 ms: 10 of 10 ms
                    a    d    b    e    c
 
 A wake-up of a process costs more than many a tick, so strategies of a worker meet, and so do their timers (loop.py).
@@ -8,7 +8,7 @@ They are spread evenly over the pulses, because who is at one pulse waits for on
 
 The pulses of one worker lie between those of another, because they share CPUs, and feed and gate.
 
-An interval of a second or more that 40 ms do not divide has a pulse every 20 ms.
+An interval of a second or more that 50 ms do not divide has a pulse every 25 ms.
 
 An interval that no pulse divides has no pulses: phases are spread over it, by multiples of the golden ratio. However
 many there are, the gaps between neighbours have at most three lengths, and the largest is at most 2.62 times the
@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 PULSE_NS = 10_000_000
-LONG_PULSE_NS = 40_000_000  # also of the timers of strategies
+LONG_PULSE_NS = 50_000_000  # also of the timers of strategies
 LONG_NS = 1_000_000_000  # intervals from here on have the long pulse
 PLACES_MAX = 100  # of an interval, however long it is
 

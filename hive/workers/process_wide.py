@@ -3,9 +3,11 @@
     random, numpy.random           functions draw from a generator of the strategy's own
     threading.Thread               runs in a copy of the context of the code that starts it, as tasks do
     loop.set_exception_handler     its handler is told of its own tasks' exceptions, after the worker's
+    asyncio.all_tasks              its own tasks, without those of Hive that start and stop it
     warnings.filterwarnings, ...   a lasting filter hides the strategy's own warnings; other actions have no effect
     gc.disable, signal.signal,     refused: the call does nothing, and the log names who called (once for each)
     loop.stop, ...
+    logging                        shared_logging.py
 
 Outside of every strategy's context all of it is as in any process. Inside of `warnings.catch_warnings()` filters are
 the process's, until it ends: no await belongs there. Code that bound such a function before `install()` keeps the
@@ -21,8 +23,11 @@ import logging
 import logging.config
 import random
 import signal
+import socket
 import sys
 import threading
+import time
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +35,7 @@ from weakref import WeakKeyDictionary
 
 import numpy
 
+from hive.workers import shared_logging
 from hive.workers.context import CURRENT, StrategyContext
 
 REFUSED = (
@@ -39,11 +45,15 @@ REFUSED = (
         ("signal", "set_wakeup_fd", "alarm", "setitimer", "siginterrupt", "pthread_sigmask", "raise_signal"),
     ),
     (faulthandler, ("enable", "disable", "register", "unregister", "dump_traceback_later")),
-    (logging, ("basicConfig", "disable", "shutdown", "captureWarnings")),
+    (logging, ("basicConfig", "disable", "shutdown", "captureWarnings", "setLoggerClass", "setLogRecordFactory")),
     (logging.config, ("dictConfig", "fileConfig")),
-    (sys, ("setswitchinterval",)),
+    (sys, ("setswitchinterval", "settrace", "setprofile")),
+    (threading, ("settrace", "setprofile", "settrace_all_threads", "setprofile_all_threads")),
+    (tracemalloc, ("start", "stop", "clear_traces")),
+    (socket, ("setdefaulttimeout",)),
+    (time, ("tzset",)),
+    (asyncio, ("set_event_loop_policy",)),
 )
-REFUSED_OF_ROOT_LOGGER = ("setLevel", "addHandler", "removeHandler", "addFilter", "removeFilter")
 OWN_THREADS = "hive-"  # what names of Hive's own threads begin with
 REFUSED_OF_LOOP = (
     "stop",
@@ -54,6 +64,8 @@ REFUSED_OF_LOOP = (
     "set_default_executor",
     "set_task_factory",
 )
+REFUSED_COROUTINES_OF_LOOP = ("shutdown_asyncgens", "shutdown_default_executor")
+TASKS_OF_HIVE = ("start {}", "stop {}", "shutdown", "end")  # names of a strategy's tasks that are not of its own making
 FILTERS = ("filterwarnings", "simplefilter", "resetwarnings")
 
 log = logging.getLogger(__name__)
@@ -71,8 +83,9 @@ def install() -> None:
     for module, names in REFUSED:
         for name in names:
             _replace(module, name, functools.partial(_refusing, f"{module.__name__}.{name}"))
-    for name in REFUSED_OF_ROOT_LOGGER:
-        _replace(logging.getLogger(), name, functools.partial(_refusing, f"logging.getLogger().{name}"))
+    shared_logging.install(refused)
+    for module in (asyncio, asyncio.tasks):
+        _replace(module, "all_tasks", _all_tasks)
     _replace(threading.Thread, "start", _starting)
     _give_each(random, random._inst, _generators, random.Random)
     _give_each(numpy.random, numpy.random.mtrand._rand, _numpy_generators, numpy.random.RandomState)
@@ -90,6 +103,9 @@ def install_on(loop: asyncio.AbstractEventLoop) -> None:
     """Do the same for a loop, whose exception handler is set already."""
     for name in REFUSED_OF_LOOP:
         _replace(loop, name, functools.partial(_refusing, f"loop.{name}"))
+    for name in REFUSED_COROUTINES_OF_LOOP:
+        _replace(loop, name, functools.partial(_refusing_coroutine, f"loop.{name}"))
+    shared_logging.install_on_handlers(refused)
     if not hasattr(loop.set_exception_handler, "of_strategies"):
         outer = loop.get_exception_handler() or type(loop).default_exception_handler
         set_handler = loop.set_exception_handler
@@ -106,18 +122,46 @@ def _replace(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callabl
     setattr(owner, name, after)
 
 
+def refused(name: str) -> bool:
+    """Return whether code of a strategy is running, which must not have what it called; its log says so once."""
+    context = CURRENT.get(None)
+    if context is None:
+        return False
+    told = _told.setdefault(context, set())
+    if name not in told:
+        told.add(name)
+        log.warning("%s has no effect in a strategy: it would change all strategies of the worker", name)
+    return True
+
+
 def _refusing(name: str, before: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
-        context = CURRENT.get(None)
-        if context is None:
-            return before(*args, **kwargs)
-        told = _told.setdefault(context, set())
-        if name not in told:
-            told.add(name)
-            log.warning("%s() has no effect in a strategy: it would change all strategies of the worker", name)
-        return None
+        return None if refused(f"{name}()") else before(*args, **kwargs)
 
     return call
+
+
+def _refusing_coroutine(name: str, before: Callable[..., Any]) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        return None if refused(f"{name}()") else await before(*args, **kwargs)
+
+    return call
+
+
+def _all_tasks(before: Callable[..., set[asyncio.Task[Any]]]) -> Callable[..., set[asyncio.Task[Any]]]:
+    def all_tasks(loop: asyncio.AbstractEventLoop | None = None) -> set[asyncio.Task[Any]]:
+        tasks = before(loop)
+        context = CURRENT.get(None)
+        if context is None:
+            return tasks
+        not_its_own = {name.format(context.id) for name in TASKS_OF_HIVE}
+        return {
+            task
+            for task in tasks
+            if task.get_context().get(CURRENT) is context and task.get_name() not in not_its_own
+        }
+
+    return all_tasks
 
 
 def _starting(before: Callable[..., None]) -> Callable[..., None]:

@@ -9,28 +9,32 @@ import contextvars
 from collections.abc import Callable
 from time import monotonic_ns
 
-from hive.workers.beats import LOOK_EVERY, Beats
+from hive.workers.beats import Beats
 from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
+from hive.workers.phases import LONG_PULSE_NS
 from hive.workers.selector import CountingSelector
 from hive.workers.watchdog import Watchdog
 
-BEAT_NS = 20_000_000  # two for each pulse of ticks each second: every other beat shares a wake-up with them
-SELDOM_NS = 100_000_000
+BEAT_NS = LONG_PULSE_NS  # where all tick once a second, no beat needs a wake-up of its own
+LOOK_NS = 500_000_000
+CLOSE_LOOK_NS = 100_000_000  # while a book is not live
 BOOKS_NS = 1_000_000_000  # while all are live, and none has changed
 
 
 class Pulse:
-    """Beats every 20 ms: heartbeat, loop lag, watchdog, and whether the books are what they were.
+    """Beats every 50 ms: heartbeat, loop lag, watchdog, and whether the books are what they were.
 
-    Looks at the queue every 100 ms, and with the beat after which something is to be told: a book's state is another, a
-    feed is silent, a callback held the loop. Every 100 ms it calls `look` (conduct.py). It looks at the books when
-    something is to be told, every 100 ms while one is not live, and else every second; with each of these looks what
-    rests on books that are not live for too long is cancelled.
+    Looks twice a second, ten times while a book is not live, and with the beat after which something is to be told: a
+    book's state is another, a feed is silent, a callback held the loop, memory has jumped, an executor had a fill. A
+    look takes in what the queue has, calls `look` (conduct.py, executor_watch.py), and has a look at the books when
+    something is to be told or one is not live, and else every second: what rests on books that are not live for too
+    long is cancelled.
 
     Args:
         beats: of the loop.
         selector: of the loop.
+        look: returns whether it is to be called again soon.
         count_cancels: is told how many orders were cancelled.
     """
 
@@ -43,7 +47,7 @@ class Pulse:
         watchdog: Watchdog,
         orders: OrderRouter,
         market: MarketData,
-        look: Callable[[], None],
+        look: Callable[[], bool],
         count_cancels: Callable[[int], None],
     ) -> None:
         self._beats = beats
@@ -54,9 +58,8 @@ class Pulse:
         self._market = market
         self._look_at_strategies = look
         self._count_cancels = count_cancels
-        self._seldom_ns = 0
+        self._looked_ns = 0
         self._books_ns = 0
-        self._looked = 0
         self._readers_made = 0
         self._all_live = False
         self._outside = contextvars.Context()
@@ -76,21 +79,21 @@ class Pulse:
         self._loop.call_at(now, self._look, context=self._outside)  # after the ticks that are due: no look delays them
 
     def _look(self) -> None:
-        early = self._beats.count - self._looked < LOOK_EVERY  # something is to be told
-        self._looked = self._beats.count
+        now_ns = monotonic_ns()
+        early = now_ns - self._looked_ns < self._beats.look_ns - BEAT_NS  # something is to be told
+        self._looked_ns = now_ns
         self._watchdog.tell()
         self._orders.pump()
-        now_ns = monotonic_ns()
         new = self._market.readers_made != self._readers_made
-        if early or new or not self._all_live or now_ns - self._books_ns >= BOOKS_NS:
+        if early or new or not self._all_live or now_ns - self._books_ns >= BOOKS_NS - BEAT_NS:
             self._look_at_books(now_ns)
-        if now_ns - self._seldom_ns >= SELDOM_NS - BEAT_NS:
-            self._seldom_ns = now_ns
-            self._look_at_strategies()
+        if self._look_at_strategies():
+            self._beats.ask()
 
     def _look_at_books(self, now_ns: int) -> None:
         self._books_ns = now_ns
         self._readers_made = self._market.readers_made
         self._beats.watch(self._market.watched())  # before the look: what changes after it is seen with the next beat
         self._all_live = self._market.look()
+        self._beats.look_ns = LOOK_NS if self._all_live else CLOSE_LOOK_NS
         self._count_cancels(self._orders.check_books())

@@ -59,6 +59,7 @@ class RecorderLine:
         self._channel: Channel | None = None
         self._kept: dict[str, deque[tuple[int, dict[str, Any]]]] = {}  # by life
         self._requests: dict[int, _Request] = {}
+        self._followed: set[str] = set()
         self._numbers = 0
         self._progress = asyncio.Event()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="recorder")
@@ -98,6 +99,24 @@ class RecorderLine:
         finally:
             self._requests.pop(number, None)
 
+    def follow(self, strategy: str, within_s: float) -> bool:
+        """Have a strategy's database kept up to date, and wait for that, blocking; returns whether it is in time."""
+        self._followed.add(strategy)
+        channel = self._try_connect()
+        if channel is None:
+            return False
+        try:
+            channel.send(_follow(strategy))
+            return channel.recv_blocking(within_s) is not None
+        except TimeoutError:
+            return False
+        finally:
+            channel.close()
+
+    def leave(self, strategy: str) -> None:
+        """Have a strategy's database kept up to date no longer, once it is opened anew; repeating is harmless."""
+        self._followed.discard(strategy)
+
     async def written(self, life: str, within_s: float) -> bool:
         """Wait until every row of a life is committed; returns whether that is so in time."""
         try:
@@ -127,16 +146,19 @@ class RecorderLine:
             await asyncio.sleep(AGAIN_S)
 
     async def _connected(self) -> Channel:
-        while True:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.setblocking(False)
-            try:
-                connection.connect(str(self._path))
-            except OSError:  # nobody listens (yet), or too many wait to be let in
-                connection.close()
-                await asyncio.sleep(AGAIN_S)
-            else:
-                return Channel(connection)
+        while (channel := self._try_connect()) is None:
+            await asyncio.sleep(AGAIN_S)
+        return channel
+
+    def _try_connect(self) -> Channel | None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        try:
+            connection.connect(str(self._path))
+        except OSError:  # nobody listens (yet), or too many wait to be let in
+            connection.close()
+            return None
+        return Channel(connection)
 
     def _go_on(self, channel: Channel) -> None:
         """Say again everything that has no answer; a strategy's opening goes before its rows."""
@@ -144,6 +166,8 @@ class RecorderLine:
         for request in self._requests.values():
             request.restart()
             channel.send(request.message)
+        for strategy in self._followed:
+            channel.send(_follow(strategy))
         for kept in self._kept.values():
             for _, message in kept:
                 channel.send(message)
@@ -175,7 +199,6 @@ class RecorderLine:
                     else:
                         request.done.set_result(None)
 
-
     def _shorten(self) -> None:
         """Drop from the file what is committed, when nothing else is there or much of it."""
         if not self._kept:
@@ -191,6 +214,10 @@ class RecorderLine:
         if self._log.fault and not self._fault:
             log.error("rows would not outlive this process, only the recorder: %s", self._log.fault)
         self._fault = self._log.fault
+
+
+def _follow(strategy: str) -> dict[str, Any]:
+    return {"type": "follow", "request": 0, "id": strategy}
 
 
 class StrategyLine:
@@ -220,6 +247,7 @@ class StrategyLine:
         Raises:
             RecorderError: it cannot be read.
         """
+        self._line.leave(self._strategy)
         return await self._tables(
             {
                 "type": "open",
@@ -241,6 +269,10 @@ class StrategyLine:
         """Hand over one row, as `hive.gate.recorder_rows` describes it."""
         self._number += 1
         self._line.row(self._life, self._strategy, self._number, row)
+
+    def follow(self, within_s: float) -> bool:
+        """Have the database kept up to date from now on, and wait for that, which blocks; returns whether it is."""
+        return self._line.follow(self._strategy, within_s)
 
     async def written(self, within_s: float) -> bool:
         """Wait until every row is committed; returns whether that is so in time."""

@@ -4,8 +4,11 @@
     os.environ, putenv, unsetenv              the environment                 seen by it too; allowed while importing
     os.kill, killpg of the worker itself      its life                        seen by it too
     os.fork, forkpty                          its queues and its channel      seen by it too; allowed to multiprocessing
+    os.exec...                                the process                     seen by it too
+    resource.setrlimit, prlimit of itself     its limits                      seen by it too
     os._exit, os.abort                        its life                        replaced: SystemExit instead
-    sys.setrecursionlimit, locale.setlocale   what all of its code lives in   replaced
+    sys.setrecursionlimit, locale.setlocale,  what all of its code lives in   replaced (REPLACED)
+    os.umask, nice, sched_setaffinity, ...
 
 Nothing has to be undone, because nothing was done: an audit hook runs before the event, and what it raises comes out of
 the call. The hook is called for every audit event of the process (each import, open, socket and more), so the first
@@ -13,6 +16,7 @@ thing that it does is one look into a small dict. Whose call it was, the context
 start by hand have no context, and are refused without a name. Code that reaches the C library past Python is not seen.
 """
 
+import functools
 import locale
 import os
 import signal
@@ -32,10 +36,22 @@ WATCHED = {
     "os.killpg": "its life",
     "os.fork": "the process",
     "os.forkpty": "the process",
+    "os.exec": "the process",
+    "resource.setrlimit": "a limit",
+    "resource.prlimit": "a limit",
 }
 FORKS = frozenset({"os.fork", "os.forkpty"})  # the child would go on as a second worker, over the same order queues
 FORKS_AND_ENDS = "multiprocessing.popen_fork"  # its child runs one function and ends
 WHEN_IMPORTING = frozenset({"os.putenv", "os.unsetenv"})  # libraries set variables for the C code that they load
+REPLACED: tuple[tuple[Any, str, str, Callable[..., bool]], ...] = (  # owner, name, what of, calls that change nothing
+    (sys, "setrecursionlimit", "the stack", lambda limit: limit == sys.getrecursionlimit()),
+    (locale, "setlocale", "the locale", lambda category, locale=None: locale is None),
+    (os, "umask", "the mask of new files", lambda mask: False),
+    (os, "nice", "the priority", lambda increment: increment == 0),
+    (os, "sched_setaffinity", "the choice of CPUs", lambda pid, mask: pid not in (0, os.getpid())),
+    (os, "sched_setscheduler", "the scheduling", lambda pid, policy, param: pid not in (0, os.getpid())),
+    (os, "setpriority", "the priority", lambda which, who, priority: who not in (0, os.getpid())),
+)
 KEPT = 100
 
 _active: "Refusals | None" = None
@@ -60,8 +76,7 @@ class Refusals:
         for owner, name, replacement in (
             (os, "_exit", self._exit),
             (os, "abort", self._abort),
-            (sys, "setrecursionlimit", self._set_recursion_limit),
-            (locale, "setlocale", self._set_locale),
+            *((owner, name, self._guarded(owner, name, *about)) for owner, name, *about in REPLACED),
         ):
             self._before.append((owner, name, getattr(owner, name)))
             setattr(owner, name, replacement)
@@ -91,6 +106,8 @@ class Refusals:
         if event in FORKS and _is_called_from(FORKS_AND_ENDS):
             return
         if WATCHED[event] == "its life" and not self._is_own(event, args[0], args[1]):
+            return
+        if event == "resource.prlimit" and (args[2] is None or args[0] not in (0, self._pid)):
             return
         self._refuse(strategy, event, WATCHED[event])
 
@@ -124,17 +141,17 @@ class Refusals:
             self._kept.append((strategy, f"it asked its process to end, with status {status:d}"))
             raise SystemExit(status)
 
-    def _set_recursion_limit(self, limit: int, /) -> None:
-        strategy = CURRENT.get(None)
-        if strategy is not None and limit != sys.getrecursionlimit():
-            self._refuse(strategy, "sys.setrecursionlimit", "the stack")
-        self._original(sys, "setrecursionlimit")(limit)
+    def _guarded(self, owner: Any, name: str, of: str, is_harmless: Callable[..., bool]) -> Callable[..., Any]:
+        before = getattr(owner, name)
 
-    def _set_locale(self, category: int, value: Any = None) -> str:
-        strategy = CURRENT.get(None)
-        if strategy is not None and value is not None:
-            self._refuse(strategy, "locale.setlocale", "the locale")
-        return self._original(locale, "setlocale")(category, value)
+        @functools.wraps(before)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            strategy = CURRENT.get(None)
+            if strategy is not None and os.getpid() == self._pid and not is_harmless(*args, **kwargs):
+                self._refuse(strategy, f"{owner.__name__}.{name}", of)
+            return before(*args, **kwargs)
+
+        return call
 
 
 def _on_audit(event: str, args: tuple[Any, ...]) -> None:

@@ -19,7 +19,7 @@ from hive.workers.clock import MultiStrategyClock
 from hive.workers.context import StrategyContext
 from hive.workers.phases import pulse_phase_ns
 
-ANCHOR_S = 1.0
+ANCHOR_NS = 1_000_000_000
 JUMP_NS = 2_000_000  # of the wall clock, or of a process that lost its CPU between two readings, which does no harm
 
 
@@ -85,24 +85,26 @@ class StrategyScheduler:
         self._read_clocks = read_clocks
         self._wall_ns = wall_ns
         self._wall_offset_ns = 0
+        self._anchored_ns = 0
+        self._started = False
         self._added = 0
         self._phases: dict[StrategyContext, tuple[int, int]] = {}  # (interval, phase)
         self._outside = contextvars.Context()  # timers run in no strategy's context, whoever caused them
         self._timer: asyncio.Handle | None = None
-        self._anchor_timer: asyncio.TimerHandle | None = None
         clock.on_pause = self._paused_by_clock
 
     def start(self) -> None:
         """Begin to tick; strategies may be added before and after."""
-        self._refresh_anchor()
+        self._anchor()
+        self._started = True
         self._arm()
 
     def stop(self) -> None:
         """Tick nobody any more."""
-        for timer in (self._timer, self._anchor_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timer = self._anchor_timer = None
+        self._started = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._watch is not None:
             self._watch.stop()
 
@@ -133,6 +135,7 @@ class StrategyScheduler:
         interval = self.interval_ns if interval_ns is None else interval_ns
         taken = [phase for other, phase in self._phases.values() if other == interval]
         phase = pulse_phase_ns(self._added, interval, taken, self._worker_offset_ns)
+        self._follow_wall_clock(monotonic_ns())
         self.clock.add(context, target, interval, phase)
         self._phases[context] = (interval, phase)
         self._added += 1
@@ -149,6 +152,7 @@ class StrategyScheduler:
 
     def resume(self, context: StrategyContext) -> None:
         """Tick a paused strategy again; raises KeyError when it is not in the clock."""
+        self._follow_wall_clock(monotonic_ns())
         self.clock.resume(context)
         self.set_state(context, State.RUNNING)
         self._arm_when_started()
@@ -165,17 +169,19 @@ class StrategyScheduler:
         if self._on_failing is not None:
             self._on_failing(context)
 
-    def _refresh_anchor(self) -> None:
-        self._anchor()
-        self._anchor_timer = self._loop.call_later(ANCHOR_S, self._refresh_anchor, context=self._outside)
+    def _follow_wall_clock(self, now_ns: int) -> None:
+        jumped = abs(self._wall_ns() - now_ns - self._wall_offset_ns) > JUMP_NS
+        if jumped or now_ns - self._anchored_ns >= ANCHOR_NS:
+            self._anchor()
 
     def _anchor(self) -> None:
         monotonic, wall = self._read_clocks()
         self._wall_offset_ns = wall - monotonic
+        self._anchored_ns = monotonic
         self.clock.set_anchor(monotonic, wall)
 
     def _arm_when_started(self) -> None:
-        if self._anchor_timer is not None:
+        if self._started:
             self._arm()
 
     def _arm(self) -> None:
@@ -193,8 +199,7 @@ class StrategyScheduler:
     def _fire(self) -> None:
         self._timer = None
         now_ns = monotonic_ns()
-        if abs(self._wall_ns() - now_ns - self._wall_offset_ns) > JUMP_NS:
-            self._anchor()
+        self._follow_wall_clock(now_ns)
         self.clock.advance(now_ns)
-        if self._anchor_timer is not None:
+        if self._started:
             self._arm()

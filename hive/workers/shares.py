@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Mapping
 from hive.workers.schedstat import RunDelay
 
 WINDOW_NS = 1_000_000_000
+EARLY_NS = 50_000_000  # a look is at a beat, not when the window is over
 IN_A_ROW = 2
 
 
@@ -36,7 +37,7 @@ class LoopShares[Who: Hashable]:
 
     def look(self, now_ns: int) -> tuple[Who, float] | None:
         """Return (who, share) of who took too much for too long, None most of the time."""
-        if self._most is None or now_ns - self._begun_ns < WINDOW_NS:
+        if self._most is None or now_ns - self._begun_ns < WINDOW_NS - EARLY_NS:
             return None
         window_ns, self._begun_ns = now_ns - self._begun_ns, now_ns
         took, waited_ns = self._took_ns(), self._delay.ns()

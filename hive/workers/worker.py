@@ -42,9 +42,10 @@ from hive.workers.log_quota import LineQuota
 from hive.workers.loop import new_loop, note_callbacks, run_until_done
 from hive.workers.market import MarketData
 from hive.workers.orders import OrderRouter
+from hive.workers.own_memory import OwnMemory
 from hive.workers.pauses import GarbagePauses
 from hive.workers.phases import offset_ns
-from hive.workers.pulse import BEAT_NS, Pulse
+from hive.workers.pulse import BEAT_NS, CLOSE_LOOK_NS, Pulse
 from hive.workers.refusals import Refusals
 from hive.workers.running import Running
 from hive.workers.schedstat import RunDelay
@@ -59,6 +60,7 @@ EXIT_CANNOT_BOOT = 3
 BOOT_WITHIN_S = 30
 STOP_WITHIN_S = 10  # when SIGTERM asks instead of the supervisor
 LAST_WORDS_WITHIN_S = 1
+BEATS_IN_LIMIT = 4  # of a callback: a beat that comes a little late must not look like one that is held up
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +88,7 @@ class Worker:
         self._wake = WakeReceiver(Path(boot.run_dir) / f"wake.worker{boot.index}.{boot.epoch}")
         running = counters.counter("running_strategy")
         busy = BusyLog()
-        note_callbacks(loop, Running(running, busy=busy))
+        note_callbacks(loop, Running(running, busy))
         self._market = MarketData(
             want=self._want,
             stale_after_ms=boot.stale_after_ms,
@@ -101,6 +103,7 @@ class Worker:
             cancel_after_ms=boot.cancel_after_ms,
             placing_max=boot.orders_waiting,
             on_wedged=lambda: channel.send({"type": "wedged", "index": boot.index, "epoch": boot.epoch}),
+            on_fill=self._on_fill,
         )
         self._scheduler = StrategyScheduler(
             MultiStrategyClock(callbacks, order=boot.scheduler, running=running, busy=busy),
@@ -114,6 +117,7 @@ class Worker:
         self._executors = ExecutorWatch(channel.send)
         self._refusals = Refusals()
         delay = RunDelay()
+        memory = OwnMemory()
         self._conduct = Conduct(
             scheduler=self._scheduler,
             orders=self._orders,
@@ -121,16 +125,19 @@ class Worker:
             loop=loop,
             delay=delay,
             loop_share=boot.loop_share,
+            memory=memory,
             memory_mb=boot.memory_mb,
             lines=lines,
             refusals=self._refusals,
         )
-        beats = Beats(
+        self._beats = beats = Beats(
             counters,
             counters.histogram("loop_lag_ns", worker=str(boot.index)),
-            every_ns=BEAT_NS,
+            every_ns=min(BEAT_NS, round(boot.slow_callback_ms * 1e6) // BEATS_IN_LIMIT),
+            look_ns=CLOSE_LOOK_NS,
             limit_s=boot.slow_callback_ms / 1e3,
             again_s=LOOK_S,
+            memory=None if boot.memory_mb is None else memory,
         )
         watchdog = Watchdog(
             delay=delay,
@@ -291,15 +298,31 @@ class Worker:
         def make_link(inbound: str, outbound: str) -> Link:
             return Link(OrderQueue.attach(inbound), OrderQueue.attach(outbound), Waker(wake), epoch)
 
+        self._be_reachable()
         self._orders.attach_gate(message["epoch"], message["inbound"], message["outbound"], make_link)
+
+    def _be_reachable(self) -> None:
+        """Make the FIFO again by which a new gate will wake this worker, when its folder was removed."""
+        if self._wake.path.exists():
+            return
+        self._loop.remove_reader(self._wake.fileno())
+        try:
+            self._wake.make_again()
+        except OSError as error:
+            log.error("%s cannot be made again: %s", self._wake.path, error.strerror)
+        self._loop.add_reader(self._wake.fileno(), self._on_wake)
 
     def _ask_to_stop(self, within_s: float) -> None:
         self._stop_within_s = within_s
         self._stopping.set()
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
         self._conduct.look()
-        self._executors.look()
+        return self._executors.look()
+
+    def _on_fill(self, strategy: StrategyContext) -> None:
+        if strategy.executors is not None:
+            self._beats.ask()
 
     def _on_wake(self) -> None:
         self._wake.drain()

@@ -24,13 +24,17 @@ from hummingbot.strategy.strategy_v2_base import StrategyV2Base, StrategyV2Confi
 from pydantic import ValidationError
 
 from hive.workers.context import StrategyContext
+from hive.workers.errors import UnknownInstrument
 from hive.workers.host import StrategySpec
 from hive.workers.recording import StrategyLine
+from hummingbot.runtime import shared_code
 from hummingbot.runtime.candles import SharedCandles
 from hummingbot.runtime.clock import ContextClock
 from hummingbot.runtime.config_maps import ConfigLoader, private_starter
 from hummingbot.runtime.connector import SharedExchange
-from hummingbot.runtime.errors import StrategyConfigError, StrategyStartError
+from hummingbot.runtime.controller_files import DOCUMENTS
+from hummingbot.runtime.errors import RuntimeHostError, StrategyConfigError, StrategyStartError
+from hummingbot.runtime.mistakes import problems, shown, told, usual, went_through
 from hummingbot.runtime.price_sources import price_markets
 from hummingbot.runtime.private_modules import PrivateModules
 from hummingbot.runtime.recorder import History, StrategyDatabase, StrategyRecorder, fee_types
@@ -176,8 +180,10 @@ class HummingbotContext(TradingCore):
         fees = fee_types(self._venues)
         self._history = await self._line.open(self.spec.tag, self.spec.name, file_name, fees)
         started = await self.start_strategy(self.spec.name, dict(self.spec.config), file_name)
-        if self._start_error is not None:
+        if isinstance(self._start_error, RuntimeHostError):
             raise self._start_error
+        if self._start_error is not None:
+            raise StrategyStartError(f"{place}: {told(self._start_error, self.modules.root)}") from self._start_error
         if not started or self.strategy is None:
             reason = self._last_notice or "its starter made no strategy"
             raise StrategyStartError(f"strategy {self.spec.id} ({self.spec.name}) did not start: {reason}")
@@ -189,6 +195,9 @@ class HummingbotContext(TradingCore):
         try:
             for name, pairs in [*market_names, *price_markets(self.strategy_config_map)]:
                 await self._prepare_markets(name, list(pairs))
+        except UnknownInstrument as error:
+            self._start_error = StrategyConfigError(f"{self.spec.config_file or self.spec.id}: {error}")
+            raise
         except Exception as error:  # starters swallow what is raised here: keep it for launch()
             self._start_error = error
             raise
@@ -284,32 +293,56 @@ class HummingbotContext(TradingCore):
         try:
             await super()._initialize_v2_strategy()
         except Exception as error:  # start_strategy() swallows it: keep it for launch()
-            self._start_error = error
+            self._start_error = self._start_error or error
+            raise
+
+    async def _start_strategy_execution(self) -> None:
+        try:
+            await super()._start_strategy_execution()
+        except Exception as error:  # the same
+            self._start_error = self._start_error or error
             raise
 
     def load_v2_class(self, strategy_name: str) -> tuple[type[StrategyV2Base], BaseClientModel]:
         """Return the strategy's class and its config, both from modules of its own.
 
         Raises:
-            StrategyConfigError: there is no such script, it holds no strategy, or its configuration is not valid.
+            StrategyConfigError: there is no such script, it holds no strategy, its configuration is not valid, or its
+                code replaces some of what all strategies of the worker use.
         """
+        replaced: list[str] = []
+        try:
+            loaded = self._load_class(strategy_name)
+        finally:
+            if not self.spec.extra.get("dedicated"):
+                replaced = shared_code.put_back()
+        if replaced:
+            rule = "which all strategies of its worker use; with `worker: dedicated` in the fleet file it may"
+            raise StrategyConfigError(f"script {strategy_name}: its code replaces {', '.join(replaced[:3])}, {rule}")
+        return loaded
+
+    def _load_class(self, strategy_name: str) -> tuple[type[StrategyV2Base], BaseClientModel]:
         place = self.spec.config_file or self.spec.id
+        root = self.modules.root
         try:
             module = self.modules.load(f"{SCRIPT_STRATEGIES_MODULE}.{strategy_name}")
-        except ModuleNotFoundError as error:
-            raise StrategyConfigError(f"{place}: script {strategy_name}: {error}") from error
+        except Exception as error:
+            raise StrategyConfigError(f"{place}: script {strategy_name}: {told(error, root)}") from error
         strategy = _class_in(module, StrategyV2Base, (StrategyV2Base,), place)
         model = _class_in(module, BaseClientModel, (BaseClientModel, StrategyV2ConfigBase), place)
         try:
             config = model(**self._load_strategy_config())
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
-            )
-            raise StrategyConfigError(f"{place}: {problems}") from error
+            raise StrategyConfigError(f"{place}: {problems(error)}") from error
         if not self.modules.holds(strategy):  # its class attribute `markets` would be that of all strategies
             strategy = type(strategy.__name__, (strategy,), {"__module__": strategy.__module__, "markets": {}})
-        strategy.init_markets(config)
+        try:
+            strategy.init_markets(config)
+        except Exception as error:
+            if went_through(error, "load_controller_configs"):
+                place = shown(DOCUMENTS.last, root)
+            what = problems(error) if isinstance(error, ValidationError) else told(error, root)
+            raise StrategyConfigError(f"{place}: {what}") from error
         return strategy, config
 
 
@@ -317,4 +350,4 @@ def _class_in(module: Any, base: type, excluded: tuple[type, ...], place: str) -
     for _, member in inspect.getmembers(module, inspect.isclass):
         if issubclass(member, base) and member not in excluded:
             return member
-    raise StrategyConfigError(f"{place}: {module.__name__} holds no subclass of {base.__name__}")
+    raise StrategyConfigError(f"{place}: {usual(module.__name__)} holds no subclass of {base.__name__}")

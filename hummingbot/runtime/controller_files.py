@@ -19,6 +19,7 @@ class KeptDocuments:
 
     def __init__(self, texts_max: int = TEXTS_MAX) -> None:
         self._texts_max = texts_max
+        self.last = ""  # path of the file that was read last
         self._documents: OrderedDict[str, Any] = OrderedDict()  # by their text; the one used last is at the end
 
     def safe_load(self, file: TextIO) -> Any:
@@ -27,6 +28,7 @@ class KeptDocuments:
         Raises:
             yaml.YAMLError: naming the file.
         """
+        self.last = file.name
         text = file.read()
         if text in self._documents:
             self._documents.move_to_end(text)
@@ -38,6 +40,9 @@ class KeptDocuments:
         return copy.deepcopy(self._documents[text])
 
 
+DOCUMENTS = KeptDocuments()
+
+
 def install() -> None:
     """Stand in for the parser of controllers' configurations, in this process and those that are forked from it."""
-    strategy_v2_base.yaml = KeptDocuments()
+    strategy_v2_base.yaml = DOCUMENTS

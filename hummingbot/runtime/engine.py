@@ -33,6 +33,7 @@ from hummingbot.runtime import (
     private_modules,
     recorder,
     selftest,
+    shared_code,
     singletons,
 )
 from hummingbot.runtime.candles import SharedCandles
@@ -91,6 +92,7 @@ def warm_up(strategies: Iterable[Mapping[str, Any]]) -> None:
         names = modules.setdefault(root, set())
         names.add(f"scripts.{strategy['name']}")
         names.update(_controller_modules(root, strategy.get("controllers", ())))
+    shared_code.remember()
     for root, names in modules.items():
         for name, error in private_modules.warm_up(root, sorted(names)):
             log.warning("%s of %s: %s: %s", name, root, type(error).__name__, error)

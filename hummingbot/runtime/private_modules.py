@@ -18,10 +18,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 from hive.workers.context import CURRENT
+from hive.workers.rehearsal import Rehearsal
+from hummingbot.runtime import shared_code
 
 FOLDERS = frozenset({"scripts", "controllers"})
 PACKAGE = "hive_"
@@ -29,6 +31,7 @@ PACKAGE = "hive_"
 _owners: dict[str, "PrivateModules"] = {}  # by package
 _code: dict[str, tuple[tuple[int, int], CodeType]] = {}  # by path: (mtime, size) and what was compiled then
 _import_module = importlib.import_module
+_reload = importlib.reload
 
 
 class PrivateModules:
@@ -63,6 +66,10 @@ class PrivateModules:
     def holds(self, made: type) -> bool:
         """Return whether a class was made by one of these modules."""
         return made.__module__.partition(".")[0] == self._package
+
+    def has(self, module: ModuleType) -> bool:
+        """Return whether a module is the strategy's own."""
+        return module.__name__.partition(".")[0] == self._package
 
     def add_folder(self, folder: str) -> None:
         """Look for modules in this folder too; those that are installed come first."""
@@ -143,10 +150,13 @@ def install() -> None:
     if not isinstance(sys.path, StrategyPath):
         sys.path = StrategyPath(sys.path)
     importlib.import_module = import_module
+    importlib.reload = reload
 
 
 def warm_up(root: Path, names: Iterable[str]) -> Iterator[tuple[str, BaseException]]:
     """Import modules and forget them, so that workers share their bytecode and the libraries that they import.
+
+    What they do to the process is refused or left undone, as in a strategy (hive.workers.rehearsal).
 
     Yields:
         (name, error) of those that cannot be imported: each will fail its own strategies.
@@ -156,9 +166,11 @@ def warm_up(root: Path, names: Iterable[str]) -> Iterator[tuple[str, BaseExcepti
     try:
         for name in names:
             try:
-                modules.load(name)
+                Rehearsal(name, SimpleNamespace(modules=modules)).run(modules.load, name)
             except BaseException as error:  # noqa: BLE001 - a script's sys.exit() must not end the fleet
                 yield name, error
+            finally:
+                shared_code.put_back()  # the strategy is told when it starts
     finally:
         modules.close()
         sys.path[:] = path
@@ -169,6 +181,14 @@ def import_module(name: str, package: str | None = None) -> ModuleType:
     owner = _current_owner()
     private = None if owner is None or name.startswith(".") else owner.private_name(name)
     return _import_module(private or name, package)
+
+
+def reload(module: ModuleType) -> ModuleType:
+    """Reload as importlib.reload does; PermissionError in a strategy whose module it is not: others use it as it is."""
+    owner = _current_owner()
+    if owner is not None and not owner.has(module):
+        raise PermissionError(f"importlib.reload of {module.__name__} is refused: all strategies of the worker use it")
+    return _reload(module)
 
 
 def _import(

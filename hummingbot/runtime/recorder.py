@@ -5,7 +5,8 @@ process knows (executors, controllers, positions, market data when that is colle
 strategy reads while it starts was asked for before (`history`), so its calls, which cannot wait, need not.
 
 Code of a strategy that asks the database itself (a script that queries trades) finds it behind `sql_manager`, opened
-when it is asked first. It waits for the disk then, as in a stock instance.
+when it is asked first. It waits for the disk then, as in a stock instance, and for the recorder to write what it has;
+from then on the recorder keeps it up to date.
 """
 
 import asyncio
@@ -50,6 +51,8 @@ POSITION_UPDATE = (
     "cum_fees_quote",
 )
 
+FOLLOWED_WITHIN_S = 1.0
+
 log = logging.getLogger(__name__)
 
 type History = Mapping[str, list[dict[str, Any]]]
@@ -89,6 +92,8 @@ class StrategyDatabase:
     def __getattr__(self, name: str) -> Any:
         if self._manager is None:
             log.info("the strategy's own code opens its database")
+            if not self._line.follow(FOLLOWED_WITHIN_S):
+                log.warning("the recorder does not answer: the latest orders and fills may not be in the database yet")
             self._manager = SQLConnectionManager(
                 self._config, SQLConnectionType.TRADE_FILLS, db_path=self.db_path, called_from_migrator=True
             )

@@ -85,12 +85,12 @@ def test_errors_in_every_strategys_files_are_found_at_once(root):
     )
     assert [problem.split(": ", 2)[:2] for problem in problems] == [
         ["conf/strategies/bad.yml", "strategy"],
-        ["fleet.yml", "strategies.0"],
+        ["conf/strategies/bad.yml", "exchange"],
         ["fleet.yml", "strategies.1.config"],
         ["fleet.yml", "strategies.2"],
         ["fleet.yml", "strategies.3"],
     ]
-    assert problems[1].endswith("exchange: must be one of the fleet's venues (binance), was 'kraken'")
+    assert problems[1].endswith(": must be one of the fleet's venues (binance), was 'kraken'")
 
 
 @pytest.mark.parametrize("rate", [".inf", ".nan"])
@@ -109,6 +109,14 @@ def test_a_fleet_needs_venues_and_strategies(root):
     assert problems_of(root, "name: x\n") == [
         "fleet.yml: venues: Field required",
         "fleet.yml: strategies: Field required",
+    ]
+    assert problems_of(root, "venues: {}\nstrategies: []\n") == [
+        "fleet.yml: venues: must not be empty",
+        "fleet.yml: strategies: must not be empty",
+    ]
+    assert problems_of(root, "venues: [binance]\nstrategies: quoter\n") == [
+        "fleet.yml: venues: must be a mapping, was a list",
+        "fleet.yml: strategies: must be a list, was 'quoter'",
     ]
 
 

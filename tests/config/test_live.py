@@ -74,6 +74,13 @@ def test_a_key_in_the_fleet_file_itself_is_refused_and_not_shown(root):
     assert problem == "fleet.yml: venues.binance.api_secret: Extra inputs are not permitted"
 
 
+@pytest.mark.parametrize("secret", ["a+b/c==", 12345])
+def test_a_key_where_the_name_of_its_variable_belongs_is_not_shown(root, secret):
+    (problem,) = problems_of(root, {**LOOPBACK, "api_key_env": "KEY", "api_secret_env": secret})
+    assert problem.startswith("fleet.yml: venues.binance.api_secret_env: ")
+    assert str(secret) not in problem
+
+
 def test_production_hosts_are_taken_when_the_venue_says_so_and_the_risk_is_limited(root):
     venue = {**PRODUCTION, **VARIABLES, "production": True}
     assert live_of(root, {**venue, "risk": RISK}).production

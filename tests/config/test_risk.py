@@ -68,11 +68,14 @@ def test_what_a_venue_or_strategy_does_not_say_of_losses_and_self_trades_is_as_f
         ("risk: {max_order_notional: true}", "risk.max_order_notional: Value error, must be a number, was True"),
         ("risk: {max_order_notional: .inf}", "risk.max_order_notional: Input should be a finite number, was Infinity"),
         ("risk: {price_band: 1.01}", "risk.price_band: Input should be less than or equal to 1, was 1.01"),
-        ("risk: {loss_limit: {usdt: 1}}", "risk.loss_limit.usdt.[key]: String should match pattern '^[A-Z0-9]{1,20}$'"),
-        ("risk: {self_trade: perhaps}", "risk.self_trade: Input should be 'refuse' or 'allow'"),
+        (
+            "risk: {loss_limit: {usdt: 1}}",
+            "risk.loss_limit.usdt.[key]: String should match pattern '^[A-Z0-9]{1,20}$', was 'usdt'",
+        ),
+        ("risk: {self_trade: perhaps}", "risk.self_trade: Input should be 'refuse' or 'allow', was 'perhaps'"),
         ("risk: {max_order: 5}", "risk.max_order: Extra inputs are not permitted"),
-        ("on_unknown_orders: keep", "on_unknown_orders: Input should be 'cancel' or 'adopt'"),
-        ("journal: {policy: sometimes}", "journal.policy: Input should be 'interval', 'every' or 'none'"),
+        ("on_unknown_orders: keep", "on_unknown_orders: Input should be 'cancel' or 'adopt', was 'keep'"),
+        ("journal: {policy: other}", "journal.policy: Input should be 'interval', 'every' or 'none', was 'other'"),
         ("journal: {interval_ms: 0}", "journal.interval_ms: Input should be greater than or equal to 1, was 0"),
         (
             "rate_limiting: {queue_per_strategy: 0}",

@@ -150,7 +150,7 @@ def test_a_v1_key_that_does_not_exist_is_refused(root, key):
 def test_a_v1_strategy_that_does_not_exist_is_refused(root):
     (root / "conf/strategies/x.yml").write_text("strategy: twap\n")
     problems = problems_of(root, VENUES + "strategies: [{strategy: twap, config: x.yml}]\n")
-    assert problems == ["conf/strategies/x.yml: Hummingbot has no V1 strategy twap"]
+    assert problems == ["fleet.yml: strategies.0.strategy: Hummingbot has no V1 strategy twap"]
 
 
 def test_a_strategy_with_a_root_of_its_own_has_its_files_there(root, tmp_path):
@@ -201,3 +201,83 @@ def test_every_id_that_an_entry_makes_is_checked(root):
     text = f"strategies: [{{script: quoter, for_each: {{trading_pair: [BTC-USDT, {'A' * 70}]}}}}]\n"
     (problem,) = problems_of(root, VENUES + text)
     assert problem.startswith("fleet.yml: strategies.0.id: must be 1 to 64 of A-Z,")
+
+
+def edited(root, file, old, new):
+    path = root / file
+    before = path.read_text()
+    assert old in before or not old
+    path.write_text(before.replace(old, new) if old else new)
+
+
+V1 = "{strategy: pure_market_making, config: pmm.yml%s}"
+SCRIPT = "{script: quoter, config: quoter.yml%s}"
+MANY = "{script: many, config: many.yml}"
+
+
+@pytest.mark.parametrize(
+    ("entry", "edit", "problem"),
+    [
+        (V1, ("conf/strategies/pmm.yml", "BTC-USDT", "BTC/USDT"), "conf/strategies/pmm.yml: market: must be a pair"),
+        (V1 % ", set: {market: BTCUSDT}", None, "fleet.yml: strategies.0.set.market: must be a pair such as BTC-USDT"),
+        (
+            V1 % ", for_each: {pair: [BTC_USDT]}",
+            None,
+            "fleet.yml: strategies.0.for_each: market: must be a pair such as BTC-USDT, was 'BTC_USDT'",
+        ),
+        (
+            V1,
+            ("conf/strategies/pmm.yml", "binance", "kraken"),
+            "conf/strategies/pmm.yml: exchange: must be one of the fleet's venues (binance), was 'kraken'",
+        ),
+        (SCRIPT % ", set: {exchange: kraken}", None, "fleet.yml: strategies.0.set.exchange: must be one of "),
+        (
+            SCRIPT,
+            ("conf/scripts/quoter.yml", "quoter.py", "other.py"),
+            "conf/scripts/quoter.yml: script_file_name: must be quoter.py, as the fleet says, was 'other.py'",
+        ),
+        (SCRIPT, ("scripts/quoter.py", "", "def on_tick(:\n"), "scripts/quoter.py: line 1: must be Python: "),
+        (MANY, ("controllers/generic/grid.py", "", "x = 1\n  y"), "controllers/generic/grid.py: line 2: must be Pyth"),
+        (
+            MANY,
+            ("conf/scripts/many.yml", "[grid.yml]", "[gird.yml]"),
+            "conf/scripts/many.yml: controllers_config: there is no conf/controllers/gird.yml in ",
+        ),
+        (
+            MANY,
+            ("conf/scripts/many.yml", "[grid.yml]", "{grid: yml}"),
+            "conf/scripts/many.yml: controllers_config: must be a list of files of conf/controllers, was {'gr",
+        ),
+        (
+            MANY,
+            ("conf/controllers/grid.yml", "controller_name: grid", "controller_name: [grid]"),
+            "conf/controllers/grid.yml: controller_name: must be a name, was ['grid']",
+        ),
+        (
+            MANY,
+            ("conf/controllers/grid.yml", "controller_type: generic\n", ""),
+            "conf/controllers/grid.yml: controller_type: Field required",
+        ),
+        (
+            MANY,
+            ("conf/controllers/grid.yml", "controller_name: grid", "controller_name: [grid"),
+            "conf/controllers/grid.yml: line 3, column 15: ",
+        ),
+    ],
+)
+def test_a_mistake_is_named_once_where_it_stands_with_its_rule_and_value(root, entry, edit, problem):
+    if edit:
+        edited(root, *edit)
+    found = problems_of(root, VENUES + f"strategies: [{entry.replace('%s', '')}]\n")
+    assert [one[: len(problem)] for one in found] == [problem]
+
+
+def test_a_script_may_have_pairs_of_a_form_of_its_own(root):
+    edited(root, "conf/scripts/quoter.yml", "ETH-USDT", "ETH/USDT")
+    (strategy,) = fleet_of(root, VENUES + ONE).strategies
+    assert strategy.config["trading_pair"] == "ETH/USDT"
+
+
+def test_a_script_is_looked_at_and_not_run(root):
+    edited(root, "scripts/quoter.py", "", "raise SystemExit('this was run')\n")
+    assert len(fleet_of(root, VENUES + ONE).strategies) == 1

@@ -69,10 +69,18 @@ def test_a_venue_that_hummingbot_has_no_connector_for_is_refused(root, name):
     assert problem.endswith(f", okx, xrpl), was {name!r}")
 
 
-def test_a_missing_venue_mode_is_named(root):
-    assert problems_of(root, "venues: {binance: {seed: 1}}\n" + ONE) == [
-        "fleet.yml: venues.binance: Unable to extract tag using discriminator 'mode'"
-    ]
+@pytest.mark.parametrize(
+    ("venue", "rule"),
+    [
+        ("{seed: 1}", "must have a `mode`: sim, live or replay"),
+        ("{mode: paper}", "mode: must be sim, live or replay, was 'paper'"),
+        ("sim", "must be a mapping, was 'sim'"),
+        ("", "must be a mapping, was nothing"),
+    ],
+)
+def test_a_venue_has_one_of_three_modes(root, venue, rule):
+    problems = problems_of(root, f"venues: {{binance: {venue}}}\n" + ONE)
+    assert problems == [f"fleet.yml: venues.binance: {rule}"]
 
 
 def test_a_fault_of_the_simulated_exchange_is_checked(root):

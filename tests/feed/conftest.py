@@ -14,9 +14,10 @@ CAPACITY, DEPTH, VERSIONS, TRADES = 8, 5, 4, 64
 
 
 class Memory:
-    """Books, trades and counters of one venue, and their readers."""
+    """Books, trades and counters of one venue, and their readers; `epoch` tells several apart."""
 
-    def __init__(self):
+    def __init__(self, epoch=1):
+        self._epoch = epoch
         self.segments = []
         books = self._create("books.test", books_size(CAPACITY, DEPTH, VERSIONS), "books")
         trades = self._create("trades.test", broadcast_size(TRADES), "trades")
@@ -41,7 +42,8 @@ class Memory:
             segment.close()
 
     def _create(self, name, size, kind):
-        segment = Segment.create(segment_name(f"{os.getpid():08x}", name, 1), size, kind=kind, epoch=1)
+        epoch = self._epoch
+        segment = Segment.create(segment_name(f"{os.getpid():08x}", name, epoch), size, kind=kind, epoch=epoch)
         self.segments.append(segment)
         return segment
 

@@ -1,5 +1,6 @@
 """The feed's heart: it beats while it waits, and not when that would be late."""
 
+import asyncio
 import os
 import select
 import signal
@@ -7,7 +8,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
-from itertools import product
+from itertools import pairwise, product
 from selectors import EVENT_READ, EVENT_WRITE, EpollSelector, SelectorKey
 
 import pytest
@@ -169,3 +170,154 @@ def test_a_segment_that_others_write_is_refused(heart, segments):
 def test_beats_must_be_closer_than_what_is_late(every_ns):
     with pytest.raises(ValueError, match=f"every_ns must lie between 0 and look_after_ns = {LOOK_AFTER_NS}, was"):
         Heart(every_ns=every_ns, look_after_ns=LOOK_AFTER_NS)
+
+
+class Turns(EpollSelector):
+    """An asyncio selector that serves by `heart`, and counts how often the loop had a turn."""
+
+    def __init__(self, heart):
+        super().__init__()
+        self.heart = heart
+        self.loop = None
+        self.turns = 0
+        self.most = 1_000
+
+    def select(self, timeout=None):
+        self.turns += 1
+        if self.loop is None or timeout == 0:
+            return super().select(timeout)
+        self.heart.serve(self._selector, timeout, self._fd_to_key, self.loop, self.most)
+        return self.heart.ready
+
+
+def turns(heart, scenario):
+    """Run `await scenario(loop, selector, ours, theirs)` on a loop that the heart serves."""
+    selector = Turns(heart)
+
+    async def run():
+        selector.loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            await scenario(selector.loop, selector, ours, theirs)
+            selector.loop.remove_reader(ours)
+        selector.loop = None
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+        runner.run(run())
+
+
+def test_readers_read_without_a_turn_of_the_loop_and_know_when_it_woke_up(heart, segments):
+    async def scenario(loop, selector, ours, theirs):
+        woke, done = [], asyncio.Event()
+
+        def read():
+            woke.append((time.monotonic_ns(), heart.woke_ns, selector.turns))
+            if ours.recv(1) == b"z":
+                done.set()
+            else:
+                theirs.send(b"z" if len(woke) == 5 else b"x")
+
+        loop.add_reader(ours, read)
+        sent_ns = time.monotonic_ns()
+        theirs.send(b"x")
+        await done.wait()
+        assert len(woke) == heart.served == 6
+        assert len({turn for _, _, turn in woke}) == 1
+        assert sent_ns <= woke[0][1]
+        assert all(one <= now for now, one, _ in woke)
+        assert all(earlier[0] <= later[1] for earlier, later in pairwise(woke))
+        assert segments[0].heartbeat_ns > 0
+
+    turns(heart, scenario)
+
+
+def test_callbacks_and_earlier_timers_of_a_reader_are_run_before_more_is_read(heart):
+    async def scenario(loop, selector, ours, theirs):
+        told, done = [], asyncio.Event()
+
+        def read():
+            what = ours.recv(1)
+            told.append(what)
+            if what == b"a":
+                loop.call_soon(told.append, "soon")
+            elif what == b"b":
+                loop.call_later(0.0001, told.append, "later")
+            else:
+                done.set()
+
+        async def feed():
+            for what in (b"a", b"b"):
+                theirs.send(what)
+                while len(told) < 2 or (what == b"b" and "later" not in told):
+                    await asyncio.sleep(0.001)
+            theirs.send(b"c")
+
+        loop.call_later(3600, told.append, "never")
+        loop.add_reader(ours, read)
+        feeding = loop.create_task(feed())
+        async with asyncio.timeout(60):
+            await done.wait()
+        await feeding
+        assert told == [b"a", "soon", b"b", "later", b"c"]
+
+    turns(heart, scenario)
+
+
+def test_a_timer_comes_though_there_is_always_something_to_read(heart):
+    async def scenario(loop, selector, ours, theirs):
+        loop.add_reader(ours, lambda: None)  # never reads, so it is readable for ever
+        theirs.send(b"x")
+        selector.most = 1 << 40
+        await asyncio.sleep(0.01)
+        assert heart.served > 1
+        selector.most = 5
+        await asyncio.sleep(0.01)
+        assert heart.served <= 5
+
+    turns(heart, scenario)
+
+
+def test_a_reader_that_one_before_it_removed_is_not_run(heart):
+    async def scenario(loop, selector, ours, theirs):
+        ran = []
+
+        def read(mine, other):
+            ran.append(mine)
+            loop.remove_reader(other)
+            mine.recv(1)
+
+        loop.add_reader(ours, read, ours, theirs)
+        loop.add_reader(theirs, read, theirs, ours)
+        ours.send(b"x")
+        theirs.send(b"x")
+        theirs.setblocking(False)
+        await asyncio.sleep(0.02)
+        assert len(ran) == 1
+        loop.remove_reader(theirs)
+
+    turns(heart, scenario)
+
+
+def test_a_reader_that_fails_is_reported_as_ever_and_what_can_be_written_is_left_to_the_loop(heart):
+    async def scenario(loop, selector, ours, theirs):
+        failures, wrote = [], asyncio.Event()
+        loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
+
+        def read():
+            ours.recv(1)
+            raise ValueError("a reader failed")
+
+        def write():
+            loop.remove_writer(theirs)
+            wrote.set()
+
+        loop.add_reader(ours, read)
+        theirs.send(b"x")
+        await asyncio.sleep(0.02)
+        assert [str(one) for one in failures] == ["a reader failed"]
+        loop.add_writer(theirs, write)
+        async with asyncio.timeout(60):
+            await wrote.wait()
+
+    turns(heart, scenario)

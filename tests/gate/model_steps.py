@@ -40,6 +40,7 @@ STEP_KINDS = {
     "restart": 1,
     "kill worker": 1,
     "start worker": 2,
+    "move": 2,
     "busy": 1,
     "intent again": 1,
 }
@@ -107,6 +108,8 @@ def do(world: World, kind: str, a: int, b: int) -> None:
         world.kill_worker(a % 2)
     elif kind == "start worker" and worker is None:
         world.start_worker(a % 2)
+    elif kind == "move" and worker is not None:
+        world.move(a % 2, cancel=bool(b % 2), death=("", "retired", "begun", "adopted")[b // 2 % 4])
     elif kind == "busy" and worker is not None:
         worker.busy = not worker.busy
     elif kind == "intent again" and gate is not None:

@@ -167,8 +167,11 @@ class Gate:
             file_bytes=FILE_BYTES_MIN,
             given=world.given,
         )
+        self.bench.account.guards.tick({}, world.clock.now)  # as Builder does: sums begin before the first fill
         self.bench.journal.commit()
-        alive = {worker.tag: (worker.epoch,) for worker in world.workers if worker is not None and same_run}
+        alive = {tag: (life,) for tag, life in world.kept.items()} if same_run else {}
+        for worker in filter(None, world.workers if same_run else ()):
+            alive[worker.tag] = (worker.epoch, *alive.get(worker.tag, ()))
         self.listener = Listener(
             self.bench.account,
             FLEET_ID,
@@ -181,21 +184,34 @@ class Gate:
         )
         self._task = self.loop.create_task(self.listener.run())
 
-    def attach(self, worker: Worker) -> None:
-        """Use a fresh pair of queues with a worker; see Gate._attach."""
+    def attach(self, worker: Worker, again: bool = True) -> None:
+        """Use a fresh pair of queues with a worker; see Gate._attach. Not `again`: its strategy comes later."""
         there, back = Pipe(), Pipe()
         self._links[worker.index] = (worker, Link(there, back, None, worker.epoch), deque())
         account = self.bench.account
         self.loop.enter(account.lives.tell_capital, {worker.tag})
         self._collect()
         self.loop.enter(self.listener.announce, lambda reply: self._send(worker.index, reply))
-        self.loop.enter(account.lives.tell_again, {worker.tag}, worker.epoch)
-        self._collect()
+        if again:
+            self.loop.enter(account.lives.tell_again, {worker.tag}, worker.epoch)
+            self._collect()
 
         def make_link(inbound: str, outbound: str) -> Link:
             return Link(back, there, None, worker.epoch)
 
         worker.next_gate = partial(worker.router.attach_gate, self.epoch, "in", "out", make_link)
+
+    def retire(self, worker: Worker, cancel: bool) -> None:
+        """End the life of a worker's strategy; see Owners.retire."""
+        self.poll()
+        self._links.pop(worker.index, None)
+        self.enter(self.bench.account.part, worker.tag, cancel)
+
+    def adopt(self, worker: Worker) -> None:
+        """Let a worker's strategy begin its life; see Owners.adopt."""
+        if worker.index not in self._links:
+            self.attach(worker, again=False)
+        self.enter(self.bench.account.lives.hand_over, worker.tag, worker.epoch)
 
     def worker_gone(self, worker: Worker) -> None:
         """See Gate._worker_gone."""
@@ -267,6 +283,7 @@ class World:
     Attributes:
         placed: by client order id, the life of the worker that placed it
         lives: every worker that lived, in order
+        kept: by tag of a strategy that is between two lives, the life whose orders rest meanwhile
     """
 
     def __init__(
@@ -286,6 +303,7 @@ class World:
             self.exchange.balances = [Balance(asset, Decimal(10**9), Decimal(0)) for asset in ("USDT", "BTC", "BNB")]
         self.placed: dict[str, Worker] = {}
         self.lives: list[Worker] = []
+        self.kept: dict[str, int] = {}
         self.workers: list[Worker | None] = [None, None]
         self.gates: list[Gate] = []
         self.gate: Gate | None = None
@@ -319,11 +337,42 @@ class World:
                 worker.gate_gone()
 
     def start_worker(self, index: int) -> None:
+        worker = self._new_life(index)
+        if self.gate is not None:
+            self.gate.attach(worker)
+
+    def move(self, index: int, cancel: bool, death: str = "") -> None:
+        """End a strategy's life and begin its next one elsewhere; with a death of the gate before the step `death`.
+
+        What a gate has not answered is asked of the next one, as the supervisor does.
+        """
+        old, self.workers[index] = self.workers[index], None
+        if not cancel:
+            self.kept[old.tag] = old.epoch
+        self.gate.retire(old, cancel)
+        if death == "retired":
+            self._next_gate()
+            self.gate.retire(old, cancel)
+        self.gate.commit()
+        if death == "begun":
+            self._next_gate()
+        new = self._new_life(index)
+        self.gate.adopt(new)
+        if death == "adopted":
+            self._next_gate()
+            self.gate.adopt(new)
+        self.gate.commit()
+        self.kept.pop(old.tag, None)
+
+    def _new_life(self, index: int) -> Worker:
         self._epochs[index] += 1
         worker = self.workers[index] = Worker(self, index, self._epochs[index])
         self.lives.append(worker)
-        if self.gate is not None:
-            self.gate.attach(worker)
+        return worker
+
+    def _next_gate(self) -> None:
+        self.kill_gate()
+        self.start_gate()
 
     def kill_worker(self, index: int) -> None:
         worker, self.workers[index] = self.workers[index], None

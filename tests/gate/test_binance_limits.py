@@ -178,7 +178,7 @@ def test_open_orders_are_counted_until_the_venue_says_that_they_ended():
     assert bench.wait_ns() > 0, "MAX_NUM_ORDERS is 2"
     bench.limits.track(state(OrderStatus.CANCELLED, "two"))
     assert bench.wait_ns() == 0
-    bench.limits.only_open([state(OrderStatus.LIVE, "three"), state(OrderStatus.LIVE, "four")])
+    bench.limits.only_open([state(OrderStatus.LIVE, "three"), state(OrderStatus.LIVE, "four")], bench.now + 1)
     assert bench.wait_ns() > 0
     bench.limits.ended(PAIR, "three")
     assert bench.wait_ns() == 0
@@ -209,3 +209,17 @@ def test_the_same_rules_told_again_forget_nothing():
     more = {**INFO, "rateLimits": INFO["rateLimits"][:2]}
     bench.limits.take_rules(more, [])
     assert bench.limits.figures()["orders_10s_used"] == 100, "new rules, and nothing known of them yet"
+
+
+def test_limits_of_an_interval_that_nobody_knows_are_named_once(caplog):
+    bench = Bench()
+    strange = {"rateLimitType": "ORDERS", "interval": "FORTNIGHT", "intervalNum": 1, "limit": 5}
+    bench.limits.take_rules({**INFO, "rateLimits": [*INFO["rateLimits"], strange]}, [])
+    for _ in range(2):
+        assert bench.place(Answer(200, {"orderId": 7}, counts=orders(4, 9), unread=("FORTNIGHT", "YEAR"))) == {
+            "orderId": 7
+        }
+    assert caplog.messages == [
+        "limits per FORTNIGHT are not known here: only the venue keeps them",
+        "limits per YEAR are not known here: only the venue keeps them",
+    ]

@@ -13,6 +13,7 @@ from hive.gate.binance_messages import (
     answer_of_rest,
     answer_of_ws,
     execution_report,
+    limit_counts,
     limit_rules,
     needed,
     order_params,
@@ -258,6 +259,12 @@ def test_a_cancelled_orders_report_names_the_order_and_not_the_cancel():
     assert (state.client_order_id, state.status) == ("ours", OrderStatus.CANCELLED)
 
 
+@pytest.mark.parametrize("now", ["ours", "a-random-one"])
+def test_an_amended_orders_report_names_it_as_it_is_called_now(now):
+    state, _ = execution_report({**EXECUTION, "x": "REPLACED", "c": now, "C": "ours", "q": "0.50000000"})
+    assert (state.client_order_id, state.status, state.amount) == (now, OrderStatus.LIVE, Decimal("0.5"))
+
+
 @pytest.mark.parametrize("status", ["EXPIRED", "EXPIRED_IN_MATCH"])
 def test_both_ways_to_expire_are_an_end(status):
     assert execution_report({**EXECUTION, "x": status, "X": status})[0].status is OrderStatus.EXPIRED
@@ -303,3 +310,13 @@ def test_a_fee_asset_that_a_reply_cannot_carry_is_cut_and_never_fatal():
         {"id": 1, "price": "1", "qty": "1", "commission": "1", "commissionAsset": "币" * 20, "time": 1, "isMaker": True}
     )
     assert fill.fee_asset == "?" * 12
+
+
+def test_limits_of_an_interval_that_nobody_knows_are_left_out_and_named():
+    known = {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 100, "count": 3}
+    strange = {**known, "interval": "FORTNIGHT", "intervalNum": 1}
+    answer = answer_of_ws({"id": 1, "status": 200, "result": {}, "rateLimits": [strange, known]}, 0)
+    assert answer.check() == {}
+    assert answer.counts == limit_counts([known])
+    assert answer.unread == ("FORTNIGHT",)
+    assert limit_rules([strange, known]) == limit_rules([known])

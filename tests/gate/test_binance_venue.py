@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
+from gate.test_binance_messages import EXECUTION
 from hive.gate.binance import BinanceVenue
 from hive.gate.errors import Throttled
 from hive.gate.settings import VenueSettings
@@ -53,6 +54,11 @@ class Server:
     def during_the_ban(self) -> list[str]:
         return [path for path, at in self.asked if self.banned_at < at < self.banned_at + 0.9 * BAN_S]
 
+    async def tell(self, event: dict) -> None:
+        """Send an event over every connection; only that of the user stream takes it."""
+        for socket in list(self._sockets):
+            await socket.send_json({"subscriptionId": 0, "event": event})
+
     async def _rest(self, request: web.Request) -> web.Response:
         self.asked.append((request.path, time.monotonic()))
         if self.bans:
@@ -87,9 +93,13 @@ class Events:
     """What the venue tells of its stream."""
 
     def __init__(self) -> None:
-        self.ups = 0
+        self.ups = self.transfers = 0
 
-    def on_order(self, state: OrderState, trade: Trade | None) -> None: ...
+    def on_order(self, state: OrderState, trade: Trade | None) -> None:
+        raise RuntimeError(f"no room for {state.client_order_id}")
+
+    def on_transfer(self) -> None:
+        self.transfers += 1
 
     def on_balances(self, balances: list[Balance]) -> None: ...
 
@@ -119,6 +129,18 @@ async def venue(server: Server) -> AsyncIterator[BinanceVenue]:
     await made.close()
 
 
+@pytest.fixture
+async def running(venue: BinanceVenue) -> AsyncIterator[tuple[BinanceVenue, Events]]:
+    events = Events()
+    await venue.open(events)
+    task = asyncio.create_task(venue.run())
+    await _until(lambda: events.ups == 1 and venue.figures()["user_connections"] == 2)
+    yield venue, events
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
 async def test_a_gate_that_is_banned_at_its_start_asks_again_when_the_ban_is_over(server: Server, venue: BinanceVenue):
     server.bans = True
     with pytest.raises(Throttled) as throttled:
@@ -142,6 +164,24 @@ async def test_a_banned_gate_makes_no_connection_until_the_ban_is_over(server: S
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+async def test_what_moves_balances_from_outside_is_told_and_what_is_about_lists_of_orders_is_not(server, running):
+    _, events = running
+    for kind in ("listStatus", "balanceUpdate", "externalLockUpdate"):
+        await server.tell({"e": kind, "E": 1573200697110, "a": "BTC", "d": "100.00000000", "T": 1573200697068})
+    await _until(lambda: events.transfers == 2)
+    assert events.ups == 1
+
+
+@pytest.mark.parametrize("event", [EXECUTION, {"e": "executionReport"}, {"e": "eventStreamTerminated", "E": 1}])
+async def test_after_an_event_that_may_be_lost_the_stream_is_made_anew(server, running, event, caplog):
+    venue, events = running
+    await server.tell(event)
+    await _until(lambda: events.ups == 2 and venue.figures()["user_connections"] == 2)
+    said = [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+    ours = ["an error in the gate at a executionReport event: the stream is made anew"]
+    assert said == ours if event is EXECUTION else ours not in said
 
 
 async def _until(condition) -> None:

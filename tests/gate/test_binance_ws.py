@@ -16,7 +16,10 @@ ANSWER = {"status": 200, "result": {"n": 1}, "rateLimits": []}
 
 
 class Server:
-    """Answers by its script: "answer", "mute", "pieces", "event", "nonsense", "lost", "bye"; without one it answers."""
+    """Answers by its script; without one it answers.
+
+    "answer", "mute", "pieces", "event", "nonsense", "strange": what cannot be read, "lost", "bye"
+    """
 
     def __init__(self) -> None:
         self.script: list[str] = []
@@ -56,8 +59,13 @@ class Server:
                 await ws.send_json({"subscriptionId": 0, "event": {"e": "told"}})
                 await ws.send_str(text)
             elif step == "nonsense":
-                await ws.send_str("{")
+                for nonsense in ("{", text + "}", "", "words"):
+                    await ws.send_str(nonsense)
                 await ws.send_str(text)
+            elif step == "spaced":
+                await ws.send_str(f" {text}\n")
+            elif step == "strange":
+                await ws.send_json({"id": asked["id"], **ANSWER, "rateLimits": [{"limit": 1}]})
             elif step == "lost":
                 request.transport.abort()
             elif step == "bye":
@@ -136,11 +144,24 @@ async def test_a_message_that_comes_in_pieces_is_put_together(server: Server, cl
     assert (await client.api.request("time", {}, 30.0)).body == {"n": 1}
 
 
+async def test_an_answer_may_have_space_around_it(server: Server, client: Client):
+    server.script = ["spaced"]
+    assert (await client.api.request("time", {}, 30.0)).body == {"n": 1}
+
+
 async def test_events_are_told_and_what_is_no_json_is_passed_over(server: Server, client: Client):
     server.script = ["event", "nonsense"]
     for _ in range(2):
         assert (await client.api.request("time", {}, 30.0)).status == 200
     assert client.events == [{"e": "told"}]
+
+
+async def test_an_answer_that_cannot_be_read_is_none_and_the_connection_goes_on(server: Server, client: Client):
+    server.script = ["strange"]
+    with pytest.raises(Unanswered, match="could not be read: KeyError"):
+        await client.api.request("time", {}, 30.0)
+    assert (await client.api.request("time", {}, 30.0)).status == 200
+    assert client.api.connects == 1
 
 
 @pytest.mark.parametrize("way", ["lost", "bye"])
@@ -163,6 +184,29 @@ async def test_a_request_without_an_answer_in_time_is_unanswered_and_a_mute_conn
     with pytest.raises(Unanswered, match="no answer to time within"):
         await client.api.request("time", {}, 0.05)
     await until(lambda: client.api.connects == 2)
+
+
+async def test_a_request_with_less_time_than_those_before_it_does_not_wait_for_theirs(server: Server, client: Client):
+    server.script = ["mute", "mute"]
+    patient = asyncio.ensure_future(client.api.request("time", {}, 3600.0))
+    await until(lambda: server.asked)
+    with pytest.raises(Unanswered, match=r"no answer to time within 0\.05 s"):
+        await client.api.request("time", {}, 0.05)
+    with pytest.raises(Unanswered, match="connection lost"):
+        await patient
+
+
+async def test_requests_whose_time_is_over_one_after_the_other_are_given_up_one_after_the_other(
+    server: Server, client: Client
+):
+    server.script = ["mute", "mute"]
+    requests = [asyncio.ensure_future(client.api.request("time", {}, timeout_s)) for timeout_s in (2.0, 2.1)]
+    await until(lambda: len(server.asked) == 2)
+    await server.sockets[-1].send_json({"event": {"e": "told"}})  # so that the connection is not held for mute
+    for request, timeout in zip(requests, ("2", r"2\.1"), strict=True):
+        with pytest.raises(Unanswered, match=f"no answer to time within {timeout} s"):
+            await request
+    assert client.api.connects == 1
 
 
 async def test_a_request_without_an_answer_leaves_a_connection_alone_that_says_something_else(

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,3 +96,11 @@ async def test_one_that_never_began_can_be_touched_and_ended():
     thread.touch()
     thread.touch()
     thread.stop()
+
+
+async def test_it_leaves_no_descriptor_behind():
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        with syncing(CountedFile(), 0.001, []) as thread:
+            thread.touch()
+    assert os.listdir("/proc/self/fd") == before

@@ -184,9 +184,9 @@ def test_open_orders_of_a_pair_are_capped_and_other_pairs_go_on():
     limits.ended(PAIR, "one", 0)
     limits.ended(PAIR, "one", 0)
     assert limits.wait_ns(PLACE, PAIR, 0, 0) == 0
-    limits.only_open({PAIR: {"three", "four"}, "ETHUSDT": {"five"}})
+    limits.only_open({PAIR: {"three", "four"}, "ETHUSDT": {"five"}}, 1)
     assert limits.wait_ns(PLACE, PAIR, 0, 0) == limits.wait_ns(PLACE, "ETHUSDT", 0, 0) == OPEN_WAIT_NS
-    limits.only_open({})
+    limits.only_open({}, 2)
     assert limits.wait_ns(PLACE, PAIR, 0, 0) == limits.wait_ns(PLACE, "ETHUSDT", 0, 0) == 0
 
 
@@ -195,8 +195,22 @@ def test_open_orders_of_the_account_are_capped_over_all_pairs():
     limits.opened(PAIR, "one", 0)
     limits.opened("ETHUSDT", "two", 0)
     assert limits.wait_ns(PLACE, "XRPUSDT", 0, 0) == limits.wait_ns(PLACE, "", 0, 0) == OPEN_WAIT_NS
-    limits.only_open({PAIR: {"one"}})
+    limits.only_open({PAIR: {"one"}}, 1)
     assert limits.wait_ns(PLACE, "XRPUSDT", 0, 0) == 0
+
+
+def test_a_list_of_open_orders_says_nothing_of_orders_that_were_sent_after_it_was_asked_for():
+    limits = limits_of(LimitRule(LimitKind.ORDERS, 10 * SECOND, 99), all_open_orders=2)
+    limits.opened(PAIR, "gone", 3)
+    limits.opened(PAIR, "on its way", 5)
+    limits.only_open({PAIR: {"listed"}}, 4)
+    assert limits.wait_ns(PLACE, PAIR, 6, 6) == OPEN_WAIT_NS
+    limits.ended(PAIR, "listed", 7)
+    assert limits.wait_ns(PLACE, PAIR, 8, 8) == 0
+    limits.opened(PAIR, "next", 9)
+    assert limits.wait_ns(PLACE, PAIR, 10, 10) == OPEN_WAIT_NS
+    limits.only_open({}, 11)
+    assert limits.wait_ns(PLACE, PAIR, 12, 12) == 0
 
 
 def test_buckets_of_pairs_are_bounded_and_those_that_are_empty_make_room():

@@ -2,20 +2,24 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from gate.fake_venue import FLEET_ID, SECOND, TAG, AccountBench, FakeClock, FakeVenue, live
+from gate.fake_venue import FLEET_ID, SECOND, TAG, AccountBench, FakeClock, FakeVenue, live, trade
 from gate.model_world import World, strategy_counters
 from hive.gate.listener import Listener
-from hive.gate.order import State
-from hive.gate.venue import Balance, VenueEvents
+from hive.gate.order import Order, State
+from hive.gate.venue import Balance, OrderStatus, Trade, VenueEvents
 from hive.shm.ids import order_prefix
 from hive.shm.messages import Reply, unpack
 from hive.workers.accounts import Accounts
 from hive.workers.accounts import Balance as Told
+
+BY_HAND = "x9ah3kd02kd9a2nd0q2nd9d1a2k9fk3d9a2a"  # 36 characters, as a venue makes them
+QUARTER = Decimal("0.25")
 
 
 class StreamVenue(FakeVenue):
@@ -67,6 +71,18 @@ class Ear:
         self.task = asyncio.create_task(self.listener.run())
         await self.bench.settle()
         assert self.listener.ready.is_set()
+
+    async def resting(self) -> Order:
+        """Return an order of 1 that rests at the venue."""
+        await self.start()
+        name = self.bench.place("1")
+        await self.bench.settle()
+        return self.bench.account.ledger.get(name)
+
+    def story(self, order: Order) -> list[tuple[str, Decimal]]:
+        """Return what a strategy was told of an order, each with how much of it was filled by then."""
+        mine = [reply for _, reply in self.bench.told if reply.client_order_id == order.client_order_id]
+        return [(reply.kind.name, reply.cumulative) for reply in mine]
 
     def balance(self, asset: str) -> Told | None:
         accounts = Accounts()
@@ -141,3 +157,101 @@ def test_an_order_that_a_stream_which_was_just_made_anew_does_not_speak_of_is_as
         assert [reply.kind.name for reply in worker.heard[worker.placed[1]]] == ["ACKED", "FILL", "FILLED"]
     finally:
         world.close()
+
+
+async def test_an_order_that_a_person_made_smaller_is_filled_when_that_much_is(ears, caplog):
+    ear = ears()
+    order = await ear.resting()
+    smaller = replace(live(order.client_order_id), amount=2 * QUARTER)
+    ear.venue.events.on_order(smaller, None)
+    assert (order.amount, order.state) == (2 * QUARTER, State.ACKED)
+    assert f"order {order.client_order_id} was made smaller at the venue, by hand: 0.5 instead of 1" in caplog.text
+    ear.venue.events.on_order(replace(smaller, executed=QUARTER), trade(1, "0.25"))
+    filled = replace(smaller, executed=2 * QUARTER, status=OrderStatus.FILLED)
+    ear.venue.events.on_order(filled, trade(2, "0.25"))
+    assert ear.story(order) == [("ACKED", 0), ("FILL", QUARTER), ("FILL", 2 * QUARTER), ("FILLED", 2 * QUARTER)]
+
+
+async def test_an_order_that_a_person_gave_another_id_ends_with_the_fills_that_it_had(ears, caplog):
+    ear = ears()
+    order = await ear.resting()
+    ear.venue.fills[order.exchange_order_id] = [trade(1, "0.25")]
+    replaced = replace(live(order.client_order_id, executed="0.25"), client_order_id=BY_HAND, amount=2 * QUARTER)
+    for _ in range(2):
+        ear.venue.events.on_order(replaced, None)
+    async with asyncio.timeout(60):
+        while not order.final:  # its fills are asked for in a moment
+            await asyncio.sleep(0.01)
+    assert ear.story(order) == [("ACKED", 0), ("FILL", QUARTER), ("CANCELLED", QUARTER)]
+    assert f"goes on as {BY_HAND}, which is not the fleet's" in caplog.text
+    assert ear.bench.count("foreign_orders") == 1
+    filled = replace(replaced, executed=2 * QUARTER, status=OrderStatus.FILLED)
+    ear.venue.events.on_order(filled, trade(2, "0.25"))
+    assert len(ear.story(order)) == 3  # what becomes of it under that id is not the strategy's
+
+
+async def test_an_order_that_was_given_another_id_while_nobody_listened_is_found_by_the_exchanges_own(ears, caplog):
+    ear = ears()
+    order = await ear.resting()
+    ear.clock.now += SECOND
+    state = ear.venue.orders.pop(order.client_order_id)
+    ear.venue.orders[BY_HAND] = replace(state, client_order_id=BY_HAND)
+    ear.venue.events.on_stream(True)
+    await ear.bench.settle()
+    assert ear.story(order) == [("ACKED", 0), ("CANCELLED", 0)]
+    assert f"goes on as {BY_HAND}" in caplog.text
+
+
+async def test_anothers_order_with_the_same_number_on_another_symbol_ends_none(ears):
+    ear = ears()
+    order = await ear.resting()
+    same = replace(live(BY_HAND), exchange_order_id=order.exchange_order_id, symbol="ETHUSDT")
+    ear.venue.events.on_order(same, None)
+    assert order.state is State.ACKED
+
+
+async def test_what_was_filled_of_an_order_that_the_venue_no_longer_knows_is_told_before_its_end(ears):
+    ear = ears()
+    order = await ear.resting()
+    ear.venue.fills[order.exchange_order_id] = [trade(1, "0.25")]
+    ear.venue.orders.clear()
+    order.suspect, order.denials = True, 4
+    ear.clock.now += 60 * SECOND
+    ear.bench.account.inquiry.ask(order, at_once=True)
+    await ear.bench.settle()
+    assert ear.story(order) == [("ACKED", 0), ("FILL", QUARTER), ("EXPIRED", QUARTER)]
+
+
+def test_balances_that_something_else_has_moved_are_read_again_once(tmp_path):
+    world = World(tmp_path, strategy_counters(), cancel_lost=True)
+    gate = world.gate
+    try:
+        world.advance(SECOND)
+        world.exchange.balances = [Balance("USDT", Decimal(500), Decimal(0))]
+        for _ in range(3):
+            gate.enter(gate.listener.on_transfer)
+        assert gate.bench.account.balances["USDT"] == 100
+        world.advance(2 * SECOND)
+        assert gate.bench.account.balances["USDT"] == 500
+    finally:
+        world.close()
+
+
+async def test_an_order_event_that_breaks_the_ledger_is_told_as_our_error_and_the_order_asked_for(ears, caplog):
+    ear = ears()
+    order = await ear.resting()
+    ear.venue.orders[order.client_order_id] = live(order.client_order_id, OrderStatus.FILLED, "1")
+    ear.venue.fills[order.exchange_order_id] = [trade(1)]
+    ear.venue.events.on_order(live(order.client_order_id, executed="NaN"), None)
+    assert f"order {order.client_order_id}: an error in the gate" in caplog.text
+    await ear.bench.settle()
+    assert ear.story(order) == [("ACKED", 0), ("FILL", 1), ("FILLED", 1)]
+
+
+async def test_a_fill_that_cannot_be_counted_is_told_all_the_same(ears, caplog):
+    ear = ears()
+    order = await ear.resting()
+    strange = Trade(1, Decimal(10), Decimal(1), Decimal("sNaN"), "BTC", True, 5)
+    ear.venue.events.on_order(live(order.client_order_id, OrderStatus.FILLED, "1"), strange)
+    assert f"order {order.client_order_id}: its FILL cannot be counted" in caplog.text
+    assert ear.story(order) == [("ACKED", 0), ("FILL", 1), ("FILLED", 1)]

@@ -149,6 +149,24 @@ async def test_two_lives_of_a_strategy_number_their_rows_apart(tmp_path, line):
     await life.stop()
 
 
+async def test_a_strategy_is_followed_by_every_recorder_of_its_life_and_no_longer(tmp_path, line):
+    maker = StrategyLine(line, "maker")
+    assert not await asyncio.to_thread(maker.follow, 1.0)  # there is none yet; it hears of that when it comes
+    for begins in (True, False):
+        life = Life(tmp_path)
+        if begins:
+            await maker.open(*opening())
+            assert await asyncio.to_thread(maker.follow, PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            while life.recorder._batches._followed != {"maker"}:
+                await asyncio.sleep(0.01)
+        await life.kill()
+    life = Life(tmp_path)
+    await StrategyLine(line, "maker").open(*opening())
+    assert life.recorder._batches._followed == set()
+    await life.stop()
+
+
 async def test_what_cannot_be_answered_is_an_error_of_the_one_who_asked(tmp_path, line):
     life = Life(tmp_path)
     with pytest.raises(RecorderError, match="unable to open database file"):

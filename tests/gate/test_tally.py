@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gate.made_orders import BUY, Desk
 from hive.gate.tally import Tally, last_serial
+from hive.gate.venue import COUNTED
 
 
 def test_a_fill_without_a_number_is_refused():
@@ -58,6 +59,18 @@ def test_the_next_number_is_above_all_that_the_journal_gave_back():
     desk.fill(order, "1", "1")
     assert last_serial([order], {"position/a/BTC": "1|5"}) == 7
     assert last_serial([order], {"capital/a": "12", "capital/a/BTC": "1|11"}) == 12
+
+
+def test_a_fill_that_was_counted_long_ago_is_in_no_sum_and_has_no_number():
+    desk = Desk()
+    order = desk.order(BUY, "2", "1")
+    desk.serial = COUNTED - 1
+    trade = desk.fill(order, "1", "1")
+    assert trade.serial == COUNTED
+    assert last_serial([order], {}) == 0
+    tally = Tally("capital/a")
+    assert not tally.add(("BTC",), trade.amount, trade.serial)
+    assert tally.sum(("BTC",)) == 0
 
 
 FILLS = st.lists(

@@ -118,16 +118,17 @@ def test_a_lost_connection_leaves_no_hole(sim, feeds):
     assert feed.counter("reconnects") == 2
 
 
-def test_what_the_venue_does_not_have_is_told(sim, feeds):
+def test_what_the_venue_does_not_have_is_told_and_keeps_nobody_from_the_rest(sim, feeds):
     feed = feeds(sim.urls).start()
-    wants(feed, "BTC-USDT 7m", "NOT-LISTED 1m", "BTC-USDT 1m")
+    wrong = ("NOT-LISTED", "BTC/USDT", "btc-usdt", "BTCUS-DT")
+    wants(feed, "BTC-USDT 7m", "BTC-USDT 1m", *(f"{pair} 1m" for pair in wrong))
     told = {}
-    while len(told) < 3:
+    while len(told) < 2 + len(wrong):
         message = feed.channel.recv_blocking(20)
         if message["type"] in ("series", "unknown"):
             told[message["pair"], message.get("interval")] = message.get("reason", "")
     assert "was 'candles:7m'" in told["BTC-USDT", "7m"]
-    assert told["NOT-LISTED", None] == "binance does not list NOT-LISTED"
+    assert [told[pair, None] for pair in wrong] == [f"binance does not list {pair}" for pair in wrong]
     assert told["BTC-USDT", "1m"] == ""
     wants(feed, "BTC-USDT 7m", who="worker1")
     again = feed.message("series")

@@ -10,11 +10,13 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from command import EXAMPLES, FLEET, HIVE, PATIENCE_S, Command
 from hive.cli_errors import ERROR, NOT_RUNNING, OK
 from hive.config import load_fleet
 from hive.descriptors import SPARE, open_files
+from hive.metric_texts import TEXTS
 from hive.shm.segment import list_segments
 
 
@@ -87,6 +89,9 @@ def test_what_a_running_fleet_shows_and_how_it_is_brought_down(command):
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         metrics = answer.read().decode()
     assert 'hive_up{fleet="bench"} 1.0' in metrics
+    found = {one.name.removeprefix("hive_"): one for one in text_string_to_metric_families(metrics)}
+    assert {name: one.documentation for name, one in found.items()} == {name: TEXTS[name] for name in found}
+    assert TEXTS.keys() - found.keys() == {"capital_drift"}  # nobody has capital here
     assert 'hive_ticks_total{role="worker",strategy="touch-BTC-USDT"}' in metrics
     assert 'hive_tick_lateness_seconds_bucket{le="+Inf",role="worker",strategy="touch-ETH-USDT"}' in metrics
     down = command.run("down", "--timeout", "40")

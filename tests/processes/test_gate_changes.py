@@ -248,10 +248,17 @@ def test_a_moved_strategys_orders_stay_when_the_gate_is_killed_before_it_has_han
         moves = owner("strategy-0", 1, 7, kept=1) if begun else owner("strategy-0", -1, 1, kept=1)
         with next_gate(first, moves, owner("strategy-1", 1, 5)) as second:  # and that one has lost its last life
             until(lambda: [o["clientOrderId"] for o in exchange.open_orders()] == [moving], "only the lost one is gone")
-            Lives(second).adopt("strategy-0", 1, 7)
-            second.workers[1].wait(moving, ReplyKind.ACKED)
-            second.workers[1].cancel(moving)
-            second.workers[1].wait(moving, ReplyKind.CANCELLED)
+            heir = second.workers[1]
+            if begun:  # and the worker to which it moves dies, before it was handed anything
+                other = heir.place(exchange.low_price())
+                heir.wait(other, ReplyKind.ACKED)
+                second.channel.send({"type": "worker_gone", "index": 1, "epoch": 1})
+                until(lambda: [o["clientOrderId"] for o in exchange.open_orders()] == [moving], "only it stays")
+                heir = second.workers[0]
+            Lives(second).adopt("strategy-0", heir.index, 8)
+            heir.wait(moving, ReplyKind.ACKED)
+            heir.cancel(moving)
+            heir.wait(moving, ReplyKind.CANCELLED)
     finally:
         first.close()
         first.forget()

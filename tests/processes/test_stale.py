@@ -16,7 +16,7 @@ from venues_run import VenuesRun
 EXCHANGE = ("--rate", "200", "--symbols", "30")
 KNOWN_WITHIN_MS = 100
 CANCEL_AFTER_MS = 1000
-SLACK_MS = 1500  # for the look at the books every 100 ms, the cancels themselves, and a busy machine
+SLACK_MS = 1500  # for the look at the books every 250 ms, the cancels themselves, and a busy machine
 TRADE_WITHIN_S = 90.0
 LONG_ENOUGH_S = 3.5
 

@@ -1,7 +1,14 @@
 """Modules of one strategy: its own state, its own root, its own folders on sys.path; the bytecode is everybody's."""
 
+import decimal
+import gc
 import importlib
+import json
+import logging
+import os
+import random
 import sys
+import warnings
 
 import pytest
 
@@ -153,3 +160,32 @@ def test_a_script_that_cannot_be_imported_costs_only_itself(tmp_path, make):
     assert failed == {f"scripts.{name}": error for name, error in errors.items()}
     assert sys.path == path
     assert not [name for name in sys.modules if name.startswith("hive_.")]
+
+
+def test_what_is_imported_beforehand_does_to_the_process_what_a_strategy_may(tmp_path, make):
+    text = (
+        "import decimal, gc, logging, os, random, sys, warnings\n"
+        "gc.disable()\nlogging.disable(logging.CRITICAL)\nlogging.getLogger().handlers.clear()\n"
+        "random.seed(1)\nwarnings.filterwarnings('ignore')\ndecimal.getcontext().prec = 3\n"
+        "sys.path.append('/nowhere')\n"
+    )
+    make("aaaaa", scripts__careless=text, scripts__harmful="import os\nos.chdir('/')\n")
+    root = logging.getLogger()
+    before = list(root.handlers), root.manager.disable, gc.isenabled(), list(warnings.filters), random.getstate()
+    found = dict(private_modules.warm_up(tmp_path / "root", ["scripts.careless", "scripts.harmful"]))
+    after = list(root.handlers), root.manager.disable, gc.isenabled(), list(warnings.filters), random.getstate()
+    assert after == before
+    assert decimal.getcontext().prec == 28
+    assert "/nowhere" not in sys.path
+    assert list(found) == ["scripts.harmful"]
+    assert str(found["scripts.harmful"]).startswith("os.chdir is refused to strategy scripts.harmful")
+    assert os.getcwd() != "/"
+
+
+async def test_a_module_that_all_strategies_use_is_not_reloaded_by_one(make, contexts):
+    context = contexts[0]
+    context.host_data = Owner(make(context.tag, scripts__quoter=""))
+    with pytest.raises(PermissionError, match=r"importlib.reload of json is refused"):
+        context.run(importlib.reload, json)
+    context.host_data = None
+    assert importlib.reload(json) is json

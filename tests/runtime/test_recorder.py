@@ -27,6 +27,7 @@ from hummingbot.strategy.pure_market_making import inventory_cost_price_delegate
 
 from hive.gate.journal import Journal
 from hive.gate.order import Order, State
+from hive.gate.recorder_orders import SEEN_NS
 from hive.gate.venue import Trade
 from hive.shm.ids import strategy_tag
 from hive.shm.messages import ReplyKind, Side
@@ -35,6 +36,13 @@ from hummingbot.runtime.singletons import claim_recorder_slot
 from runtime import pmm
 
 PMM = {**pmm.PMM, "filled_order_delay": 60.0}
+REWORDED = (  # of a tracked order: times, what is compared one by one, and what nobody reads back
+    "creation_timestamp",
+    "last_update_timestamp",
+    "order_fills",
+    "cumulative_fee_paid_base",
+    "cumulative_fee_paid_quote",
+)
 CLOCK_MS = 10_000  # the strategy's clock is set by hand, the venue's is the machine's
 
 
@@ -180,7 +188,10 @@ async def test_a_tracked_order_comes_back_as_it_was(stage, gate):
     path = core.trade_fill_db.db_path
     await until(lambda: select(path, "SELECT * FROM TradeFill"))
     (row,) = select(path, "SELECT * FROM MarketState")
-    restored = InFlightOrder.from_json(json.loads(row["saved_state"])[bid.client_order_id])
+    saved = json.loads(row["saved_state"])[bid.client_order_id]
+    assert without(saved, (*REWORDED, SEEN_NS)) == without(tracked.to_json(), REWORDED)
+    assert tracked.to_json().keys() | {SEEN_NS} == saved.keys()
+    restored = InFlightOrder.from_json(saved)
     for attribute in ("exchange_order_id", "trading_pair", "order_type", "trade_type", "price", "amount", "leverage"):
         assert getattr(restored, attribute) == getattr(tracked, attribute), attribute
     assert restored.executed_amount_base == tracked.executed_amount_base == bid.amount / 4
@@ -189,6 +200,10 @@ async def test_a_tracked_order_comes_back_as_it_was(stage, gate):
     assert list(restored.order_fills) == list(tracked.order_fills)
     (fill,), (original,) = restored.order_fills.values(), tracked.order_fills.values()
     assert fill.fee == original.fee
+    written = saved["order_fills"][original.trade_id]
+    assert written.keys() == original.to_json().keys()
+    other = ("fill_timestamp", "exchange_order_id")  # this venue names an order anew with each message
+    assert without(written, other) == without(original.to_json(), other)
 
     stage.cores.pop(name)  # its worker is killed: nobody stops it
     stage.router.unregister(core.context)
@@ -221,6 +236,7 @@ async def test_a_strategys_positions_and_controllers_are_found_by_its_next_life(
     assert [row["amount"] for row in select(path, "SELECT amount FROM Position")] == [750_000]
     assert [row["id"] for row in select(path, "SELECT id FROM Controllers")] == ["ladder_btc"]
     assert [position.amount for position in core.markets_recorder.get_all_positions()] == [Decimal("0.75")]
+    assert name in core.markets_recorder._line._line._followed  # as its own code has asked the database
 
     second = stage.cores.pop(name).create_task(stage.host.stop(core.context))
     while not second.done():

@@ -1,6 +1,7 @@
 """Unmodified Hummingbot strategies side by side: each has its own configuration, orders, fills and singletons."""
 
 import asyncio
+import shutil
 from decimal import Decimal
 
 import pytest
@@ -18,6 +19,7 @@ from hive.shm.messages import OrderType as IntentOrderType
 from hive.shm.messages import ReplyKind, Side
 from hummingbot.runtime.errors import StrategyConfigError, UnknownVenue
 from hummingbot.runtime.trades import TRADE_EVENT
+from runtime.conftest import EXAMPLES
 from runtime.pmm import PMM
 
 MARKET_DATA = {"timestamp": 1, "exchange": "binance", "mid_price": 1, "best_bid": 1, "best_ask": 1, "order_book": {}}
@@ -248,3 +250,46 @@ async def test_a_bad_script_configuration_names_file_key_and_rule(stage):
 async def test_an_exchange_without_a_venue_is_refused_by_name(stage):
     with pytest.raises(UnknownVenue, match="exchange kucoin: the fleet has no such venue, it has binance"):
         await stage.start("a", "script", "touch_maker", {**TOUCH, "exchange": "kucoin"})
+
+
+async def test_a_value_of_a_script_that_does_not_do_is_shown(stage):
+    with pytest.raises(StrategyConfigError, match=r"conf/a.yml: spread: Input should be a valid decimal, was 'lots'"):
+        await stage.start("a", "script", "touch_maker", {**TOUCH, "spread": "lots"}, "conf/a.yml")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A copy of the examples, to make mistakes in."""
+    for folder in ("scripts", "controllers", "conf/controllers"):
+        shutil.copytree(EXAMPLES / folder, tmp_path / "root" / folder)
+    return tmp_path / "root"
+
+
+async def start_ladder(stage, root):
+    config = {"controllers_config": ["ladder_btc.yml"]}
+    with pytest.raises(StrategyConfigError) as caught:
+        await stage.start("a", "script", "controllers_runner", config, "conf/scripts/a.yml", root=str(root))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cooldown_time", "cooldown_tme", "cooldown_tme: Extra inputs are not permitted"),
+        ("leverage: 1", "leverage: many", "leverage: Input should be a valid integer"),
+    ],
+)
+async def test_a_wrong_key_or_value_of_a_controller_is_named_with_its_file(stage, root, old, new, message):
+    path = root / "conf" / "controllers" / "ladder_btc.yml"
+    path.write_text(path.read_text().replace(old, new))
+    assert (await start_ladder(stage, root)).startswith(f"conf/controllers/ladder_btc.yml: {message}")
+
+
+async def test_an_error_of_a_scripts_own_code_is_told_with_file_and_line(stage, root):
+    script = root / "scripts" / "controllers_runner.py"
+    script.write_text(script.read_text() + "\n\nnever_defined()\n")
+    line = len(script.read_text().splitlines())
+    assert await start_ladder(stage, root) == (
+        f"conf/scripts/a.yml: script controllers_runner: scripts/controllers_runner.py, line {line}: "
+        "NameError: name 'never_defined' is not defined"
+    )

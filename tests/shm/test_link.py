@@ -1,6 +1,7 @@
 """Links: in order, exactly once, through full queues, fresh pairs and resumed processes."""
 
 import random
+from contextlib import closing
 
 import pytest
 
@@ -44,6 +45,21 @@ def test_messages_cross_and_are_kept_until_they_are_acknowledged(links):
     assert other.flush()
     assert one.poll() == []
     assert one.unacked() == []
+
+
+def test_who_puts_into_several_links_wakes_later_and_once(queues, tmp_path):
+    one, other = queues()
+    with closing(WakeReceiver(tmp_path / "wake")) as receiver, closing(Waker(receiver.path)) as waker:
+        link, theirs = Link(*one, waker, 5), Link(*other, None, 5)
+        for payload in (b"a", b"b"):
+            link.send(payload)
+            assert link.put()
+        assert not receiver.drain()
+        assert theirs.poll() == [b"a", b"b"]
+        link.wake()
+        assert receiver.drain()
+        link.wake()
+        assert not receiver.drain()
 
 
 def test_an_answer_carries_the_acknowledgement(links):

@@ -86,3 +86,13 @@ def test_a_fifo_left_by_the_dead_is_replaced_and_anything_else_is_not(path):
     with pytest.raises(FileExistsError):
         WakeReceiver(path)
     assert path.read_text() == "precious"
+
+
+def test_a_receiver_whose_fifo_was_removed_is_woken_again_once_it_has_made_another(path, receiver):
+    path.unlink()
+    assert not Waker(path).wake()
+    receiver.make_again()
+    waker = Waker(path)
+    assert waker.wake()
+    assert receiver.drain()
+    waker.close()

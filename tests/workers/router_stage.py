@@ -30,11 +30,13 @@ class Stage:
         self.market = MarketData(boot_ns=lambda: self.now_ns, want=lambda *_: None, stale_after_ms=50)
         self.market.attach(0, 1, self.feed.books.name, self.feed.trades.name)
         self.wedged = []
+        self.filled = []
         self.router = OrderRouter(
             loop=asyncio.get_running_loop(),
             now_ns=lambda: self.now_ns,
             market=self.market,
             on_wedged=lambda: self.wedged.append(1),
+            on_fill=self.filled.append,
         )
         self.gates = []
         self.heard = []

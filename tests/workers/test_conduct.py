@@ -8,6 +8,7 @@ import pytest
 from hive.workers.clock import MultiStrategyClock
 from hive.workers.conduct import INTERRUPTIONS, LOG_FLOOD, ORDER_FLOOD, SECOND_NS, WITHIN_NS, Conduct
 from hive.workers.log_quota import LineQuota
+from hive.workers.own_memory import OwnMemory
 from hive.workers.refusals import Refusals
 from hive.workers.schedstat import RunDelay
 from hive.workers.scheduler import State, StrategyScheduler
@@ -56,6 +57,7 @@ class World:
             loop=loop,
             delay=self.delay,
             loop_share=0.5,
+            memory=OwnMemory(),
             memory_mb=None,
             lines=self.lines,
             refusals=self.refusals,
@@ -120,8 +122,8 @@ async def test_who_was_interrupted_outside_of_a_tick_goes_with_its_tasks(world):
 async def test_who_takes_the_loop_from_others_goes(world):
     for _ in range(3):
         world.guilty.counters.tick_duration_ns.record(SECOND_NS // 2)
-        world.guilty.callbacks_ns += SECOND_NS // 3
-        world.other.callbacks_ns += SECOND_NS // 100
+        world.guilty.callbacks.took_ns += SECOND_NS // 3
+        world.other.callbacks.took_ns += SECOND_NS // 100
         world.seconds()
     assert "83%" in world.went("took the loop")
 
@@ -129,7 +131,7 @@ async def test_who_takes_the_loop_from_others_goes(world):
 async def test_who_is_alone_may_take_all_of_the_loop(world):
     world.scheduler.pause(world.other, "by hand")
     for _ in range(4):
-        world.guilty.callbacks_ns += SECOND_NS
+        world.guilty.callbacks.took_ns += SECOND_NS
         world.seconds()
     assert world.sent == []
 

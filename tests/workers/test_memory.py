@@ -2,7 +2,8 @@
 
 import pytest
 
-from hive.workers.memory import MB, MemoryGuard, own_bytes
+from hive.workers.memory import MB, MemoryGuard
+from hive.workers.own_memory import JUMP, OwnMemory
 
 
 class World:
@@ -76,11 +77,34 @@ def test_without_a_limit_nothing_is_read():
 
 def test_a_limit_that_is_not_positive_is_refused():
     with pytest.raises(ValueError, match="limit_bytes must be positive, was 0"):
-        MemoryGuard(dict, 0)
+        MemoryGuard(dict, 0, lambda: 0)
 
 
 def test_own_memory_grows_with_what_is_allocated():
-    before = own_bytes()
+    memory = OwnMemory()
+    before = memory.read()
+    assert before > MB
+    assert not memory.has_jumped()
     kept = bytearray(64 * MB)
     kept[::4096] = b"x" * len(kept[::4096])
-    assert 60 * MB < own_bytes() - before < 80 * MB
+    assert memory.has_jumped()
+    assert 60 * MB < memory.read() - before < 80 * MB
+    assert not memory.has_jumped()
+    del kept
+    assert memory.has_jumped()  # in either direction
+    memory.close()
+
+
+def test_small_steps_are_a_jump_once_they_are_as_far_from_what_was_read_last():
+    memory = OwnMemory()
+    memory.read()
+    kept = []
+    while not memory.has_jumped():
+        kept.append(bytearray(b"x") * MB)
+        assert len(kept) < 40
+    assert len(kept) >= JUMP // MB - 2
+    memory.close()
+    memory.close()
+    with pytest.raises(OSError, match=r"statm|descriptor"):
+        memory.read()
+    assert not memory.has_jumped()

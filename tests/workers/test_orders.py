@@ -40,6 +40,7 @@ async def test_fills_in_the_same_batch_as_the_ack_come_after_it_and_in_order(sta
     assert stage.names() == ["answer ACKED", "FILL", "FILL", "FILLED"]
     assert stage.router.open_orders() == []
     assert (context.counters.fills.value, context.counters.orders_filled.value) == (2, 1)
+    assert stage.filled == [context, context]
 
 
 async def test_two_orders_interleaved_in_one_batch_keep_their_order(stage):

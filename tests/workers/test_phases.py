@@ -25,7 +25,7 @@ def taken_by(count, interval_ns, gone=(), offset=0):
 
 @pytest.mark.parametrize(
     ("interval_ns", "places", "apart_ns"),
-    [(10 * MS, 1, PULSE_NS), (100 * MS, 10, PULSE_NS), (SECOND, 25, LONG_PULSE_NS), (1500 * MS, 75, 20 * MS),
+    [(10 * MS, 1, PULSE_NS), (100 * MS, 10, PULSE_NS), (SECOND, 20, LONG_PULSE_NS), (1025 * MS, 41, 25 * MS),
      (60 * SECOND, 100, 600 * MS)],
 )
 @pytest.mark.parametrize("count", [1, 7, 50, 130])
@@ -50,7 +50,7 @@ def test_the_pulses_of_a_worker_lie_between_those_of_another_and_its_timers_with
 
 
 def test_who_comes_takes_the_place_of_who_is_gone():
-    phases = taken_by(30, SECOND, gone=range(0, 25, 5))
+    phases = taken_by(30, SECOND, gone=range(0, 20, 2))
     assert set(Counter(phases.values()).values()) == {1}
 
 
@@ -92,7 +92,7 @@ def test_timers_of_strategies_that_are_far_away_come_together_and_others_when_th
     assert near.when() == now + 0.4
     assert [one.when() for one in others] == asked
     for timer, earliest, latest in (*zip(far, asked, asked, strict=True), (inside, before + 1.0, after + 1.0)):
-        assert earliest - 0.0101 <= timer.when() <= latest + 0.0301
+        assert earliest - 0.0101 <= timer.when() <= latest + 0.0401
     for timer in (*far, near, inside, *others):
         timer.cancel()
     loop.run_until_complete(asyncio.sleep(0))

@@ -8,15 +8,17 @@ import logging
 import logging.config
 import random
 import signal
+import socket
 import sys
 import threading
+import tracemalloc
 import warnings
 from decimal import Decimal
 
 import numpy
 import pytest
 
-from hive.workers import process_wide
+from hive.workers import process_wide, shared_logging
 from hive.workers.context import CURRENT
 from hive.workers.loop import handle_exception
 
@@ -79,8 +81,13 @@ def test_a_decimal_precision_stays_with_its_strategy(pair):
 
 def switches():
     root = logging.getLogger()
-    logs = (root.level, list(root.handlers), root.manager.disable, faulthandler.is_enabled())
-    return gc.isenabled(), gc.get_threshold(), signal.getsignal(signal.SIGUSR1), sys.getswitchinterval(), logs
+    logs = (root.level, list(root.handlers), root.manager.disable, root.disabled, faulthandler.is_enabled())
+    logs += (logging.getLoggerClass(), logging.getLogRecordFactory(), logging.getLogger("asyncio").level)
+    logs += tuple((handler.level, handler.formatter, tuple(handler.filters)) for handler in root.handlers)
+    others = (socket.getdefaulttimeout(), tracemalloc.is_tracing(), asyncio.get_event_loop_policy())
+    traces = (sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile())
+    garbage = gc.isenabled(), gc.get_threshold()
+    return others, traces, garbage, signal.getsignal(signal.SIGUSR1), sys.getswitchinterval(), logs
 
 
 @pytest.mark.parametrize(
@@ -99,6 +106,17 @@ def switches():
         ("logging.getLogger().setLevel", lambda: logging.getLogger().setLevel(logging.CRITICAL)),
         ("logging.getLogger().removeHandler", lambda: logging.getLogger().removeHandler(logging.root.handlers[0])),
         ("sys.setswitchinterval", lambda: sys.setswitchinterval(1)),
+        ("sys.settrace", lambda: sys.settrace(print)),
+        ("threading.setprofile", lambda: threading.setprofile(print)),
+        ("tracemalloc.start", lambda: tracemalloc.start()),
+        ("socket.setdefaulttimeout", lambda: socket.setdefaulttimeout(0.1)),
+        ("asyncio.set_event_loop_policy", lambda: asyncio.set_event_loop_policy(asyncio.DefaultEventLoopPolicy())),
+        ("logging.setLoggerClass", lambda: logging.setLoggerClass(logging.Logger)),
+        ("logging.setLogRecordFactory", lambda: logging.setLogRecordFactory(print)),
+        ("logging.getLogger().handlers.clear", lambda: logging.getLogger().handlers.clear()),
+        ("logging.getLogger().handlers.pop", lambda: logging.getLogger().handlers.pop()),
+        ("logging.getLogger().handlers.__setitem__", lambda: logging.getLogger().handlers.__setitem__(slice(None), [])),
+        ("logging.getLogger('asyncio').setLevel", lambda: logging.getLogger("asyncio").setLevel(logging.CRITICAL)),
     ],
 )
 def test_a_switch_of_the_whole_process_is_not_turned_by_a_strategy(pair, caplog, name, call):
@@ -109,6 +127,92 @@ def test_a_switch_of_the_whole_process_is_not_turned_by_a_strategy(pair, caplog,
     assert switches() == before
     told = [record.getMessage() for record in caplog.records]
     assert told == [f"{name}() has no effect in a strategy: it would change all strategies of the worker"]
+
+
+def test_the_root_loggers_handlers_stay_whatever_a_strategy_assigns_or_sets(pair, caplog):
+    a, _ = pair
+    root = logging.getLogger()
+    shared_logging.install_on_handlers(process_wide.refused)
+    before = switches()
+
+    def careless():
+        root.handlers = []
+        root.level = logging.CRITICAL
+        root.disabled = True
+        for handler in root.handlers:
+            handler.setLevel(logging.CRITICAL)
+            handler.setFormatter(None)
+            handler.close()
+
+    a.run(careless)
+    assert switches() == before
+    told = {record.getMessage().partition(" has")[0] for record in caplog.records}
+    assert told >= {"logging.getLogger().handlers = ...", "logging.getLogger().level = ..."}
+    added = logging.NullHandler()
+    root.addHandler(added)
+    assert root.handlers[-1] is added
+    root.removeHandler(added)
+    assert added not in root.handlers
+
+
+def test_a_handler_of_a_strategy_is_given_its_own_lines_alone(pair):
+    a, b = pair
+    heard = []
+
+    class Keeping(logging.Handler):
+        def emit(self, record):
+            heard.append(record.getMessage())
+
+    logger = logging.getLogger("test_process_wide.shared")
+    handler = Keeping()
+    a.run(logger.addHandler, handler)
+    for context, text in ((a, "of a"), (b, "of b")):
+        context.run(logger.warning, text)
+    logger.warning("of nobody")
+    a.run(logger.removeHandler, handler)
+    assert heard == ["of a"]
+    a.run(logger.warning, "after it")
+    assert heard == ["of a"]
+
+
+def test_levels_of_a_strategys_own_loggers_are_its_to_set(pair):
+    a, _ = pair
+    for name in ("my_bot", f"hive_{a.tag}.scripts.mine"):
+        logger = logging.getLogger(name)
+        a.run(logger.setLevel, logging.DEBUG)
+        assert logger.level == logging.DEBUG
+
+
+async def test_a_strategy_that_cancels_all_tasks_cancels_its_own(strategies):
+    process_wide.install()
+    a, b = strategies.new("a"), strategies.new("b")
+    forever = [one.create_task(asyncio.sleep(3600)) for one in (a, b)]
+    stopping = a.create_task(asyncio.sleep(3600), name="stop a")  # as Hive's, which waits for what the strategy does
+
+    async def careless():
+        for task in asyncio.all_tasks():
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    await a.create_task(careless())
+    await asyncio.sleep(0)
+    assert [task.cancelled() for task in (*forever, stopping)] == [True, False, False]
+    assert {*forever[1:], stopping, asyncio.current_task()} <= asyncio.all_tasks()
+    for task in (*forever, stopping):
+        task.cancel()
+
+
+async def test_a_strategy_cannot_take_executor_or_generators_from_the_loop(strategies):
+    loop = asyncio.get_running_loop()
+    process_wide.install_on(loop)
+    a = strategies.new("a")
+
+    async def careless():
+        await loop.shutdown_default_executor()
+        await loop.shutdown_asyncgens()
+
+    await a.create_task(careless())
+    assert await asyncio.to_thread(lambda: "still") == "still"
 
 
 async def test_a_thread_is_its_strategys_and_so_is_what_it_hands_to_the_loop(pair):

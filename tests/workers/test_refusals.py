@@ -3,6 +3,7 @@
 import locale
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import threading
@@ -53,6 +54,34 @@ def set_locale():
     locale.setlocale(locale.LC_ALL, "C")
 
 
+def set_mask():
+    os.umask(0)
+
+
+def set_priority():
+    os.nice(1)
+
+
+def set_priority_by_pid():
+    os.setpriority(os.PRIO_PROCESS, os.getpid(), 19)
+
+
+def set_cpus():
+    os.sched_setaffinity(0, os.sched_getaffinity(0))
+
+
+def become_another_program():
+    os.execv("/bin/true", ["true"])
+
+
+def limit_files():
+    resource.setrlimit(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
+
+
+def limit_files_by_pid():
+    resource.prlimit(os.getpid(), resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
+
+
 def kill_itself():
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -71,6 +100,13 @@ HARMS = [
     set_locale,
     kill_itself,
     kill_its_group,
+    set_mask,
+    set_priority,
+    set_priority_by_pid,
+    set_cpus,
+    become_another_program,
+    limit_files,
+    limit_files_by_pid,
 ]
 
 
@@ -88,7 +124,11 @@ HARMS += [fork, fork_with_a_terminal]
 
 
 def state():
-    return os.getcwd(), dict(os.environ), sys.getrecursionlimit(), locale.setlocale(locale.LC_ALL)
+    shared = os.getcwd(), dict(os.environ), sys.getrecursionlimit(), locale.setlocale(locale.LC_ALL)
+    mask = os.umask(0o77)
+    os.umask(mask)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return shared, mask, os.nice(0), os.sched_getaffinity(0), limit
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -117,6 +157,17 @@ def test_a_forked_child_of_a_strategy_may_end_itself(refusals, idle_strategies):
     if pid == 0:
         idle_strategies.new("parent").run(os._exit, 7)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
+def test_a_forked_child_of_a_strategy_may_have_a_priority_and_a_mask_of_its_own(refusals, idle_strategies):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            idle_strategies.new("parent").run(lambda: (os.nice(1), os.umask(0o77), os.execv("/bin/true", ["true"])))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert refusals.take() == []
 
 
 def test_multiprocessing_may_fork_and_its_child_ends_when_it_is_told_to(refusals, idle_strategies):
@@ -162,6 +213,8 @@ def test_what_does_no_harm_is_allowed(refusals, idle_strategies):
         locale.setlocale(locale.LC_ALL)
         sys.setrecursionlimit(sys.getrecursionlimit())
         os.kill(os.getpid(), 0)
+        os.nice(0)
+        resource.prlimit(0, resource.RLIMIT_NOFILE)
         return os.environ.get("HOME")
 
     assert idle_strategies.new("a").run(harmless) == os.environ.get("HOME")

@@ -1,6 +1,7 @@
 """Whose code runs: the word that others read, and the time that callbacks take."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -10,13 +11,14 @@ from hive.workers.running import Running
 
 
 class Time:
-    """Grows by one with every look."""
+    """Grows by as much with every look."""
 
-    def __init__(self):
+    def __init__(self, step=1):
         self.ns = 0
+        self.step = step
 
     def __call__(self):
-        self.ns += 1
+        self.ns += self.step
         return self.ns
 
 
@@ -26,24 +28,24 @@ def word(counters):
 
 
 def test_the_word_names_who_runs_and_the_time_goes_to_who_ran(idle_strategies, word):
-    running = Running(word, Time())
+    running = Running(word, now_ns=Time())
     a, b = idle_strategies.new("a"), idle_strategies.new("b")
     seen = []
     for strategy in (a, a, None, b, a, None, None):
         running.switch(strategy)
         seen.append(word.value)
     assert seen == [1, 1, 0, 2, 1, 0, 0]
-    assert (a.callbacks_ns, b.callbacks_ns) == (2, 1)
+    assert (a.callbacks.took_ns, b.callbacks.took_ns) == (2, 1)
 
 
 def test_callbacks_are_told_to_the_busy_log_and_count_as_cpu_time(idle_strategies, word):
     busy = BusyLog()
-    running = Running(word, Time(), busy)
+    running = Running(word, busy, now_ns=Time(), cpu_ns=Time(10))
     a, b = idle_strategies.new("a"), idle_strategies.new("b")
     for strategy in (a, None, b, a, None):
         running.switch(strategy)
     assert (busy.total_ns, busy.since(0), busy.since(4)) == (3, 3, 1)  # from 1 to 2, and 3 to 5 without a gap
-    assert (a.counters.strategy_cpu_ns.value, b.counters.strategy_cpu_ns.value) == (2, 1)
+    assert (a.counters.strategy_cpu_ns.value, b.counters.strategy_cpu_ns.value) == (20, 10)
 
 
 def test_tasks_timers_and_events_of_a_strategy_run_under_its_number(idle_strategies, word):
@@ -79,4 +81,15 @@ def test_tasks_timers_and_events_of_a_strategy_run_under_its_number(idle_strateg
     assert len(seen) == 13
     assert all(number == {"-": 0, "a": 1, "b": 2}[who] for who, number in seen)
     assert word.value == 0
-    assert 0 < a.callbacks_ns < 10**9
+    assert 0 < a.callbacks.took_ns < 10**9
+
+
+def test_cpu_time_of_callbacks_is_the_threads_however_short_they_are(idle_strategies, word):
+    running = Running(word)
+    a = idle_strategies.new("a")
+    for _ in range(3):
+        running.switch(a)
+        time.sleep(0.05)  # takes no CPU
+        running.switch(None)
+    assert a.callbacks.took_ns >= 150_000_000
+    assert 0 < a.counters.strategy_cpu_ns.value < 50_000_000
