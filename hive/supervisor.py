@@ -43,7 +43,7 @@ from hive.top_sample import Member, Sample, Sampler
 from hive.watch import Watch
 from hive.wiring import Wiring
 
-BEAT_S = 0.25
+BEAT_S = 0.5
 LOOK_AGAIN_S = 0.1  # while a heartbeat is too old
 NOT_SUSPENDED = "ctrl-Z has no effect: the fleet would trade on, unwatched; `hive halt` lets no new order pass"
 

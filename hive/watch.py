@@ -1,4 +1,4 @@
-"""What the supervisor looks at four times a second, more often in doubt: heartbeats, first orders, the summary."""
+"""What the supervisor looks at twice a second, more often in doubt: heartbeats, first orders, the summary."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ BUSY_FACTOR = 5  # a strategy's start may import and compute for long; so may th
 SILENT_S = 5.0  # a process that closed its channel must end by itself in so long
 SLOW_READY_S = 20.0
 AWAY_NS = 2_000_000_000  # between two looks: this process, or the machine, stood still
-SELDOM = 8  # looks between two for a first order that does not come soon: each goes over all counters
+SELDOM = 4  # looks between two for a first order that does not come soon: each goes over all counters
 
 log = logging.getLogger("hive.supervisor")
 

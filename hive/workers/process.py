@@ -106,7 +106,7 @@ def fall_asleep(channel_fd: int, boot: Mapping[str, Any]) -> NoReturn:
     os.write(boot_fd, json.dumps(boot).encode())
     os.set_inheritable(boot_fd, True)
     os.set_inheritable(channel_fd, True)
-    command = [sys.executable, "-P", dormant.__file__]
+    command = [sys.executable, "-P", "-S", dormant.__file__]
     os.execv(sys.executable, [*command, "--channel-fd", str(channel_fd), "--boot-fd", str(boot_fd)])
 
 

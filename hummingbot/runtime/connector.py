@@ -32,6 +32,7 @@ from hive.workers.context import StrategyContext, current
 from hive.workers.errors import BookMissing
 from hive.workers.host import WorkerServices
 from hummingbot.runtime.books import BookSource, SharedBooks
+from hummingbot.runtime.event_log import ShortEventLog
 from hummingbot.runtime.exits import WaitingExits
 from hummingbot.runtime.order_book import SharedOrderBook
 from hummingbot.runtime.rules import FollowedRules, VenueRules
@@ -103,6 +104,7 @@ class SharedExchange(ExchangePyBase):
         self._orders = services.orders
         self._prefix = order_prefix(services.fleet_id, context.tag)
         super().__init__()
+        self._event_log = ShortEventLog(self)
         self._set_order_book_tracker(SharedBooks(self.use_pairs, self._drop_pair))
         self._exits = WaitingExits(self._obstacle)
         self._trades = FollowedTrades(services.books, venue, self.order_book_tracker.order_books)
@@ -230,6 +232,7 @@ class SharedExchange(ExchangePyBase):
 
     def on_reply(self, reply: Reply) -> None:
         """Take what the gate tells of one of this strategy's orders; runs inside the strategy's context."""
+        self._event_log.note_reply()
         order = self._order_tracker.all_fillable_orders.get(reply.client_order_id)
         if order is None:
             self.logger().warning(f"{reply.kind.name} of an order that is not tracked: {reply.client_order_id}")
