@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from hive.state import FleetDir, FleetLocked, StateError, runs_dir
 
-BEATS_PER_LOOK = 4
+BEATS_PER_LOOK = 2
 
 
 class RunFolder:

@@ -54,9 +54,12 @@ def test_becoming_ready_once_is_enough_to_be_forgiven():
         restarts.ready(child())
 
 
-@pytest.mark.parametrize("one", [child(fatal="/dev/shm is full"), child("worker", ready=False), child("recorder")])
-def test_a_fleet_that_has_run_goes_on_whatever_keeps_a_process_from_starting(one):
+@pytest.mark.parametrize(
+    ("role", "facts"), [("gate", {"fatal": "/dev/shm is full"}), ("worker", {"ready": False}), ("recorder", {})]
+)
+def test_a_fleet_that_has_run_goes_on_whatever_keeps_a_process_from_starting(role, facts):
     restarts = Restarts(30)
+    one = child(role, **facts)
     waits = [restarts.judge(one, KILLED, EXIT_CANNOT_BOOT, ran=True) for _ in range(3 * NEVER_READY_MAX)]
     assert waits[:3] == [Verdict(wait_s=s) for s in (0.1, 0.2, 0.4)]
     assert waits[-1] == Verdict(wait_s=30)

@@ -310,6 +310,9 @@ class HummingbotContext(TradingCore):
             StrategyConfigError: there is no such script, it holds no strategy, its configuration is not valid, or its
                 code replaces some of what all strategies of the worker use.
         """
+        if since := shared_code.accept():
+            text = "code of some strategy has replaced, while it ran, what all use: %s"
+            self.logger().warning(text, ", ".join(sorted(since)[:10]))
         replaced: list[str] = []
         try:
             loaded = self._load_class(strategy_name)

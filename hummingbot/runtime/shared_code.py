@@ -1,12 +1,14 @@
 """Functions and classes that all strategies of a worker use, and that the code of one of them has replaced.
 
     remember()   before the first strategy's code is imported: some 9,000 functions, classes and properties
-    put_back()   after each import of a strategy's: what is another object now is made what it was   (1 ms)
+    accept()     before each import of a strategy's: what others have replaced since is not its doing   (1 ms)
+    put_back()   after it: what is another object now is made what it was   (1 ms)
 
 decimal.DefaultContext is among them: every context that begins later has its precision.
 
 Any code may assign to a class or module that it did not make. A script that changes Hummingbot while it is imported
-would change it under every other strategy. What a strategy replaces later than that, or adds, is not seen.
+would change it under every other strategy. What a strategy replaces later than that stays, and what it adds is not
+seen.
 """
 
 import decimal
@@ -32,6 +34,23 @@ def remember() -> None:
     _decimals.update(_of_decimals())
 
 
+def accept() -> list[str]:
+    """Take what is there now for what is to be there; return the names of what was something else, as put_back()."""
+    replaced = []
+    for at in reversed(range(len(_places))):
+        owner, attributes, name, value = _places[at]
+        if attributes.get(name) is value:
+            continue
+        replaced.append(f"{_name(owner)}.{name}")
+        if name in attributes:
+            _places[at] = owner, attributes, name, attributes[name]
+        else:
+            del _places[at]
+    replaced += [f"decimal.DefaultContext.{name}" for name in _other_decimals()]
+    _decimals.update(_of_decimals())
+    return replaced
+
+
 def put_back() -> list[str]:
     """Make everything what it was; return the names of what was not, as module.name or module.Class.name."""
     replaced = []
@@ -39,11 +58,15 @@ def put_back() -> list[str]:
         if attributes.get(name) is not value:
             setattr(owner, name, value)
             replaced.append(f"{_name(owner)}.{name}")
-    found = _of_decimals()
-    for name in [one for one in _decimals if found[one] != _decimals[one]]:
+    for name in _other_decimals():
         setattr(decimal.DefaultContext, name, _decimals[name])
         replaced.append(f"decimal.DefaultContext.{name}")
     return replaced
+
+
+def _other_decimals() -> list[str]:
+    found = _of_decimals()
+    return [name for name, value in _decimals.items() if found[name] != value]
 
 
 def _of_decimals() -> dict[str, Any]:

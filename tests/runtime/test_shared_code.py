@@ -62,6 +62,28 @@ def test_what_was_replaced_is_put_back_and_named(whole):
     assert shared_code.put_back() == []
 
 
+async def test_what_a_strategy_replaces_while_it_runs_is_not_held_against_the_next_one(stage, whole):
+    await stage.start("culprit", "script", "touch_maker", TOUCH)
+    strict = ssl._create_default_https_context
+    ssl._create_default_https_context = ssl._create_unverified_context
+    await stage.start("innocent", "script", "touch_maker", TOUCH)
+    assert ssl._create_default_https_context is ssl._create_unverified_context
+    assert shared_code.put_back() == []
+    ssl._create_default_https_context = strict
+    assert shared_code.accept() == ["ssl._create_default_https_context"]
+
+
+def test_what_was_replaced_by_others_is_accepted(whole):
+    prec, stop = decimal.DefaultContext.prec, ExecutorOrchestrator.stop
+    decimal.DefaultContext.prec = 5
+    del ExecutorOrchestrator.stop
+    assert len(shared_code.accept()) == 2
+    assert shared_code.put_back() == []
+    decimal.DefaultContext.prec = prec
+    ExecutorOrchestrator.stop = stop
+    shared_code.remember()
+
+
 def test_what_is_imported_before_the_workers_are_there_changes_nothing_for_them(whole, root):
     assert list(private_modules.warm_up(root, ["scripts.touch_maker"])) == []
     assert shared() == whole
