@@ -78,10 +78,11 @@ class Budget:
         """Lay out a fresh segment of BUDGET_BYTES and kind "budget"; return the gate's view.
 
         Args:
-            limit_per_minute: the venue's, 1 to MOST_WEIGHT.
+            limit_per_minute: the venue's, 1 to MOST_WEIGHT, as far as is known without `before`.
             feed_share: the feed's part of it, above 0 and below 1.
-            before: of an earlier gate. The current minute goes on as that one left it, except for what the feed has
-                charged: it brings that itself. Without it the current minute counts as spent, see the module.
+            before: of an earlier gate. Its limit stays, and the current minute goes on as that one left it, except for
+                what the feed has charged: it brings that itself. Without it the current minute counts as spent, see
+                the module.
         """
         memory = segment.memory()
         if memory.load(_AT["limit"]):
@@ -121,6 +122,7 @@ class Budget:
             for name in ("offset_ns", "gate_used", "gate_foreign", "gate_settled", "gate_closed_ns", "unproven"):
                 memory.store(_AT[name], before._memory.load(_AT[name]))
             budget._push(_AT["gate_closed_ns"], before._closed_until_ns())
+            limit = before._memory.load(_LIMIT_AT)
         elif wall_ns is not None:
             memory.store(_AT["unproven"], _window(wall_ns) + 1)
         budget.set_limit(limit)

@@ -65,6 +65,15 @@ def test_a_later_gate_goes_on_with_the_minute_and_removes_the_old_segment(run):
     assert [info.name for info in list_segments(run)] == [second.names["binance"]]
 
 
+def test_a_later_gate_may_spend_what_the_venue_allowed_the_one_before(run):
+    first = budgets(run).of("binance")
+    first.set_limit(10 * DOCUMENTED_LIMIT)  # as exchangeInfo told it
+    first.charge(DOCUMENTED_LIMIT, START)
+    second = budgets(run, epoch=2).of("binance")
+    second.settle(DOCUMENTED_LIMIT, START)
+    assert second.wait_ns(300, START) == 0
+
+
 def test_what_gates_left_that_died_while_they_took_over_is_removed_too(run):
     first = budgets(run)
     first.of("binance").charge(100, START)
