@@ -6,7 +6,8 @@
 
 A burst is one kill or several, some at once, some into the restart that the one before has caused. Then every strategy
 must trade again within WITHIN_S: an order placed after the last kill must be acknowledged by the exchange. The harness
-starts a supervisor that was killed anew, as an init system would. In the end the strategies stop, everything settles,
+starts a supervisor that was killed anew, as an init system would. Such a fleet knows only the exchange's documented
+limit at first, of which the one before may have spent the whole minute: it has the rest of that minute beyond WITHIN_S. In the end the strategies stop, everything settles,
 and each order and fill of the exchange is held against what its strategy wrote down (chaos_judge.py, chaos_leaks.py).
 Killing everything counts as one kill.
 """
@@ -40,6 +41,7 @@ GOALS = (
 SEED = 20261126
 WITHIN_S = 10.0
 START_S = 60.0
+MINUTE_S = 60.0
 GIVE_UP_S = 60.0  # a fleet that does not trade by then is no use any more
 SETTLE_S = 45.0  # recvWindow, margins and the inquiry's longest pause
 STOP_S = 60.0
@@ -143,9 +145,12 @@ class Chaos:
 
     def _recover(self, victims: list[str]) -> None:
         killed_ns = time.monotonic_ns()
-        if not self._trades(killed_ns, self._within_s):
+        within_s = self._within_s
+        if {"supervisor", "all"} & set(victims):
+            within_s += MINUTE_S - time.time() % MINUTE_S
+        if not self._trades(killed_ns, within_s):
             idle = self._fleet.idle_since(killed_ns)
-            story = f"{', '.join(idle)} did not trade within {self._within_s:g} s of {' + '.join(victims)}"
+            story = f"{', '.join(idle)} did not trade within {within_s:.1f} s of {' + '.join(victims)}"
             self.tally.wedged.append(f"{story}, killed at {killed_ns}")
             if not self._trades(killed_ns, GIVE_UP_S):
                 raise WrongAnswer(f"{story}, nor within {GIVE_UP_S:g} s more:\n{self._fleet.output()}")
