@@ -7,9 +7,10 @@
 A burst is one kill or several, some at once, some into the restart that the one before has caused. Then every strategy
 must trade again within WITHIN_S: an order placed after the last kill must be acknowledged by the exchange. The harness
 starts a supervisor that was killed anew, as an init system would. Such a fleet knows only the exchange's documented
-limit at first, of which the one before may have spent the whole minute: it has the rest of that minute beyond WITHIN_S. In the end the strategies stop, everything settles,
-and each order and fill of the exchange is held against what its strategy wrote down (chaos_judge.py, chaos_leaks.py).
-Killing everything counts as one kill.
+limit at first, of which the one before may have spent the whole minute: it has the rest of that minute beyond WITHIN_S.
+
+In the end the strategies stop, everything settles, and each order and fill of the exchange is held against what its
+strategy wrote down (chaos_judge.py, chaos_leaks.py). Killing everything counts as one kill.
 """
 
 import argparse
