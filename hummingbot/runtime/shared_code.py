@@ -22,30 +22,25 @@ KINDS = (FunctionType, BuiltinFunctionType, MethodDescriptorType, staticmethod, 
 
 DECIMALS = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")  # of decimal.DefaultContext
 
-type Place = tuple[type | ModuleType, Mapping[str, Any], str, Any]  # owner, its attributes, name, value
+type Part = tuple[type | ModuleType, Mapping[str, Any], tuple[str, ...], list[Any]]
+"""A class or module, all of its attributes, and the names and values of those that are kept; None: it is gone."""
 
-_places: list[Place] = []
+_parts: list[Part] = []
 _decimals: dict[str, Any] = {}
 
 
 def remember() -> None:
     """Take what is there now for what is to be there."""
-    _places[:] = _found()
+    _parts[:] = _found()
     _decimals.update(_of_decimals())
 
 
 def accept() -> list[str]:
     """Take what is there now for what is to be there; return the names of what was something else, as put_back()."""
     replaced = []
-    for at in reversed(range(len(_places))):
-        owner, attributes, name, value = _places[at]
-        if attributes.get(name) is value:
-            continue
-        replaced.append(f"{_name(owner)}.{name}")
-        if name in attributes:
-            _places[at] = owner, attributes, name, attributes[name]
-        else:
-            del _places[at]
+    for (owner, attributes, names, values), at in _different():
+        values[at] = attributes.get(names[at])
+        replaced.append(f"{_name(owner)}.{names[at]}")
     replaced += [f"decimal.DefaultContext.{name}" for name in _other_decimals()]
     _decimals.update(_of_decimals())
     return replaced
@@ -54,14 +49,26 @@ def accept() -> list[str]:
 def put_back() -> list[str]:
     """Make everything what it was; return the names of what was not, as module.name or module.Class.name."""
     replaced = []
-    for owner, attributes, name, value in _places:
-        if attributes.get(name) is not value:
-            setattr(owner, name, value)
-            replaced.append(f"{_name(owner)}.{name}")
+    for (owner, _, names, values), at in _different():
+        if values[at] is None:
+            delattr(owner, names[at])
+        else:
+            setattr(owner, names[at], values[at])
+        replaced.append(f"{_name(owner)}.{names[at]}")
     for name in _other_decimals():
         setattr(decimal.DefaultContext, name, _decimals[name])
         replaced.append(f"decimal.DefaultContext.{name}")
     return replaced
+
+
+def _different() -> list[tuple[Part, int]]:
+    """Return what is another object now: the part, and the index in it."""
+    return [
+        (part, at)
+        for part in _parts
+        for at, (name, value) in enumerate(zip(part[2], part[3], strict=True))
+        if part[1].get(name) is not value
+    ]
 
 
 def _other_decimals() -> list[str]:
@@ -74,23 +81,20 @@ def _of_decimals() -> dict[str, Any]:
     return {**values, "traps": dict(values["traps"])}  # it would change with them
 
 
-def _found() -> Iterator[Place]:
+def _found() -> Iterator[Part]:
     for module_name, module in list(sys.modules.items()):
         if not isinstance(module, ModuleType) or module_name.partition(".")[0] not in PACKAGES:
             continue
-        attributes = vars(module)
-        for name, value in list(attributes.items()):
-            if isinstance(value, KINDS):
-                yield module, attributes, name, value
+        yield _part(module)
+        for value in list(vars(module).values()):
             if isinstance(value, type) and value.__module__ == module_name:
-                yield from _found_in(value)
+                yield _part(value)
 
 
-def _found_in(owner: type) -> Iterator[Place]:
+def _part(owner: type | ModuleType) -> Part:
     attributes = vars(owner)
-    for name, value in list(attributes.items()):
-        if isinstance(value, KINDS):
-            yield owner, attributes, name, value
+    kept = [(name, value) for name, value in list(attributes.items()) if isinstance(value, KINDS)]
+    return owner, attributes, tuple(name for name, _ in kept), [value for _, value in kept]
 
 
 def _name(owner: type | ModuleType) -> str:
