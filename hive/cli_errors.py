@@ -1,5 +1,6 @@
 """The exit codes of `hive`, and the exception that carries one."""
 
+import errno
 import sys
 
 from hive.texts import visible
@@ -10,6 +11,7 @@ NOT_FOUND = 2
 NOT_RUNNING = 3
 CONFIG = 4
 TIMEOUT = 5
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Failure(Exception):
@@ -32,7 +34,12 @@ class Failure(Exception):
 
 
 def of_file(error: OSError) -> Failure:
-    """Return what to say of a file or folder that cannot be used; an error that names none is raised as it is."""
+    """Return what to say of a file or folder that cannot be used; an error that names none is raised as it is.
+
+    No room is said in any case: the output is a file too, and its name is not known here.
+    """
+    if error.filename is None and error.errno in NO_ROOM:
+        return Failure(f"what was to be written finds no room: {error.strerror}")
     if error.filename is None:
         raise error
     return Failure(f"{error.filename}: {error.strerror}")

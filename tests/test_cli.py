@@ -146,6 +146,14 @@ def test_the_simulated_exchange_is_a_command_too(command):
     assert "simulated exchange" in result.stdout
 
 
+def test_an_output_without_room_is_an_error_in_one_line(command):
+    with open("/dev/full", "w") as full:
+        words = [HIVE, "check", str(command.file), *ROOT]
+        result = subprocess.run(words, env=command.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode == ERROR
+    assert result.stderr == "error: what was to be written finds no room: No space left on device\n"
+
+
 @pytest.mark.alone  # it sweeps what dead processes of any fleet left
 def test_too_few_files_for_a_fleet_are_said_before_the_start(command):
     words = [HIVE, "up", "--strategies", str(command.file), *ROOT]

@@ -1,7 +1,7 @@
 """What questions about orders bring to light: old fills, orders that a person changed, orders that are gone."""
 
-import asyncio
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
@@ -15,21 +15,9 @@ GIVEN = {TAG: {"USDT": Decimal(100), "BTC": Decimal(0)}}
 
 
 @pytest.fixture
-async def gates(tmp_path):
+def gates(gates):
     """Return a function that makes the next gate of an account with capital; the one before is killed."""
-    made: list[AccountBench] = []
-
-    def start(**options) -> AccountBench:
-        if made:
-            made[-1].kill()
-            options = {"clock": made[-1].clock, "venue": made[-1].venue, **options}
-        made.append(AccountBench(tmp_path, given=GIVEN, **options))
-        return made[-1]
-
-    yield start
-    for bench in made:
-        bench.close()
-    await asyncio.sleep(0)
+    return partial(gates, given=GIVEN)
 
 
 def fill(bench: AccountBench, order: str, trade_id: int, amount: str) -> Trade:
