@@ -115,7 +115,8 @@ def test_while_the_feed_is_stopped_or_dead_no_order_is_placed_and_what_rests_is_
     assert exchange.open_orders() == []
     report = run.report()
     refused = {one["id"]: one["orders"]["refused"] for one in report["strategies"]}
-    assert min(refused.values()) > 0, f"a strategy did not even try to place: {refused}"
+    # The ladder's executors may all hold a position; then it only tries to close them, and such an order waits.
+    assert min(refused["pmm"], refused["avellaneda"]) > 0, f"a strategy did not even try to place: {refused}"
     (venue,) = report["venues"]
     assert venue["stale"]["worker"]["intervals"] >= len(NAMES)
     assert venue["stale"]["gate"]["ms"] >= LONG_ENOUGH_S * 1000
