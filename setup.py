@@ -35,6 +35,7 @@ C_MODULES = [
     "hive.shm.decimals",
     "hive.feed.binance_diff",
     "hive.feed.book",
+    "hive.feed.frames",
     "hive.feed.heart",
     "hive.feed.inlet",
     "hive.feed.levels",
@@ -48,6 +49,7 @@ C_MODULES = [
     "hive.workers.tick_heap",
     "hive.gate.bucket",
     "hive.gate.fairness",
+    "hive.gate.journal_pack",
     "hive.gate.rounds",
     "hive.gate.starvation",
 ]

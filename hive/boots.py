@@ -46,6 +46,7 @@ class Run:
     supervisor_pid: int
     host: str = HOST
     log_level: str = "INFO"
+    without_logs: bool = False
 
     def log_file(self, role: str, index: int = 0) -> Path:
         """Return the log file of a process."""
@@ -60,7 +61,7 @@ class Run:
             "fleet_id": self.fleet.fleet_id,
             "epoch": epoch,
             "run_dir": str(self.run_dir),
-            "log_file": str(self.log_file(role, index)),
+            "log_file": None if self.without_logs else str(self.log_file(role, index)),  # None: stderr
             "log_level": self.log_level,
             "supervisor_pid": self.supervisor_pid,
             "profiling": self.fleet.monitoring.enable_profiling,

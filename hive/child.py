@@ -28,7 +28,14 @@ from hive.shm.segment import Segment, process_start_ticks
 from hive.shm.snapshots import CountersSnapshot, HistogramSnapshot
 
 EXIT_CANNOT_BOOT = 3
-OOM_SCORES = {"server": 400, "recorder": 400, "feed": 300, "sim": 300, "gate": 100}
+OOM_SCORES = {  # beside this process's own: who goes first when memory ends; a worker adds 100 to the server's
+    "server": 400,
+    "recorder": 400,
+    "feed": 300,
+    "sim": 300,
+    "gate": 100,
+}
+OOM_SCORE_MAX = 1000
 ORDINALS = {2: "second", 3: "third"}
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
@@ -192,7 +199,8 @@ def start(
     score = OOM_SCORES.get(child.role)
     if score is not None:
         with contextlib.suppress(OSError):
-            Path(f"/proc/{popen.pid}/oom_score_adj").write_text(str(score))
+            own = max(0, int(Path("/proc/self/oom_score_adj").read_text()))  # without root it can only be raised
+            Path(f"/proc/{popen.pid}/oom_score_adj").write_text(str(min(OOM_SCORE_MAX, own + score)))
 
 
 def become_supervisor() -> None:

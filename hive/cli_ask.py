@@ -13,7 +13,8 @@ from hive.control import ControlError, ask
 from hive.gate_view import notices, venue_table
 from hive.handover import UpOptions
 from hive.screens import screen_width
-from hive.shm.segment import sweep
+from hive.shm.errors import LayoutMismatch, ShmError
+from hive.shm.segment import Segment, sweep
 from hive.state import FleetDir, StateError, drop_key_locks, fleet_names, is_alive
 from hive.top_sample import Sampler
 from hive.top_view import Frame, Look, draw_all
@@ -36,8 +37,7 @@ def find_fleet(name: str | None) -> FleetDir:
         if name not in names:
             raise Failure(f"there is no fleet {name}" + (f"; known: {', '.join(names)}" if names else ""), NOT_FOUND)
         if not is_alive(folder.read()):
-            ending = "its supervisor died and its gate is ending" if folder.is_locked() else "it does not run"
-            raise Failure(f"fleet {name}: {ending}", NOT_RUNNING)
+            raise Failure(f"fleet {name}: {_why_not_alive(folder)}", NOT_RUNNING)
         return folder
     running = [one for one in names if is_alive(FleetDir.of(one).read())]
     if not running:
@@ -47,9 +47,35 @@ def find_fleet(name: str | None) -> FleetDir:
     return FleetDir.of(running[0])
 
 
+def _why_not_alive(folder: FleetDir) -> str:
+    if not folder.is_locked():
+        return "it does not run"
+    if folder.is_of_another_version():
+        return "it runs under another version of Hive, whose commands reach it"
+    return "its supervisor died and its gate is ending"
+
+
+def find_readable(name: str | None) -> FleetDir:
+    """Return the folder of a running fleet, as find_fleet(), whose memory this build can read.
+
+    Raises:
+        Failure: as find_fleet(); 1 when another build of Hive runs it.
+    """
+    folder = find_fleet(name)
+    for segment in (folder.read() or {}).get("segments", {}).values():
+        try:
+            Segment.open(segment).close()
+        except LayoutMismatch as error:
+            text = f"fleet {folder.name} runs under another build of Hive, whose commands show it: {error}"
+            raise Failure(text) from None
+        except ShmError:  # just made, or just gone
+            continue
+    return folder
+
+
 def status(name: str | None, as_json: bool) -> None:
     """Print a running fleet's report, as JSON or as tables."""
-    folder = find_fleet(name)
+    folder = find_readable(name)
     sampler = Sampler(folder)
     try:
         sample = sampler.sample(pss=True)

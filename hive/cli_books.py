@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hive.books_sample import BooksSample, BooksSampler, Key
 from hive.books_view import as_json, draw_ladder, draw_list
-from hive.cli_ask import find_fleet
+from hive.cli_ask import find_readable
 from hive.cli_errors import ERROR, NOT_FOUND, NOT_RUNNING, Failure
 from hive.screens import Showing, show
 from hive.top_view import Line, Style
@@ -26,7 +26,7 @@ class BooksOptions:
 
 def books(options: BooksOptions) -> None:
     """Show what was asked for. Raises Failure: no such fleet, venue or pair (2), not running (3)."""
-    sampler = BooksSampler(find_fleet(options.fleet))
+    sampler = BooksSampler(find_readable(options.fleet))
     try:
         show(Screen(sampler, options), Showing(options.watch, options.interval_s, options.as_json))
     finally:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hive import report
-from hive.cli_ask import find_fleet
+from hive.cli_ask import find_fleet, find_readable
 from hive.cli_errors import ERROR, NOT_RUNNING, TIMEOUT, Failure
 from hive.control import ANSWER_WITHIN_S, ControlError, ask
 from hive.gate_view import as_json, draw_gate
@@ -57,7 +57,7 @@ def flat(name: str | None, timeout_s: float) -> None:
 
 def gate(name: str | None, how: Showing) -> None:
     """Show a fleet's gate. Raises Failure: no such fleet (2), not running (3)."""
-    sampler = Sampler(find_fleet(name))
+    sampler = Sampler(find_readable(name))
     try:
         show(Screen(sampler, how.interval_s), how)
     finally:

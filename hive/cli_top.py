@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import click
 
-from hive.cli_ask import find_fleet
+from hive.cli_ask import find_readable
 from hive.screens import screen_width
 from hive.top import Top
 from hive.top_sample import Sampler
@@ -29,7 +29,7 @@ def top(options: TopOptions) -> None:
 
     Raises Failure: no such fleet (2), not running (3), a terminal that cannot be drawn on (1).
     """
-    sampler = Sampler(find_fleet(options.name))
+    sampler = Sampler(find_readable(options.name))
     try:
         tool = Top(sampler, options.interval_s, options.sort)
         if not options.once and sys.stdin.isatty() and sys.stdout.isatty():

@@ -49,7 +49,8 @@ def draw_gate(frame: Frame, width: int, height: int | None = None) -> list[Line]
     lines = [*_head(frame, width), *table("STRATEGY", _columns(rows), rows, width)]
     if height is not None and len(lines) > height:
         kept = max(0, height - 1)
-        lines = [*lines[:kept], Line(f"... {len(lines) - kept} more: the window is too low", Style.DIM)]
+        text = f"... {len(lines) - kept} more: the window is too low; `hive top`, key g, scrolls"
+        lines = [*lines[:kept], Line(text, Style.DIM)]
     return [Line(line.text[:width], line.style) for line in lines]
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hive import keys
@@ -38,6 +39,9 @@ class Launcher:
         key_fds: the descriptor of each live venue's keys by name, see `hive/keys.py`.
         users: who runs it; None: everything runs as this process does.
         members: the strategies and workers that there are now; None: those of the placement.
+
+    Attributes:
+        without_logs: why the process that was started last cannot log, "" when it can.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Launcher:
         self._sim_keys: dict[int, int] = {}
         self._sim_stdin: dict[int, int] = {}
         self._endpoints: dict[int, Endpoint] = {}
+        self.without_logs = ""
         for index, venue in enumerate(run.fleet.venues):
             if isinstance(venue, LiveVenue):
                 self._set_endpoint(index, venue, key_fds[venue.name], venue.rest_url, venue.ws_url, venue.ws_api_url)
@@ -133,7 +138,7 @@ class Launcher:
     def recorder(self, epoch: int) -> Child:
         """Start the recorder."""
         child = self._with_channel("recorder", epoch, "hive.gate.recorder")
-        child.send(recorder_boot(self._run, epoch, self.endpoints))
+        child.send(recorder_boot(self._now(), epoch, self.endpoints))
         return child
 
     def server(self, epoch: int) -> Child:
@@ -146,6 +151,7 @@ class Launcher:
         """Ask the server for a worker; its pid comes with the server's answer."""
         self._members.begin_all(index)
         plan = self._members.plan(index)
+        self._log_file("worker", index)
         channel, theirs = Channel.pair()
         child = Child("worker", index, epoch, channel, time.monotonic_ns(), cpu=plan.cpu)
         with theirs, _closed_on_error(child):
@@ -165,7 +171,19 @@ class Launcher:
 
     def _now(self) -> Run:
         """Return the run with the strategies of now."""
-        return replace(self._run, fleet=self._members.fleet())
+        return replace(self._run, fleet=self._members.fleet(), without_logs=bool(self.without_logs))
+
+    def _log_file(self, role: str, index: int) -> Path:
+        """Return where a process may log; nowhere, when its file cannot be written: a gate must cancel all the same."""
+        path = self._run.log_file(role, index)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.open("ab").close()
+        except OSError as error:
+            self.without_logs = f"{error.filename}: {error.strerror}"
+            return Path(os.devnull)
+        self.without_logs = ""
+        return path
 
     def _with_channel(self, role: str, epoch: int, module: str, **options: Any) -> Child:
         channel, theirs = Channel.pair()
@@ -184,7 +202,7 @@ class Launcher:
             child,
             arguments,
             environment=self._environment,
-            log=self._run.log_file(child.role, child.index),
+            log=self._log_file(child.role, child.index),
             keep_fds=[self._lock_fd, *keep_fds],
             **{"stdin": subprocess.DEVNULL, **options},
         )

@@ -56,7 +56,6 @@ TEXTS = {
     "queue_depth": "New orders that wait in the gate.",
     "weight_used": "Request weight used in the present minute.",
     "weight_limit": "Request weight per minute that the venue allows.",
-    "orders_10s_used": "As orders_used.",
     "orders_used": "Orders used of the account's tightest limit.",
     "orders_limit": "The account's tightest limit of orders.",
     "effective_limit": "Orders that the gate uses at most after the venue refused some; 0: no less than the limit.",

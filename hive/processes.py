@@ -12,11 +12,15 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
-    """CPU time used so far and bytes of memory; `pss` is None when it was not asked for or may not be read."""
+    """CPU time used so far and bytes of memory; `pss` is None when it was not asked for or may not be read.
+
+    `waited_ns` is for how long the process was ready and had no CPU.
+    """
 
     cpu_ns: int
     rss: int
     pss: int | None = None
+    waited_ns: int = 0
 
 
 def process_facts(pid: int, *, pss: bool = False) -> ProcessFacts | None:
@@ -34,7 +38,7 @@ def process_facts(pid: int, *, pss: bool = False) -> ProcessFacts | None:
     if fields[0] in (b"Z", b"X"):
         return None
     cpu_ns = (int(fields[11]) + int(fields[12])) * _TICK_NS
-    return ProcessFacts(cpu_ns, int(fields[21]) * _PAGE, _pss(pid) if pss else None)
+    return ProcessFacts(cpu_ns, int(fields[21]) * _PAGE, _pss(pid) if pss else None, run_delay_ns(pid))
 
 
 def run_delay_ns(pid: int) -> int:

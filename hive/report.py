@@ -130,6 +130,7 @@ def _process(one: Mapping[str, Any], sample: Sample) -> dict[str, Any]:
         "nice": one.get("nice"),
         "restarts": one["restarts"],
         "cpu_seconds": round(facts.cpu_ns / 1e9, 3) if facts else one.get("cpu_seconds_before", 0),
+        "waited_seconds": round(facts.waited_ns / 1e9, 3) if facts else None,
         "rss_mb": round(facts.rss / _MB, 1) if facts else None,
         "pss_mb": round(facts.pss / _MB, 1) if facts and facts.pss is not None else None,
         "loop_lag_us": _loop_lag(one, sample),

@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hive import totals
@@ -178,7 +179,7 @@ class Roster:
         facts = {}
         for member, fact in before_stop.facts.items():
             cpu_ns = max(fact.cpu_ns, spent.get(member, fact).cpu_ns)
-            facts[member] = ProcessFacts(cpu_ns, fact.rss, fact.pss)
+            facts[member] = replace(fact, cpu_ns=cpu_ns)
         fleet = {**now.fleet, "processes": before_stop.fleet["processes"]}
         return Sample(
             now_ns=before_stop.now_ns,

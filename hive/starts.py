@@ -63,6 +63,7 @@ class Starts:
         self._stopping = stopping
         self._ran = ran
         self._epochs: dict[Member, int] = {}
+        self._without_logs = ""
 
     @property
     def traded(self) -> bool:
@@ -107,10 +108,17 @@ class Starts:
         except OSError as error:
             self._not_started(member, f"{role} {index}" if role == "worker" else role, error)
             return
+        self._tell_of_logs()
         self._roster.children[member] = child
         if child.channel is not None:
             self._listen(child)
         self._roster.save()
+
+    def _tell_of_logs(self) -> None:
+        why = self._launcher.without_logs
+        if why and not self._without_logs:
+            self._say("error", f"what is started now does not log: {why}")
+        self._without_logs = why
 
     def _not_started(self, member: Member, title: str, error: OSError) -> None:
         if self._stopping() or not self._ran():

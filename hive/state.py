@@ -126,6 +126,9 @@ class FleetDir:
                     f"fleet {self.name} is running already (pid {fleet['pid']}): "
                     f"`hive down {self.name}` ends it, --name gives this one another name"
                 )
+            if self.is_of_another_version():
+                os.close(fd)
+                raise FleetLocked(f"fleet {self.name} runs under another version of Hive: its `hive down` ends it")
             if time.monotonic() >= deadline:
                 os.close(fd)
                 raise FleetLocked(f"fleet {self.name} is still ending: its supervisor died, its gate cancels orders")
@@ -172,6 +175,13 @@ class FleetDir:
         except (FileNotFoundError, json.JSONDecodeError):
             return None
         return fleet if fleet.get("schema") == SCHEMA else None
+
+    def is_of_another_version(self) -> bool:
+        """Return whether fleet.json is there and of a version of Hive whose schema this one does not know."""
+        try:
+            return json.loads((self.path / "fleet.json").read_bytes()).get("schema") != SCHEMA
+        except (FileNotFoundError, json.JSONDecodeError):
+            return False
 
     def write(self, fleet: dict[str, Any]) -> None:
         """Replace fleet.json; readers see the old one or the new one."""

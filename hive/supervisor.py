@@ -14,7 +14,6 @@ import asyncio
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from hive.commands import Commands
 from hive.config_reader import ConfigError
 from hive.console import Console
 from hive.deaths import Deaths
+from hive.ending import Ending
 from hive.events import Asked, Beat, Ended, Restart, Said, Signalled, StopAsked
 from hive.fleet import FleetConfig
 from hive.launch import Launcher
@@ -35,7 +35,7 @@ from hive.restarts import Restarts
 from hive.roster import Roster
 from hive.run_folder import RunFolder
 from hive.shm.heap import give_back
-from hive.shutdown import QUICK_S, Shutdown, end_everything, leave_to_gate
+from hive.shutdown import Shutdown, end_everything, leave_to_gate
 from hive.starts import Starts
 from hive.state import FleetDir
 from hive.steps import Changes
@@ -96,11 +96,9 @@ class Supervisor:
         self._launcher = launcher
         self._wiring = wiring
         self._console = console
-        self._sampler = sampler
         self._run = run
         self._read_fleet = read_fleet
         self._members = roster.members
-        self._duration_s = duration_s
         self._watch = Watch(roster, console, hang_after_ms)
         self._changes = Changes(roster, self._say, stop_timeout_s)
         self._quarantine = Quarantine(roster, self._changes, self._say)
@@ -109,6 +107,17 @@ class Supervisor:
         self._events: asyncio.Queue[Any] = asyncio.Queue()
         self._restarts = Restarts(restart_wait_max_s)
         self._tasks: set[asyncio.Task] = set()
+        self._shutdown = Shutdown(roster, launcher, console, stop_timeout_s, lambda: self._starts.start(("gate", 0)))
+        self._ending = Ending(
+            roster,
+            console,
+            sampler,
+            self._shutdown,
+            duration_s,
+            say=self._say,
+            end_work=self._end_work,
+            traded=lambda: self._starts.traded and not self._deaths.gate_cannot_boot,
+        )
         self._starts = Starts(
             roster,
             launcher,
@@ -118,11 +127,10 @@ class Supervisor:
             start_later=self._later,
             again_s=self._restarts.again_s,
             say=self._say,
-            fail=self._fail,
-            stopping=lambda: self._stopping,
+            fail=self._ending.fail,
+            stopping=lambda: self._ending.begun,
             ran=lambda: self._ran,
         )
-        self._shutdown = Shutdown(roster, launcher, console, stop_timeout_s, lambda: self._starts.start(("gate", 0)))
         self._deaths = Deaths(
             roster,
             wiring,
@@ -132,8 +140,8 @@ class Supervisor:
             say=self._say,
             hear=self._on_message,
             start_later=self._later,
-            fail=self._fail,
-            stopping=lambda: self._stopping,
+            fail=self._ending.fail,
+            stopping=lambda: self._ending.begun,
             ran=lambda: self._ran,
         )
         self._run_folder = RunFolder(
@@ -142,16 +150,15 @@ class Supervisor:
             say=self._say,
             taken=roster.leave_folder,
             made_again=self._on_folder_made_again,
-            fail=self._fail,
+            fail=self._ending.fail,
         )
-        self._stop_signals = 0
         self._some_ran = False
         self._ran = False
-        self._broken = False
-        self._over = False
-        self._until = float("inf")
-        self.before_stop: Sample | None = None
-        self.exit_code = 0
+
+    @property
+    def before_stop(self) -> Sample | None:
+        """Return what was measured before the fleet stopped, if it was."""
+        return self._ending.before_stop
 
     async def supervise(self) -> int:
         """Run the fleet until it is stopped; return the exit code. Nothing of it is left afterwards."""
@@ -165,10 +172,10 @@ class Supervisor:
         self._commands.introduce()
         try:
             self._starts.first()
-            while not (self._over or self._shutdown.over):
+            while not self._ending.over:
                 self._react(await self._events.get())
         except Exception:
-            self._broken = True
+            self._ending.broken = True
             leave_to_gate(self._roster)
             raise
         finally:
@@ -176,7 +183,7 @@ class Supervisor:
             for task in self._tasks:
                 task.cancel()
             end_everything(self._roster, self._launcher, self._run, self._deaths.reap)
-        return self.exit_code if self._shutdown.clean else 1
+        return self._ending.exit_code
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer a request of the control socket, when there is an answer."""
@@ -201,23 +208,19 @@ class Supervisor:
                 self._deaths.reap()
             case Beat():
                 self._on_beat()
-            case Restart(member) if not self._stopping:
+            case Restart(member) if not self._ending.begun:
                 self._starts.start(member)
             case Signalled(signal.SIGTSTP):
                 self._say("warning", NOT_SUSPENDED)
             case Signalled(number):
-                self._on_signal(number)
+                self._ending.signalled(number)
             case StopAsked(why, timeout_s):
-                self._stop(why, 0, timeout_s)
+                self._ending.stop(why, timeout_s=timeout_s)
             case Asked(request, answer):
                 self._commands.ask(request, answer)
         self._changes.go_on()
         self._starts.go_on()
         self._shutdown.go_on()
-
-    @property
-    def _stopping(self) -> bool:
-        return self._shutdown.begun or self._broken
 
     # messages
 
@@ -278,11 +281,10 @@ class Supervisor:
         self._connect(lambda: self._wiring.ready(child, message))
         if child.role == "gate":
             self._commands.gate_ready()
-        if child.role == "worker" and not self._stopping and self._all_workers_ready():
+        if child.role == "worker" and not self._ending.begun and self._all_workers_ready():
             self._roster.state = "running"
             self._ran = True
-            if self._duration_s is not None and self._until == float("inf"):
-                self._until = time.monotonic() + self._duration_s
+            self._ending.running()
         self._roster.save()
 
     def _connect(self, connect: Callable[[], None]) -> None:
@@ -290,7 +292,7 @@ class Supervisor:
         connect()
         for index, why in self._wiring.unlinked.items():
             if not self._ran:
-                self._fail(why)
+                self._ending.fail(why)
             elif index not in before:
                 self._say("error", f"worker {index} cannot send orders yet, it is tried again: {why}")
 
@@ -326,22 +328,21 @@ class Supervisor:
             text = f"{running} of {len(states)} strategies running; `hive top` shows them"
             self._console.say("running", text, running=running)
             give_back()
-        if not self._stopping and not self._some_ran and all(one == "failed" for one in states):
-            self._fail("no strategy could be started")
+        if not self._ending.begun and not self._some_ran and all(one == "failed" for one in states):
+            self._ending.fail("no strategy could be started")
         self._roster.save()
 
     # time
 
     def _on_beat(self) -> None:
-        self._watch.beat(stopping=self._stopping)
+        self._watch.beat(stopping=self._ending.begun)
         self._wiring.link_again()
-        if not self._stopping:
+        if not self._ending.begun:
             self._run_folder.beat()
         self._commands.beat()
         if self._roster.state == "running":
             self._moves.beat()
-        if time.monotonic() >= self._until and not self._stopping:
-            self._stop(f"{self._duration_s:g} s are over", 0)
+        self._ending.beat()
 
     def _on_folder_made_again(self) -> None:
         self._roster.save()
@@ -349,43 +350,11 @@ class Supervisor:
         for gate in self._roster.of_role("gate"):
             gate.kill()
 
-    # stopping
-
-    def _on_signal(self, number: int) -> None:
-        self._stop_signals += 1
-        if self._stop_signals == 1 and not self._stopping:
-            self._stop(signal.Signals(number).name, 0)
-        elif self._stop_signals <= 2:
-            self._console.say("hurry", f"{QUICK_S:g} s left for what is still stopping")
-            self._shutdown.hurry()
-        else:
-            self._shutdown.forced()
-            self._over = True
-
-    def _fail(self, message: str) -> None:
-        if not self._stopping:
-            self._say("error", message)
-        self._roster.facts.setdefault("error", message)
-        self._stop("error", 1)
-
-    def _stop(self, why: str, code: int, timeout_s: float | None = None) -> None:
-        if self._stopping:
-            return
-        self.exit_code = code
-        how = "; orders are cancelled, ctrl-C again hurries" if code == 0 else ""
-        self._console.say("stopping", f"stopping: {why}{how}", why=why)
-        self._commands.end(f"the fleet is stopping: {why}")
-        self._changes.end(f"the fleet is stopping: {why}")
-        self._roster.state = "stopping"
-        self._roster.save()
-        try:
-            self.before_stop = self._sampler.sample(pss=True)
-        except OSError:  # the report has less then; what is open at the venue is cancelled all the same
-            log.exception("the fleet cannot be measured before its end")
-        self._sampler.close()
-        self._shutdown.begin(timeout_s, traded=self._starts.traded and not self._deaths.gate_cannot_boot)
-
     # plumbing
+
+    def _end_work(self, why: str) -> None:
+        self._commands.end(why)
+        self._changes.end(why)
 
     def _say(self, level: str, text: str, **data: Any) -> None:
         log.log(logging.getLevelNamesMapping().get(level.upper(), logging.INFO), "%s", text)

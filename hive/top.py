@@ -61,7 +61,7 @@ class Top:
         styles = _styles()
         window.keypad(True)
         self._measure(time.monotonic())
-        while not self._leave:
+        while not self._leave and os.isatty(0):  # a terminal that went away is none any more
             self._put(window, styles)
             window.timeout(self._patience_ms())
             self._on_key(window.getch())

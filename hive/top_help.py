@@ -17,6 +17,7 @@ HELP = (
     "refused  orders that were never sent",
     "starved  time that strategies waited beyond their share's bound",
     "beat   age of a process's heartbeat",
+    "wait%  share of the time in which a process was ready and had no CPU",
     "old    how long ago the quietest of a venue's books changed",
     "order99, ack99   strategy's call to request sent, sent to answered, in ms",
 )

@@ -61,7 +61,9 @@ class Sample:
         facts = {}
         for member, now in self.facts.items():
             before = earlier.facts.get(member)
-            facts[member] = replace(now, cpu_ns=max(0, now.cpu_ns - before.cpu_ns) if before else 0)
+            cpu_ns = max(0, now.cpu_ns - before.cpu_ns) if before else 0
+            waited_ns = max(0, now.waited_ns - before.waited_ns) if before else 0
+            facts[member] = replace(now, cpu_ns=cpu_ns, waited_ns=waited_ns)
         return replace(self, counters=counters, facts=facts)
 
 

@@ -284,12 +284,17 @@ def _process_rows(frame: Frame) -> list[Row]:
     recent = {(one["role"], one["index"]): one for one in frame.recent["processes"]}
     rows = []
     for one in frame.total["processes"]:
-        cpu_s = recent.get((one["role"], one["index"]), one)["cpu_seconds"]
+        now = recent.get((one["role"], one["index"]), one)
+        waited_s = now["waited_seconds"]
         beat_ms = one["heartbeat_age_ms"]
         hung = beat_ms is not None and beat_ms > 1000 and frame.total["state"] != "gone"
         several = one["role"] == "worker"
         name = f"{one['role']} {one['index']}" if several else one["role"]
-        rows.append({**one, "label": name, "load": 100 * cpu_s / max(frame.seconds, 1e-9), "bad": hung})
+        shares = {
+            "load": 100 * now["cpu_seconds"] / max(frame.seconds, 1e-9),
+            "waited": None if waited_s is None else 100 * waited_s / max(frame.seconds, 1e-9),
+        }
+        rows.append({**one, **shares, "label": name, "bad": hung})
     return rows
 
 
@@ -358,6 +363,7 @@ PROCESSES = (
     Column("", lambda row: row["label"], 10, 0, left=True),
     Column("pid", lambda row: str(row["pid"]), 7, 4),
     Column("cpu%", lambda row: f"{row['load']:.1f}", 6, 1),
+    Column("wait%", lambda row: "-" if row["waited"] is None else f"{row['waited']:.1f}", 6, 2),
     Column("PSS MB", lambda row: "-" if row["pss_mb"] is None else f"{row['pss_mb']:.1f}", 7, 2),
     Column("RSS MB", lambda row: "-" if row["rss_mb"] is None else f"{row['rss_mb']:.1f}", 7, 6),
     Column("beat ms", lambda row: "-" if row["heartbeat_age_ms"] is None else f"{row['heartbeat_age_ms']:.0f}", 7, 3),

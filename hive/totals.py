@@ -20,7 +20,6 @@ GAUGES = frozenset(
         "queue_depth",
         "weight_used",
         "weight_limit",
-        "orders_10s_used",
         "clock_offset_ms",
         "running_strategy",
         "foreign_orders",

@@ -70,6 +70,7 @@ def main(arguments: list[str], serve: Serve | None = None) -> int:
         serve: serves /metrics, where the fleet wants that.
     """
     keys.forbid_reads()
+    os.umask(os.umask(0o077) | 0o022)  # whatever it was, nobody else writes to what the fleet makes
     try:
         return up(handover.taken(int(arguments[0])), serve)
     except Failure as failure:

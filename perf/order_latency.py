@@ -11,7 +11,8 @@ Hive's recorder, a process of its own, runs as in every fleet; the stock connect
 
 Of the three rates the worst counts: the largest of Hive's p50 and p99, the smallest ratio to the stock connector's p50.
 An order of the stock connector's that had not arrived when waiting ended counts with the time that it had waited.
-`own` is the gate's figure for the way from the intent's creation in the worker to the client's send call.
+`own` is the gate's figure for the way from where Hummingbot's code has rounded price and amount, in the worker, to the
+client's send call: with the order's id, all checks, the queue, both wake-ups, limits and the journal.
 """
 
 import sys

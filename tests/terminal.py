@@ -61,6 +61,13 @@ class Terminal:
             assert time.monotonic() < deadline, f"never shown: {text!r}; shown: {_CONTROL.sub(b'', self._shown)!r}"
             self._read(0.2)
 
+    def hang_up(self) -> int:
+        """Take the terminal away, and return the program's exit status."""
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, self._main)
+        os.close(nothing)
+        return self._process.wait(PATIENCE_S)
+
     def ended(self) -> int:
         """Return the program's exit status."""
         deadline = time.monotonic() + PATIENCE_S

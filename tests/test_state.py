@@ -57,6 +57,18 @@ def test_a_lock_without_a_supervisor_is_said_to_be_ending(folder):
     os.close(folder.lock())
 
 
+def test_a_fleet_of_another_version_is_said_to_run_under_it_and_is_left_alone(folder):
+    assert not folder.is_of_another_version()
+    fd = folder.lock()
+    folder.write(alive() | {"schema": SCHEMA + 1})
+    assert folder.is_of_another_version()
+    with pytest.raises(FleetLocked, match="runs under another version of Hive: its `hive down` ends it"):
+        folder.lock(patience_s=60.0)
+    folder.write(alive())
+    assert not folder.is_of_another_version()
+    os.close(fd)
+
+
 def test_readers_see_what_was_written_and_nothing_after_the_end(folder):
     os.close(folder.lock())
     assert folder.read() is None

@@ -58,6 +58,19 @@ def test_a_terminal_of_80_columns_cuts_no_word_short():
     assert all(len(text) <= 80 for text in HELP)
 
 
+def test_a_process_shows_what_part_of_the_interval_it_had_no_cpu_for():
+    worker = ("worker", 0)
+    now, before = synthetic.sample(ticks=120), synthetic.sample(ticks=100, at_s=58)
+    facts = {worker: replace(now.facts[worker], cpu_ns=2_500_000_000, waited_ns=4_000_000_000)}
+    now = replace(now, facts={**now.facts, **facts})
+    before = replace(before, facts={**before.facts, worker: replace(before.facts[worker], waited_ns=3_000_000_000)})
+    lines = texts(draw(Frame(build(now), build(now.since(before)), 2.0), Look(), 160, 40))
+    (head,) = [line for line in lines if line.startswith("PROCESS")]
+    (row,) = [line for line in lines if line.startswith("worker 0")]
+    at = head.index("wait%") + len("wait%")
+    assert row[:at].split()[-2:] == ["25.0", "50.0"]
+
+
 def test_rates_are_of_the_last_interval():
     summary = texts(draw(frame(), Look(), 160, 40))[1]
     assert "ticks/s 30.0" in summary  # 3 strategies, 20 ticks each, in 2 seconds

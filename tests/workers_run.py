@@ -93,7 +93,6 @@ class Fleet:
         self.workers = []
         self.gates = []
         self.server_messages = []
-        self.server_gone = False
         self.gate_epoch = 0
 
     def start_server(self, host="tests.workers.tiny_host:TinyHost", asleep_after_s=None, **config):

@@ -245,15 +245,16 @@ class MarketConnection:
             woke_ns=self._woke_ns,
         )
         self._opened(socket)
+        loop = asyncio.get_running_loop()
         try:
             while True:
                 self._changed.clear()
                 wait_ns = self._turn(self._clock()) - self._clock()
+                timer = loop.call_later(max(0.0, wait_ns / 1e9), self._changed.set)
                 try:
-                    async with asyncio.timeout(max(0.0, wait_ns / 1e9)):
-                        await self._changed.wait()
-                except TimeoutError:
-                    pass
+                    await self._changed.wait()
+                finally:
+                    timer.cancel()
         finally:
             self._socket = None
             self.held.clear()

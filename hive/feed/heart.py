@@ -13,7 +13,7 @@ from hive.shm.atomics import Memory, boottime_ns
 from hive.shm.layout import SEGMENT_HEADER
 
 QUIET, READABLE, LOOK = 0, 1, 2
-EARLY = 4
+EARLY = 3
 _HEARTBEAT, _HEARTBEAT_BOOT, _BOOT_OFFSET = (
     SEGMENT_HEADER.offset(name) >> 3 for name in ("heartbeat_ns", "heartbeat_boot_ns", "boot_offset_ns")
 )

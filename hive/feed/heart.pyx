@@ -1,8 +1,8 @@
 """How the feed's loop waits: in C, and it beats meanwhile.
 
-    wait(): ──beat── 20 ms ──beat── 20 ms ──▶ something is ready | the time is over | the beat would come late
+    wait(): ──beat── 27 ms ──beat── 27 ms ──▶ something is ready | the time is over | the beat would come late
 
-A beat stores the heartbeat of every segment. An interpreter that was asleep for 20 ms finds its own code no longer in
+A beat stores the heartbeat of every segment. An interpreter that was asleep for 27 ms finds its own code no longer in
 the caches of the CPU: a beat that is a timer of asyncio takes 100 us then, one in C a third of that, most of it the
 wake-up itself. A loop that does not wait does not beat, so one that a callback holds is seen; and a beat that would
 come late is not made here: whoever waits has to look first, and make it.
@@ -20,7 +20,7 @@ cdef enum:
     _QUIET = 0
     _READABLE = 1
     _LOOK = 2
-    EARLY = 4  # a loop that is awake beats from this part of the time between two on: few wake-ups are for beats
+    EARLY = 3  # a loop that is awake beats from this part of the time between two on: few wake-ups are for beats
     MOST_EVENTS = 64  # in one go; what more is ready comes with the next wait
     MS_NS = 1000000
 
@@ -62,6 +62,18 @@ cdef list _readers(const epoll_event *events, int count, dict keys):
             return None
         readers.append(reader)
     return readers
+
+
+cdef int _read(object loop, object reader) except -1:
+    """Run a handle of asyncio as its loop does, but for the code in Python around it."""
+    try:
+        reader._context.run(reader._callback, *reader._args)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        told = {"message": f"Exception in callback {reader!r}", "exception": error, "handle": reader}
+        loop.call_exception_handler(told)
+    return 0
 
 
 cdef class Heart:
@@ -142,7 +154,7 @@ cdef class Heart:
             self.woke_ns = monotonic_clock_ns()
             for reader in readers:
                 if not reader._cancelled:  # by one before it
-                    reader._run()
+                    _read(loop, reader)
             if len(callbacks) or self.served >= most or _first(loop._scheduled) is not first:
                 return found
             if 0 <= end_ns <= monotonic_clock_ns():

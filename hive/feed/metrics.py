@@ -34,7 +34,7 @@ class VenueMetrics:
         candle_gaps     candles that did not follow the one before
         request_weight  charged for requests to the venue
         recorded        records that went to the recording
-        recorded_bytes  present size of the recording's file
+        recorded_bytes  that went to the recording's file
         record_dropped  records that the recording lost because it could not be written fast enough
         book_latency_ns message read to book visible
         pong_ns         ping sent to pong handled

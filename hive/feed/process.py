@@ -41,8 +41,8 @@ from hive.shm.heap import give_back
 from hive.shm.segment import Segment, segment_name
 from hive.shm.tracing import allow_tracing
 
-BEAT_NS = 20_000_000
-BEATS_IN_TIME = 4  # at least, before readers take the feed for silent
+BEAT_NS = 30_000_000
+BEATS_IN_TIME = 3  # at least, before readers take the feed for silent
 BOOT_WITHIN_S = 30.0
 STALE_AFTER_MS = 80.0
 CANDLES = 1_000

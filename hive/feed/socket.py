@@ -31,6 +31,7 @@ from picows import (
 )
 
 from hive.feed.errors import FeedError
+from hive.feed.frames import Frames
 
 LARGEST_MESSAGE = 16 << 20
 ADDRESS_WITHIN_S = 3.0  # then the next address of the host is tried
@@ -170,7 +171,7 @@ class MarketSocket:
 
 
 class _Listener(WSListener):
-    """Joins frames to messages; after `over` it hears nothing any more."""
+    """Joins frames to messages, until its frames are over."""
 
     def __init__(
         self,
@@ -179,15 +180,13 @@ class _Listener(WSListener):
         on_pong: Callable[[bytes], None] | None,
         woke_ns: Callable[[], int],
     ) -> None:
-        self.over = False
         self._market = market
         self._on_message = on_message
         self._on_pong = on_pong
-        self._woke_ns = woke_ns
-        self._read_ns = 0
-        self._begins = True  # the next frame is the first of a read
-        self._simple = False  # nothing that was before, or lies behind in this read, concerns the next frame
-        self._last_tail = 0  # a frame with fewer bytes behind it in the read waits for another turn
+        self._frames = Frames(
+            on_message, self._look_at, woke_ns, TEXT, largest=LARGEST_MESSAGE, per_turn=BYTES_PER_TURN
+        )
+        self.on_ws_frame = self._frames.take  # of the instance, so that no code in Python comes first
         self._waiting: deque[tuple[WSMsgType, bool, bytes, int]] = deque()
         self._parts: list[bytes] = []
         self._parts_bytes = 0
@@ -196,39 +195,22 @@ class _Listener(WSListener):
         self._transport = transport
         self._market._connected(transport)
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if self._begins:
-            self._begin_read(frame)
-        self._begins = frame.last_in_buffer
-        if self._simple and frame.msg_type is TEXT and frame.fin and not frame.rsv1:
-            self._on_message(frame.get_payload_as_bytes(), self._read_ns)
-        elif not self.over:
-            self._look_at(frame)
-            self._see_whether_simple()
-
     def end(self) -> None:
         """Hear nothing any more."""
-        self.over = True
-        self._simple = False
-
-    def _begin_read(self, frame: WSFrame) -> None:
-        self._read_ns = self._woke_ns()
-        self._last_tail = frame.tail_size - BYTES_PER_TURN
-        if frame.payload_size > LARGEST_MESSAGE:  # the parser has given the connection up for it, yet reads it
-            self.over = True
-        self._see_whether_simple()
-
-    def _see_whether_simple(self) -> None:
-        self._simple = not (self.over or self._waiting or self._parts) and self._last_tail <= 0
+        self._frames.end()
 
     def _look_at(self, frame: WSFrame) -> None:
         """Handle any frame but a ping, now or later."""
-        if frame.tail_size < self._last_tail or self._waiting:
+        self._handle(frame)
+        self._frames.busy = bool(self._waiting or self._parts)
+
+    def _handle(self, frame: WSFrame) -> None:
+        if frame.tail_size < self._frames.last_tail or self._waiting:
             self._wait(frame)
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._give_up(WSCloseCode.PROTOCOL_ERROR, "a frame with a reserved bit")
         else:
-            self._take(frame.msg_type, frame.fin, frame.get_payload_as_bytes(), self._read_ns)
+            self._take(frame.msg_type, frame.fin, frame.get_payload_as_bytes(), self._frames.read_ns)
 
     def _take(self, kind: WSMsgType, final: bool, payload: bytes, read_ns: int) -> None:
         """Handle any frame but a ping."""
@@ -238,7 +220,7 @@ class _Listener(WSListener):
             if self._on_pong is not None:
                 self._on_pong(payload)
         else:
-            self.over = True
+            self._frames.over = True
             self._transport.send_close(WSCloseCode.OK)
             self._transport.disconnect(graceful=False)
 
@@ -266,13 +248,13 @@ class _Listener(WSListener):
         if not self._waiting:
             self._transport.underlying_transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._work_on)
-        self._waiting.append((frame.msg_type, frame.fin, frame.get_payload_as_bytes(), self._read_ns))
+        self._waiting.append((frame.msg_type, frame.fin, frame.get_payload_as_bytes(), self._frames.read_ns))
 
     def _work_on(self) -> None:
         """Handle a turn's worth of the frames that wait."""
         waiting = self._waiting
         left = BYTES_PER_TURN
-        while waiting and left > 0 and not self.over:
+        while waiting and left > 0 and not self._frames.over:
             kind, final, payload, read_ns = waiting.popleft()
             left -= len(payload)
             try:
@@ -280,15 +262,16 @@ class _Listener(WSListener):
             except Exception:
                 self._give_up(WSCloseCode.INTERNAL_ERROR, "a message's handler failed")
                 raise
-        if self.over:
+        if self._frames.over:
             waiting.clear()
         elif waiting:
             asyncio.get_running_loop().call_soon(self._work_on)
         else:
+            self._frames.busy = bool(self._parts)
             self._transport.underlying_transport.resume_reading()
 
     def _give_up(self, code: WSCloseCode, why: str) -> None:
-        self.over = True
+        self._frames.over = True
         self._transport.send_close(code, why)
         self._transport.disconnect(graceful=False)
 
@@ -324,6 +307,8 @@ async def _open_socket(host: str, port: int) -> socket.socket:
         addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         raise SocketError(f"{host} was not found: {error.strerror}", "dns") from None
+    except RuntimeError as error:  # no thread can be started to ask in
+        raise SocketError(f"{host} cannot be looked up: {error}", "dns") from None
     failure = ""
     for family, kind, protocol, _, address in addresses:
         sock = socket.socket(family, kind, protocol)

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from hive.gate import replies
 from hive.gate.admission import NOT_READY, Admission
-from hive.gate.binance_messages import CANCEL_REJECTED
+from hive.gate.binance_messages import NO_SUCH_ORDER
 from hive.gate.exact import plain
 from hive.gate.figures import AccountFigures
 from hive.gate.guards import AccountGuards
@@ -177,7 +177,7 @@ class Account:
             self.sender.withdraw(order)
             self.apply(order, self.ledger.withdraw(order, "cancelled before it was sent", self._now_ns()))
         elif order.state is State.REJECTED:
-            self._reply(order.tag, self.ledger.failed_cancel(order, CANCEL_REJECTED, f"rejected: {order.text}"))
+            self._reply(order.tag, self.ledger.failed_cancel(order, NO_SUCH_ORDER, f"rejected: {order.text}"))
         elif order.final:
             self._reply(order.tag, self.ledger.replay(order)[-1])
         else:
@@ -245,7 +245,7 @@ class Account:
                 self._reply(order.tag, self.ledger.failed_cancel(order, code, text))
         if order.needs_asking:
             self.inquiry.ask(order, at_once=order.suspect)
-        elif order.cancel_wanted:
+        if order.cancel_wanted:
             self._try_cancel(order)
 
     def renamed(self, order: Order, state: OrderState) -> None:
@@ -361,6 +361,9 @@ class Account:
         order = self.ledger.admit(intent, tag, symbol, worker_epoch)
         self.ledger.inquire(order, self.takeover.absent_ns(intent.created_ns))
         order.cancel_wanted = intent.kind is IntentKind.CANCEL
+        if intent.amount:  # it counts until the venue says that it does not live
+            self.guards.admitted(order)
+            self.lives.tell_capital_news()
         self.inquiry.ask(order, at_once=True)
 
     def _go(self, rank: RequestClass, order: Order) -> None:
@@ -386,8 +389,10 @@ class Account:
             self._tell_truth(order)
 
     def _try_cancel(self, order: Order) -> None:
-        if order.state is not State.ACKED or not order.cancel_wanted or order.cancelling or order.needs_asking:
+        if order.state is not State.ACKED or not order.cancel_wanted or order.cancelling:
             return
+        if order.suspect or order.closing is not None:
+            return  # it is asked about; fills that are missing do not hold a cancel up
         order.cancelling = True
         self.sender.push_cancel(order)
         self.sender.pump()

@@ -161,7 +161,6 @@ class BinanceLimits:
             "weight_used": weight_used,
             "weight_limit": weight_limit,
             "request_weight": self._budget.spent,
-            "orders_10s_used": orders_used,
             "orders_used": orders_used,
             "orders_limit": orders_limit,
             "effective_limit": 0 if math.isinf(usable) else int(usable),

@@ -42,7 +42,6 @@ _OF_SYMBOLS = ("symbol", "baseAsset", "quoteAsset")
 NO_SUCH_ORDER = -2013
 FILTER_FAILURE = -1013  # the order breaks a rule of its symbol, or the symbol does not trade
 ORDER_REJECTED = -2010  # by the account or the book: no balance, would match at once, ...
-CANCEL_REJECTED = -2011
 _INVALID_TIMESTAMP = -1021
 TOO_MANY_ORDERS = -1015  # of the account; other programs at the same address may go on
 _TOO_MANY = frozenset({-1003, TOO_MANY_ORDERS})

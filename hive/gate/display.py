@@ -1,4 +1,7 @@
-"""Puts what an account knows into its counters: a part four times a second, so that each is shown once in a second."""
+"""Puts what an account knows into its counters, a part four times a second.
+
+What is the account's is shown once in a second, what is a strategy's once in two.
+"""
 
 from itertools import islice
 
@@ -8,12 +11,12 @@ from hive.gate.quota import RequestClass
 
 MS = 1_000_000
 E8 = 100_000_000  # drifts are counted in this part of a unit
-PARTS = 4  # a second is how often anybody looks
+PARTS = 8  # of the strategies; twice those of the account
 
 
 def show(account: Account, now_ns: int, part: int) -> None:
-    """Set the gauges of one of the PARTS of an account and of its strategies."""
-    _SHOWN[part](account)
+    """Set the gauges of an account and of its strategies that are in the turn of one of the PARTS."""
+    _SHOWN[part % len(_SHOWN)](account)
     _show_strategies(account, now_ns, part)
 
 
@@ -63,4 +66,4 @@ def _show_strategies(account: Account, now_ns: int, part: int) -> None:
         one.backoff_ms.set(sender.backoff.wait_ns(tag, now_ns) // MS)
 
 
-_SHOWN = (_show_venue, _show_queues, _show_orders, _show_journal)  # by part
+_SHOWN = (_show_venue, _show_queues, _show_orders, _show_journal)  # in turn

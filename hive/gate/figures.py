@@ -34,7 +34,6 @@ NAMES = (
     "weight_used",
     "weight_limit",
     "request_weight",
-    "orders_10s_used",
     "orders_used",
     "orders_limit",
     "effective_limit",

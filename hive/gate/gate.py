@@ -351,7 +351,7 @@ class Gate:
                 books.look()
         self._intake.poll()  # a wake-up that got lost costs a beat, not an order
         self._write_journals()
-        self._intake.flush()
+        self._intake.beat()
         loop = asyncio.get_running_loop()
         loop.call_at(next_moment(loop.time(), BEAT_S), self._beat)
 
@@ -401,7 +401,8 @@ class Gate:
     def _on_done(self, task: asyncio.Task) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self._log.error("the gate broke", exc_info=task.exception())
+            error = task.exception()
+            self._log.error("the gate broke: %s: %s", type(error).__name__, error, exc_info=error)
             self._end(1)
 
 

@@ -13,7 +13,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable
 
-from hive.gate.binance_messages import CANCEL_REJECTED, NO_SUCH_ORDER
+from hive.gate.binance_messages import NO_SUCH_ORDER
 from hive.gate.errors import VenueError
 from hive.gate.ledger import Ledger
 from hive.gate.order import Order, State
@@ -157,7 +157,7 @@ class Inquiry:
             if asked_ns <= order.absent_ns:
                 self._apply(order, self._ledger.still_unknown(order, "the venue does not know it yet"))
             elif order.origin is IntentKind.CANCEL:
-                reply = self._ledger.failed_cancel(order, CANCEL_REJECTED, _ABSENT_TEXT[order.origin])
+                reply = self._ledger.failed_cancel(order, NO_SUCH_ORDER, _ABSENT_TEXT[order.origin])
                 self._ledger.forget(order)
                 order.state = State.REJECTED
                 self._apply(order, [reply])

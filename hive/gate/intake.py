@@ -4,6 +4,10 @@ A worker has one link per epoch. Intents whose client order id is not one of its
 replies find their worker by the strategy's tag, and those of a worker that is gone are told to its next life by the
 ledger. A strategy has a life on a worker; each further one, there or elsewhere, has a greater number. When a worker has
 acknowledged the reply that ends an order, `on_taken` is told.
+
+A balance that is told to all is told at once to the workers with something going on, and with the next beat to those
+that have had nothing else for one to two beats: to wake a worker costs as much as some ticks, and others' orders change
+the account's balances all the time.
 """
 
 import logging
@@ -16,15 +20,20 @@ from hive.gate.settings import OwnerSettings
 from hive.shm.errors import NotRepresentable, QueueWedged
 from hive.shm.ids import PREFIX_LENGTH, order_prefix
 from hive.shm.link import Link
-from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, Reply, unpack
+from hive.shm.messages import MAYBE_SENT, Intent, IntentKind, Reply, ReplyKind, unpack
 from hive.shm.order_queue import OrderQueue
 from hive.shm.refusals import Refusal
 from hive.shm.wake import Waker
 
+CALM = 2  # beats after the last message to or from a worker but balances
+
 
 @dataclass(slots=True)
 class WorkerLink:
-    """A worker's link; `wedged` when its queues cannot be used until a fresh pair comes."""
+    """A worker's link; `wedged` when its queues cannot be used until a fresh pair comes.
+
+    `dirty` when there is something to put, `later` when only from the next beat on, `calm_in` how many beats from now.
+    """
 
     index: int
     epoch: int
@@ -34,6 +43,8 @@ class WorkerLink:
     waker: Waker
     wedged: bool = False
     dirty: bool = False
+    later: bool = False
+    calm_in: int = CALM
     ends: deque[tuple[int, int, str]] = field(default_factory=deque)  # sequence, venue, order of replies that end one
 
 
@@ -158,6 +169,7 @@ class Intake:
             try:
                 while payloads := entry.link.poll():
                     entry.dirty = True  # an ack is owed
+                    entry.calm_in = CALM
                     for payload in payloads:
                         self._take(entry, payload)
             except QueueWedged:
@@ -174,14 +186,15 @@ class Intake:
         self.send(entry.index, reply)
 
     def broadcast(self, reply: Reply) -> None:
-        """Send a reply to every worker."""
-        self._send(self._links.values(), reply)
+        """Send a reply to every worker; a balance may wait for the next beat."""
+        patient = reply.kind is ReplyKind.BALANCE
+        self._send(self._links.values(), reply, patient=patient)
 
     def send(self, worker: int, reply: Reply) -> None:
         """Send a reply to one worker."""
         self._send((self._links[worker],), reply)
 
-    def _send(self, entries: Iterable[WorkerLink], reply: Reply) -> None:
+    def _send(self, entries: Iterable[WorkerLink], reply: Reply, *, patient: bool = False) -> None:
         try:
             payload = reply.pack()
         except NotRepresentable as error:
@@ -191,8 +204,20 @@ class Intake:
             sequence = entry.link.send(payload)
             if reply.final:
                 entry.ends.append((sequence, reply.venue, reply.client_order_id))
+            if patient and not entry.calm_in:
+                entry.later = True
+                continue
             entry.dirty = True
+            if not patient:
+                entry.calm_in = CALM
         self._on_pending()
+
+    def beat(self) -> bool:
+        """Do what flush() does, and put what could wait."""
+        for entry in self._links.values():
+            entry.dirty, entry.later = entry.dirty or entry.later, False
+            entry.calm_in = max(0, entry.calm_in - 1)
+        return self.flush()
 
     def flush(self) -> bool:
         """Put what is to be sent into the queues; returns False when one is full or busy: call again soon."""

@@ -23,23 +23,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from hive.gate.journal_file import JournalFile, file_path, settle
-from hive.gate.journal_format import (
-    HEADER_BYTES,
-    RECORD_BYTES,
-    Header,
-    Kind,
-    pack_fill,
-    pack_mark,
-    pack_note,
-    pack_order,
-    pack_state,
-)
-from hive.gate.journal_replay import DAY_NS, KEEP_DONE_NS, Replayed, recover, replay
-from hive.gate.journal_stories import Stories
+from hive.gate.journal_format import HEADER_BYTES, RECORD_BYTES, TAIL_BYTES, Header
+from hive.gate.journal_records import Records
+from hive.gate.journal_replay import Replayed, replay
 from hive.gate.journal_sync import SyncThread
-from hive.gate.order import Order
-from hive.gate.venue import Trade
-from hive.shm.errors import NotRepresentable
 
 POLICIES = ("interval", "every", "none")
 RESERVE_BYTES = 256 << 10
@@ -48,7 +35,7 @@ FILE_BYTES_MIN = 64 << 10
 RETRY_NS = 100_000_000
 
 
-class Journal:
+class Journal(Records):
     """Use `Journal.open`. No method that records raises or blocks."""
 
     def __init__(
@@ -64,6 +51,7 @@ class Journal:
         now_ns: Callable[[], int],
         replayed: Replayed,
     ) -> None:
+        super().__init__(wall_ns, now_ns, replayed)
         self._folder = folder
         self._fleet_id = fleet_id
         self._venue = venue
@@ -72,14 +60,8 @@ class Journal:
         self._file_bytes = file_bytes
         self._least_reserve = min(RESERVE_BYTES, file_bytes // 4) // RECORD_BYTES
         self._keep_bytes = keep_bytes
-        self._wall_ns = wall_ns
-        self._now_ns = now_ns
-        self._notes = replayed.notes
         self._next_serial = replayed.next_serial
-        self._day, self._sent_of_day = replayed.day, replayed.sent
         self._ends = replayed.ends
-        self._pending: list[bytes] = []
-        self._sending = False  # a SENT is among them
         self._file: JournalFile | None = None
         self._spare: JournalFile | None = None  # allocated ahead; made by the thread, taken by the loop
         self._spare_ns = 0  # when to try that again
@@ -88,13 +70,10 @@ class Journal:
         self._work = asyncio.Event()  # there is something for run() to do
         self._suspect = False  # a write or a sync failed: a new file is needed
         self._retry_ns = 0
-        self._write_fault = self._sync_fault = self._unrecordable = self._refused = ""
+        self._write_fault = self._sync_fault = self._refused = ""
         self._pool = ThreadPoolExecutor(1, "journal")
         self._syncing = SyncThread(interval_s, lambda: self._file, self._not_synced)
         self._closed = False
-        self.records = 0  # that were recorded in this life
-        self.recovered, done_ns = recover(replayed, wall_ns(), now_ns())
-        self._stories = Stories(replayed.stories, done_ns)
 
     @classmethod
     def open(
@@ -151,73 +130,6 @@ class Journal:
         """Return whether a new order may be sent: its record, and those that follow from it, will have room."""
         return not (self._write_fault or self._sync_fault or self._refused)
 
-    @property
-    def backlog(self) -> int:
-        """Return how many records are not written yet."""
-        return len(self._pending)
-
-    # ---- Records: what happened, in the order in which it did
-
-    def sent(self, order: Order) -> None:
-        """An order is about to be written to a connection; `commit` first."""
-        self._stories.begin_anew(order.client_order_id)
-        self._sending = True
-        if self._put(order.client_order_id, pack_order, Kind.SENT, order, self._now_ns() - order.created_ns):
-            self._count(1)
-
-    def unsent(self, order: Order) -> None:
-        """The request was certainly not executed."""
-        if order.client_order_id in self._stories and self._put_state(Kind.UNSENT, order):
-            self._count(-1)
-
-    def acked(self, order: Order) -> None:
-        """An order lives."""
-        self._put_state(Kind.ACKED, order)
-
-    def fill(self, order: Order, trade: Trade) -> None:
-        """A part of an order was executed."""
-        if self._introduced(order):
-            self._put(order.client_order_id, pack_fill, order, trade)
-
-    def unknown(self, order: Order) -> None:
-        """An order may live or not."""
-        self._put_state(Kind.UNKNOWN, order)
-
-    def ended(self, order: Order) -> None:
-        """An order is over, in its state, with its code and text."""
-        self._put_state(Kind.ENDED, order)
-
-    def done(self, client_order_id: str) -> None:
-        """The strategy of an order that ended has been told everything: forget it in ten minutes."""
-        if client_order_id in self._stories and self._put(client_order_id, pack_mark, Kind.DONE, client_order_id):
-            self._stories.finish(client_order_id, self._now_ns())
-        self._forget()
-
-    def adopted(self, order: Order) -> None:
-        """An order was found at the venue."""
-        self._put(order.client_order_id, pack_order, Kind.ADOPTED, order, self._now_ns() - order.created_ns)
-
-    def unwanted(self, order: Order) -> None:
-        """The gate itself is to cancel an order, and so is any later one."""
-        if self._introduced(order):
-            self._put(order.client_order_id, pack_mark, Kind.UNWANTED, order.client_order_id)
-
-    def note(self, key: str, value: str) -> None:
-        """Keep a value (at most 102 bytes) by its key (at most 60 bytes); an empty value takes the key away."""
-        try:
-            tail = pack_note(key, value, self._wall_ns())
-        except NotRepresentable as error:
-            self._unrecordable = f"note {key}: {error}"
-            return
-        self._pending.append(tail)
-        self.records += 1
-        if value:
-            self._notes[key] = tail
-        else:
-            self._notes.pop(key, None)
-
-    # ---- Writing
-
     def commit(self) -> bool:
         """Write everything that was recorded.
 
@@ -226,7 +138,7 @@ class Journal:
             the last call may be sent; the records are kept, and tried again by later calls. While `failing` it is also
             False for a new order whose record took of what is reserved for others.
         """
-        if not self._pending and not self._unrecordable and not self.failing and self._file is not None:
+        if self._commit_quickly():
             return True
         self._refused, self._unrecordable = self._unrecordable, ""
         sending, self._sending = self._sending, False
@@ -298,31 +210,25 @@ class Journal:
         """Whether there is something for run() to do; to sync what is written to a file that has its name is not."""
         return self._wants_spare or bool(self.failing) or self._file is None or not self._file.in_folder
 
-    def _put_state(self, kind: Kind, order: Order) -> bool:
-        return self._introduced(order) and self._put(order.client_order_id, pack_state, kind, order)
-
-    def _introduced(self, order: Order) -> bool:
-        """Begin the story of an order that has none with the whole order; returns whether it has one now."""
-        if order.client_order_id not in self._stories:
-            self.adopted(order)
-        return order.client_order_id in self._stories
-
-    def _put(self, client_order_id: str, pack: Callable[..., bytes], *facts: object) -> bool:
-        try:
-            tail = pack(*facts, self._wall_ns())
-        except NotRepresentable as error:
-            self._unrecordable = f"order {client_order_id}: {error}"
+    def _commit_quickly(self) -> bool:
+        """Do all of `commit` when nothing fails and the file has room, as nearly always; returns whether it is done."""
+        file, pending = self._file, self._pending
+        if file is None or self._unrecordable or self._suspect or self.failing:
             return False
-        self._pending.append(tail)
-        self.records += 1
-        self._stories.add(client_order_id, tail)
+        if not pending:
+            return True
+        if self._policy != "interval" or len(pending) + self._reserve() > file.room:
+            return False
+        try:
+            file.append(pending)
+        except OSError:
+            return False  # the same bytes are tried again, and what fails is seen to
+        pending.clear()
+        self._sending = False
+        self._syncing.touch()
+        if self._has_work:
+            self._work.set()
         return True
-
-    def _count(self, orders: int) -> None:
-        day = self._wall_ns() // DAY_NS
-        if day != self._day:
-            self._day, self._sent_of_day = day, 0
-        self._sent_of_day = max(0, self._sent_of_day + orders)
 
     def _write(self, now_ns: int) -> None:
         file = self._file
@@ -351,11 +257,12 @@ class Journal:
         if now_ns < self._retry_ns:
             return
         self._forget()
-        snapshot = [*self._notes.values(), *self._stories.tails()]
-        size = max(self._file_bytes, HEADER_BYTES + 2 * (len(snapshot) + self._reserve()) * RECORD_BYTES)
+        snapshot = [*self._notes.values(), *self._stories.all()]
+        count = sum(map(len, snapshot)) // TAIL_BYTES
+        size = max(self._file_bytes, HEADER_BYTES + 2 * (count + self._reserve()) * RECORD_BYTES)
         first_serial = self._next_serial if self._file is None else self._file.next_serial
         header = Header(
-            self._fleet_id, self._venue, first_serial, len(snapshot), self._wall_ns(), self._day, self._sent_of_day
+            self._fleet_id, self._venue, first_serial, count, self._wall_ns(), self._day, self._sent_of_day
         )
         file = None
         try:
@@ -409,6 +316,3 @@ class Journal:
         self._spare_ns = self._now_ns() + RETRY_NS
         with suppress(OSError):
             self._spare = JournalFile(self._folder / "next.tmp", self._file_bytes)
-
-    def _forget(self) -> None:
-        self._stories.forget(self._now_ns() - KEEP_DONE_NS)

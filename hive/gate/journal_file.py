@@ -10,12 +10,12 @@ OSError like any other.
 import errno
 import os
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from hive.gate import journal_position
-from hive.gate.journal_format import HEADER_BYTES, RECORD_BYTES, SERIAL, Header
+from hive.gate.journal_format import HEADER_BYTES, RECORD_BYTES, Header
+from hive.gate.journal_pack import records
 
 KEEP_FILES = 256
 UNREAD_BYTES = 1 << 30  # of older files that the recorder has not read, when less is to be kept
@@ -64,7 +64,7 @@ class JournalFile:
         return HEADER_BYTES + self._count * RECORD_BYTES
 
     def begin(self, header: Header, snapshot: list[bytes], size: int, path: Path) -> None:
-        """Write the header and the tails of the snapshot, grow to `size`, and take the final name.
+        """Write the header and the snapshot (see `append`), grow to `size`, and take the final name.
 
         Raises:
             OSError: it could not be done; discard the file.
@@ -77,10 +77,15 @@ class JournalFile:
         self.path = path
 
     def append(self, tails: list[bytes]) -> None:
-        """Write records, which must fit; OSError when not all of them could be written."""
+        """Write records, which must fit; OSError when not all of them could be written.
+
+        Args:
+            tails: each item is one, or several in a row
+        """
         count = self._count
-        self._write(_records(self._first_serial + count, tails), HEADER_BYTES + count * RECORD_BYTES)
-        self._count = count + len(tails)
+        data = records(self._first_serial + count, tails)
+        self._write(data, HEADER_BYTES + count * RECORD_BYTES)
+        self._count = count + len(data) // RECORD_BYTES
 
     def sync(self) -> None:
         """Wait until everything is on the disk."""
@@ -181,7 +186,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _records(first_serial: int, tails: Iterable[bytes]) -> bytes:
-    return b"".join([SERIAL.pack(serial) + tail for serial, tail in enumerate(tails, first_serial)])

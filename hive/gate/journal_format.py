@@ -28,7 +28,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
-from functools import lru_cache
 from zlib import crc32
 
 from hive.gate.errors import JournalError
@@ -49,16 +48,16 @@ SCAN = struct.Struct("<QIB9xq36s126x")  # serial, CRC, kind, when, id
 NOTE_KEY_MAX, NOTE_VALUE_MAX = 60, 102
 TEXT_MAX = 72
 
-_CRC = struct.Struct("<I")
+CRC = struct.Struct("<I")
 _WHEN = struct.Struct("<q")
 _WHEN_AT = 14  # in a tail
 _FILE_HEAD = struct.Struct("<8sIIIIQqII8s64s72x")
 _HEAD = "<BBbbbBiq36s"
-_ORDER = struct.Struct(_HEAD + "24s24s5s24sqqqqIIBBBB5x")
+ORDER = struct.Struct(_HEAD + "24s24s5s24sqqqqIIBBBB5x")
 _STATE = struct.Struct(_HEAD + "qq24s72s14x")
 _FILL = struct.Struct(_HEAD + "qqqqqq24s24sB29x")
 _NOTE = struct.Struct("<BBbbbBiq60s102s")
-_PRICE_GIVEN = 1
+PRICE_GIVEN = 1
 
 
 class Kind(IntEnum):
@@ -100,10 +99,10 @@ class Header:
             self.created_wall_ns,
             self.day,
             self.sent,
-            _text("fleet_id", self.fleet_id, 8),
-            _text("venue", self.venue, 64),
+            packed_text("fleet_id", self.fleet_id, 8),
+            packed_text("venue", self.venue, 64),
         )
-        return MAGIC + _CRC.pack(crc32(packed[BODY_AT:])) + packed[BODY_AT:]
+        return MAGIC + CRC.pack(crc32(packed[BODY_AT:])) + packed[BODY_AT:]
 
 
 def read_header(data: bytes, name: str) -> Header | None:
@@ -120,49 +119,14 @@ def read_header(data: bytes, name: str) -> Header | None:
     if (version, record_bytes) != (VERSION, RECORD_BYTES):
         raise JournalError(
             f"{name}: a journal must be of version {VERSION} with records of {RECORD_BYTES} bytes, "
-            f"was version {version} with {record_bytes}"
+            f"was version {version} with {record_bytes}: let the Hive that wrote it start and stop the fleet once, and "
+            "move the file away when no order of the fleet is open at the venue"
         )
     snapshot, first_serial, created_wall_ns, day, sent = values
     return Header(_read(fleet_id), _read(venue), first_serial, snapshot, created_wall_ns, day, sent)
 
 
 # ---- Tails: each raises NotRepresentable for what cannot be recorded exactly ---------------------------------------
-
-
-def pack_order(kind: Kind, order: Order, age_ns: int, wall_ns: int) -> bytes:
-    """Return the tail of SENT or ADOPTED; `age_ns` is how long ago the order was created."""
-    price, price_exp = (0, 0) if order.price is None else to_mantissa(order.price)
-    amount, amount_exp = to_mantissa(order.amount)
-    executed, executed_exp = (0, 0) if order.executed is ZERO else to_mantissa(order.executed)
-    try:
-        body = _ORDER.pack(
-            kind,
-            0 if order.price is None else _PRICE_GIVEN,
-            price_exp,
-            amount_exp,
-            executed_exp,
-            State.SENT if kind is Kind.SENT else order.state,
-            0,
-            wall_ns,
-            _text("client_order_id", order.client_order_id, 36),
-            _known_text("pair", order.pair, 24),
-            _known_text("symbol", order.symbol, 24),
-            _text("tag", order.tag, 5),
-            _text("exchange_order_id", order.exchange_order_id, 24) if order.exchange_order_id else b"",
-            price,
-            amount,
-            executed,
-            wall_ns - age_ns,
-            order.worker_epoch,
-            order.book_epoch,
-            order.side,
-            order.order_type,
-            order.tif,
-            order.origin,
-        )
-    except struct.error as error:
-        raise _unfit(error) from error
-    return _CRC.pack(crc32(body)) + body
 
 
 def pack_state(kind: Kind, order: Order, wall_ns: int) -> bytes:
@@ -178,17 +142,17 @@ def pack_state(kind: Kind, order: Order, wall_ns: int) -> bytes:
         order.state,
         order.code,
         wall_ns,
-        _text("client_order_id", order.client_order_id, 36),
+        packed_text("client_order_id", order.client_order_id, 36),
         executed,
         order.wall_ns,
-        _text("exchange_order_id", order.exchange_order_id, 24),
+        packed_text("exchange_order_id", order.exchange_order_id, 24),
         order.text[:TEXT_MAX].encode("ascii", "replace"),
     )
 
 
 def pack_mark(kind: Kind, client_order_id: str, wall_ns: int) -> bytes:
     """Return the tail of DONE or UNWANTED."""
-    name = _text("client_order_id", client_order_id, 36)
+    name = packed_text("client_order_id", client_order_id, 36)
     return _tail(_STATE, kind, 0, 0, 0, 0, 0, 0, wall_ns, name, 0, 0, b"", b"")
 
 
@@ -207,22 +171,22 @@ def pack_fill(order: Order, trade: Trade, wall_ns: int) -> bytes:
         0,
         0,
         wall_ns,
-        _text("client_order_id", order.client_order_id, 36),
+        packed_text("client_order_id", order.client_order_id, 36),
         trade.trade_id,
         price,
         amount,
         fee,
         trade.wall_ns,
         trade.serial,
-        _text("fee_asset", trade.fee_asset, 24),
-        _text("exchange_order_id", order.exchange_order_id, 24),
+        packed_text("fee_asset", trade.fee_asset, 24),
+        packed_text("exchange_order_id", order.exchange_order_id, 24),
         trade.maker,
     )
 
 
 def pack_note(key: str, value: str, wall_ns: int) -> bytes:
     """Return the tail of NOTE."""
-    texts = _text("key", key, NOTE_KEY_MAX), _text("value", value, NOTE_VALUE_MAX)
+    texts = packed_text("key", key, NOTE_KEY_MAX), packed_text("value", value, NOTE_VALUE_MAX)
     return _tail(_NOTE, Kind.NOTE, 0, 0, 0, 0, 0, 0, wall_ns, *texts)
 
 
@@ -304,7 +268,7 @@ def rebuild(story: Sequence[bytes], monotonic: Callable[[int], int]) -> Order | 
 
 
 def _read_order(tail: bytes, order: Order | None, monotonic: Callable[[int], int]) -> Order:
-    kind, given, price_exp, amount_exp, executed_exp, state, _, wall_ns, name, *rest = _ORDER.unpack_from(tail, KIND_AT)
+    kind, given, price_exp, amount_exp, executed_exp, state, _, wall_ns, name, *rest = ORDER.unpack_from(tail, KIND_AT)
     pair, symbol, tag, exchange_order_id, price, amount, executed, created_ns, worker_epoch, book_epoch, *enums = rest
     side, order_type, tif, origin = enums
     if order is None:
@@ -324,7 +288,7 @@ def _read_order(tail: bytes, order: Order | None, monotonic: Callable[[int], int
             book_epoch=book_epoch,
         )
     order.side, order.worker_epoch, order.handed = Side(side), worker_epoch, kind == Kind.ADOPTED
-    order.price = from_mantissa(price, price_exp) if given & _PRICE_GIVEN else None
+    order.price = from_mantissa(price, price_exp) if given & PRICE_GIVEN else None
     order.amount = from_mantissa(amount, amount_exp)
     order.state, order.done = State(state), False
     if kind == Kind.SENT:
@@ -369,22 +333,21 @@ def _tail(layout: struct.Struct, *values: int | bytes) -> bytes:
     try:
         body = layout.pack(*values)
     except struct.error as error:
-        raise _unfit(error) from error
-    return _CRC.pack(crc32(body)) + body
+        raise unfit(error) from error
+    return CRC.pack(crc32(body)) + body
 
 
-def _unfit(error: struct.error) -> NotRepresentable:
+def unfit(error: Exception) -> NotRepresentable:
+    """Return what is raised for a number that is too large for its field."""
     return NotRepresentable(f"a record's numbers must fit their fields: {error}")
 
 
-def _text(field: str, text: str, size: int) -> bytes:
+def packed_text(field: str, text: str, size: int) -> bytes:
+    """Return the bytes of a text of at most `size` bytes; NotRepresentable when it is longer, or has a NUL."""
     data = text.encode() if text.isascii() else text.encode("utf-8", "surrogateescape")
     if len(data) > size or "\0" in text:
         raise NotRepresentable(f"{field} must be at most {size} bytes without NUL, was {text!r}")
     return data
-
-
-_known_text = lru_cache(1024)(_text)  # of the names of pairs, which are few
 
 
 def _read(data: bytes) -> str:

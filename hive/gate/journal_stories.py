@@ -9,7 +9,7 @@ them, nothing is read but when a new file begins; compressed they take a fifth.
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from hive.gate.journal_format import KIND_AT, TAIL_BYTES, Kind
 
@@ -43,34 +43,40 @@ class Stories:
 
     def add(self, client_order_id: str, tail: bytes) -> None:
         """Go on with a story, or begin one. An order that was done is so no more: what comes now is to be told."""
-        packed = self._done.pop(client_order_id, None)
-        before = self._open.get(client_order_id, b"") if packed is None else _unpacked(packed)
+        before = self._open.get(client_order_id)
+        if before is None:
+            packed = self._done.pop(client_order_id, None)
+            before = b"" if packed is None else _unpacked(packed)
         self._open[client_order_id] = before + tail
 
-    def begin_anew(self, client_order_id: str) -> None:
-        """Drop a story that ends with UNSENT: the order never was at the venue, so its next attempt says everything."""
+    def send(self, client_order_id: str, tail: bytes) -> None:
+        """Add a SENT. What ends with UNSENT is dropped: the order never was at the venue, and this says everything."""
         story = self._open.get(client_order_id)
-        if story and story[KIND_AT - TAIL_BYTES] == Kind.UNSENT:
-            del self._open[client_order_id]
+        if story is not None and story[KIND_AT - TAIL_BYTES] == Kind.UNSENT:
+            self._open[client_order_id] = tail
+        else:
+            self.add(client_order_id, tail)
 
     def finish(self, client_order_id: str, now_ns: int) -> None:
         """Note that an order, which has a story, is done."""
         self._done[client_order_id] = _packed(self._open.pop(client_order_id), now_ns)
 
     def forget(self, before_ns: int) -> None:
-        """Drop the stories of orders that were done by then."""
-        while self._done:
-            client_order_id, packed = next(iter(self._done.items()))
+        """Drop the stories of orders that were done by then; best for many at a time.
+
+        Whoever looks for the first entry of a dict passes by all those that were taken from its front.
+        """
+        gone = []
+        for client_order_id, packed in self._done.items():
             if _WHEN.unpack_from(packed)[0] > before_ns:
-                return
+                break
+            gone.append(client_order_id)
+        for client_order_id in gone:
             del self._done[client_order_id]
 
-    def tails(self) -> Iterator[bytes]:
-        """Iterate over all tails, each order's in a row."""
-        for packed in self._done.values():
-            yield from _tails(_unpacked(packed))
-        for story in self._open.values():
-            yield from _tails(story)
+    def all(self) -> list[bytes]:
+        """Return every story: an order's tails in a row."""
+        return [*map(_unpacked, self._done.values()), *self._open.values()]
 
 
 def _packed(story: bytes, when_ns: int) -> bytes:
@@ -80,7 +86,3 @@ def _packed(story: bytes, when_ns: int) -> bytes:
 
 def _unpacked(packed: bytes) -> bytes:
     return zlib.decompress(memoryview(packed)[_WHEN.size :])
-
-
-def _tails(story: bytes) -> Iterator[bytes]:
-    return (story[at : at + TAIL_BYTES] for at in range(0, len(story), TAIL_BYTES))

@@ -56,8 +56,9 @@ class SyncThread:
             if self._timer < 0:
                 error = ctypes.get_errno()
                 raise OSError(error, f"timerfd_create: {os.strerror(error)}")
-            self._thread = threading.Thread(target=self._run, args=(loop,), name="journal sync", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, args=(loop,), name="journal sync", daemon=True)
+            thread.start()
+            self._thread = thread
             if self._due:
                 self._set_timer(self._interval_ns)
 
@@ -73,7 +74,8 @@ class SyncThread:
         if self._timer >= 0:
             self._ending = True
             self._set_timer(1)
-            self._thread.join()
+            if self._thread is not None:
+                self._thread.join()
             os.close(self._timer)
             self._timer = -1
 

@@ -260,6 +260,7 @@ class Ledger:
         if state is not None and state.status is OrderStatus.REJECTED and not order.exchange_order_id:
             return self.reject(order, order.code, order.text or "rejected by the venue", now_ns)
         replies = []
+        denied = self._denied(order, state)
         if state is not None:
             order.exchange_order_id = state.exchange_order_id or order.exchange_order_id
             order.wall_ns = max(order.wall_ns, state.wall_ns)
@@ -274,7 +275,6 @@ class Ledger:
         if not order.journaled:  # denied, or withdrawn, and yet it lives
             order.journaled = True
             self._record.adopted(order)
-        denied = self._denied(order, state)
         if denied:  # its strategy was told that there is none, and would never end it
             self.want_cancel(order, urgent=True)
         if denied or order.state in (State.PENDING, State.SENT, State.UNKNOWN):
@@ -340,7 +340,7 @@ class Ledger:
     def _denied(self, order: Order, state: OrderState | None) -> bool:
         if order.state is State.EXPIRED:  # as the venue no longer knew it, and now it does
             return bool(order.code) and state is not None and state.status is OrderStatus.LIVE
-        withdrawn = order.state is State.CANCELLED and not order.exchange_order_id and not order.sent_ns
+        withdrawn = order.state is State.CANCELLED and not order.exchange_order_id
         return order.state is State.REJECTED or withdrawn
 
     def _fill(self, order: Order, trade: Trade, counted_ns: int) -> Reply:

@@ -38,7 +38,8 @@ class Listener:
         fleet_id: tells our orders from others'
         cancel_unknown: whether open orders of this fleet that the journal does not know are cancelled at the start
         cancel_lost: whether those of workers that are dead are cancelled
-        alive: by tag of each strategy, the lives (or epochs of workers) whose orders stay
+        alive: by tag of each strategy, the lives (or epochs of workers) whose orders stay; those that the ledger has
+            of others by now are lost, whoever they are handed over to until they can be judged
         broadcast: takes a reply for every worker
         now_ns: monotonic
     """
@@ -60,7 +61,7 @@ class Listener:
         self._fleet_id = fleet_id
         self._cancel_unknown = cancel_unknown
         self._cancel_lost = cancel_lost
-        self._alive = alive
+        self._lost = [one for one in account.ledger.open_orders() if self._is_lost(one, alive)]  # until they are judged
         self._broadcast = broadcast
         self._log = log
         self._now_ns = now_ns
@@ -184,7 +185,9 @@ class Listener:
         asked_ns = self._now_ns()
         listed = {state.client_order_id: state for state in await self._venue.open_orders()}
         self._account.inquiry.compare(listed, asked_ns)
-        if not self.ready.is_set():
+        if self.ready.is_set():
+            self._enter_strangers(listed)
+        else:
             self._take_stock(listed)
         balances_ns = self._now_ns()
         balances = await self._venue.balances()
@@ -193,6 +196,7 @@ class Listener:
         self.on_balances([one for one in read if self._told_ns.get(one.asset, 0) <= balances_ns])  # else it is older
         self._heard_ns = asked_ns
         if not self.ready.is_set():
+            self._lost.clear()
             self.ready.set()
             self._account.accept()
         if self._stream_up:
@@ -200,21 +204,12 @@ class Listener:
 
     def _take_stock(self, listed: dict[str, OrderState]) -> None:
         """Enter open orders that the journal does not know; end those that nobody looks after, or wants any more."""
-        lost = [order for order in self._ledger.open_orders() if self._is_lost(order)]
+        lost = [order for order in self._lost if not order.final]
         unwanted = [order for order in self._ledger.open_orders() if order.urgent]
-        found = foreign = 0
-        for state in listed.values():
-            owner = parse_order_id(state.client_order_id)
-            if owner is None or owner[0] != self._fleet_id:
-                foreign += 1
-            elif self._ledger.get(state.client_order_id) is None:
-                found += 1
-                order = self._adopt(state, owner[1])
-                self._account.apply(order, self._ledger.observe(order, state, (), self._now_ns()))
+        found, foreign = self._enter_strangers(listed)
         for order in [*unwanted, *(lost if self._cancel_lost else ())]:
             self._account.cancel(order, urgent=True)
         self.leftovers = found + sum(order.client_order_id in listed for order in lost)
-        self._account.figures.set("foreign_orders", foreign)
         if foreign:
             self._log.warning("%d open orders of this account are not this fleet's: they are left alone", foreign)
         if found:
@@ -224,6 +219,20 @@ class Listener:
             self._log.warning("%d orders of workers that are gone were open at the start: %s", len(lost), done)
         if unwanted:
             self._log.warning("%d orders that an earlier gate was to cancel are being cancelled", len(unwanted))
+
+    def _enter_strangers(self, listed: dict[str, OrderState]) -> tuple[int, int]:
+        """Enter open orders of this fleet that nobody knows; returns how many, and how many are not this fleet's."""
+        found = foreign = 0
+        for state in listed.values():
+            owner = parse_order_id(state.client_order_id)
+            if owner is None or owner[0] != self._fleet_id:
+                foreign += 1
+            elif self._ledger.get(state.client_order_id) is None:
+                found += 1
+                order = self._adopt(state, owner[1])
+                self._account.apply(order, self._ledger.observe(order, state, (), self._now_ns()))
+        self._account.figures.set("foreign_orders", foreign)
+        return found, foreign
 
     def _adopt(self, state: OrderState, tag: str) -> Order:
         """Enter an order of ours that nobody knows; by policy it is cancelled."""
@@ -235,11 +244,11 @@ class Listener:
             self._ledger.want_cancel(order, urgent=True)
         return order
 
-    def _is_lost(self, order: Order) -> bool:
+    def _is_lost(self, order: Order, alive: Mapping[str, Collection[int]]) -> bool:
         """Return whether the worker that holds an order is gone; one that was adopted by policy has none, and stays."""
         if order.origin is IntentKind.QUERY and not self._cancel_unknown:
             return False
-        return order.worker_epoch not in self._alive.get(order.tag, ())
+        return order.worker_epoch not in alive.get(order.tag, ())
 
     async def _check(self) -> None:
         for part in itertools.cycle(range(PARTS)):
@@ -284,7 +293,9 @@ class Listener:
         except VenueError as error:
             self._log.warning("the open orders could not be read: %s", error)
             return
-        if self._account.inquiry.compare(listed, asked_ns):
+        differing = self._account.inquiry.compare(listed, asked_ns)
+        found, _ = self._enter_strangers(listed)
+        if differing or found:
             self._restart_stream(self._now_ns(), "it missed something")
 
     def _restart_stream(self, now_ns: int, why: str) -> None:

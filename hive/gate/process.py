@@ -99,8 +99,8 @@ def run(settings: GateSettings, channel: Channel) -> int:
         return code
     except GateError:
         raise
-    except Exception:
-        log.exception("the gate broke")
+    except Exception as error:
+        log.exception("the gate broke: %s: %s", type(error).__name__, error)
         code = EXIT_BROKE
         return code
     finally:

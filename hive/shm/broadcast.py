@@ -156,6 +156,13 @@ class BroadcastReader(RingReader):
             trades.append(Trade(*fields))
         return trades
 
+    def drain_records(self, max: int = 1024) -> list[bytes]:
+        """Return up to `max` new trades, oldest first, each as the bytes of its trade_record."""
+        records = []
+        while len(records) < max and (fields := self._take(_TRADE)) is not None:
+            records.append(TRADE_RECORD.struct.pack(2 * self._cursor, *fields))
+        return records
+
 
 class TopReader(RingReader):
     """Reads changes of best prices and quantities."""

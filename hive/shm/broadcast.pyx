@@ -222,6 +222,14 @@ cdef class BroadcastReader(RingReader):
             ))
         return trades
 
+    def drain_records(self, Py_ssize_t max=1024) -> list:
+        """Return up to `max` new trades, oldest first, each as the bytes of its trade_record."""
+        cdef trade_record record
+        records = []
+        while len(records) < max and self.c_take(&record):
+            records.append((<const char *>&record)[:sizeof(trade_record)])
+        return records
+
 
 cdef class TopReader(RingReader):
     """Reads changes of best prices and quantities."""

@@ -23,7 +23,8 @@ from hive.workers.log_quota import LineQuota
 from hive.workers.printed import log_what_is_printed
 from hive.workers.strategy_logs import StrategyLogs
 
-OOM_SCORE_ADJ = 500  # workers are the first to go when memory ends
+OOM_SCORE_MORE = 100  # than the server: workers are the first to go when memory ends
+OOM_SCORE_MAX = 1000
 GIVES_WAY = 5  # niceness: a strategy that computes must not keep feed and gate from the CPU
 GIVES_WAY_TO_ALL = 15  # in quarantine: nor other workers
 COUNTERS_OF_ITS_OWN = 32  # beside those of its strategies; the host may add some
@@ -47,9 +48,11 @@ def set_up_process(boot: WorkerBoot, lines: LineQuota, logs: StrategyLogs | None
     if not_pinned:
         log.warning("%s", not_pinned)
     os.nice(GIVES_WAY_TO_ALL if boot.quarantine else GIVES_WAY)
-    for path, value in (("comm", f"hive-worker-{boot.index}"), ("oom_score_adj", str(OOM_SCORE_ADJ))):
-        with contextlib.suppress(OSError):
-            Path(f"/proc/self/{path}").write_text(value)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(f"hive-worker-{boot.index}")
+    with contextlib.suppress(OSError):
+        score = Path("/proc/self/oom_score_adj")
+        score.write_text(str(min(OOM_SCORE_MAX, int(score.read_text()) + OOM_SCORE_MORE)))
     log.info("worker %d, epoch %d, pid %d: %d strategies", boot.index, boot.epoch, os.getpid(), len(boot.strategies))
 
 

@@ -49,7 +49,10 @@ class LogWriter:
     def write(self, line: Line) -> None:
         """Have a line written, in order; when too many wait it is lost, and counted."""
         if self._begun.acquire(blocking=False):
-            threading.Thread(target=self._run, name="hive-log", daemon=True).start()
+            try:
+                threading.Thread(target=self._run, name="hive-log", daemon=True).start()
+            except RuntimeError:  # the host has no thread left: the next line tries again
+                self._begun.release()
         if self._queue.qsize() >= LINES_MAX:
             self.lost += 1
         else:
@@ -65,8 +68,11 @@ class LogWriter:
 
     def _run(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals))  # signals are the main thread's
+        next_s = 0.0
         while True:
             waiting = [self._queue.get()]
+            if (early_s := next_s - time.monotonic()) > 0:  # after a line, not after each writing: half the wake-ups
+                time.sleep(early_s)
             try:
                 while len(waiting) < AT_ONCE:
                     waiting.append(self._queue.get_nowait())
@@ -81,7 +87,7 @@ class LogWriter:
             for one in waiting:
                 if isinstance(one, threading.Event):
                     one.set()
-            time.sleep(PAUSE_S)
+            next_s = time.monotonic() + PAUSE_S
 
     def _write(self, data: bytes) -> None:
         while data:

@@ -7,7 +7,7 @@ when an instrument is removed and comes back.
 
 import asyncio
 import logging
-from collections import deque
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -19,20 +19,15 @@ from hive.shm.liveness import SegmentWriter, Verdict
 from hive.shm.segment import Segment
 from hive.shm.stale_figures import StaleFigures
 from hive.workers.errors import BookMissing, UnknownInstrument
+from hive.workers.kept_trades import KeptTrades
 from hive.workers.wants import MARKET, Wants, Wish
 
 TRADES_KEPT = 2048  # per pair; who comes later than that has missed some
 LOOK_AGAIN_S = 0.02  # how often a waiting instruments() looks into the directory
 
+_INSTRUMENT = struct.Struct("<8xI44xQ")  # slot and generation in a trade_record
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Trades:
-    """The last trades of one pair and how many there have been."""
-
-    kept: deque[Trade] = field(default_factory=lambda: deque(maxlen=TRADES_KEPT))
-    seen: int = 0
 
 
 @dataclass(slots=True)
@@ -45,7 +40,7 @@ class _Venue:
     readers: dict[str, BookReader] = field(default_factory=dict)
     used: dict[str, None] = field(default_factory=dict)  # pairs that somebody here reads
     pairs_by_slot: dict[tuple[int, int], str] = field(default_factory=dict)  # slot, generation of the instrument
-    trades: dict[str, _Trades] = field(default_factory=dict)
+    trades: dict[str, KeptTrades] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)  # pair -> why
     series: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)  # pair, interval -> segment, reason
 
@@ -210,17 +205,17 @@ class MarketData:
         """Return (next cursor, the trades after `cursor`, oldest first).
 
         `cursor` None means from now on. A reader that falls more than 2048 trades behind misses the oldest. Cursors
-        stay valid over a restart of the feed. Trades of a pair are kept from the first call for that pair on.
+        stay valid over a restart of the feed. Trades of a pair are kept from the first call for that pair on, until
+        nobody here wants anything of it any more.
         """
         state = self._venue(venue)
         self._drain(state)
         trades = state.trades.get(pair)
         if trades is None:
-            trades = state.trades[pair] = _Trades()
+            trades = state.trades[pair] = KeptTrades(TRADES_KEPT)
         if cursor is None or cursor >= trades.seen:
             return trades.seen, []
-        fresh = min(trades.seen - cursor, len(trades.kept))
-        return trades.seen, list(trades.kept)[len(trades.kept) - fresh :]
+        return trades.seen, trades.since(cursor)
 
     def lapped(self, venue: int) -> int:
         """Return how many trades the feed overwrote before this worker read them, in the current epoch."""
@@ -273,6 +268,7 @@ class MarketData:
         used = self._venue(venue).used
         for pair in used.keys() - {pair for pair, _ in wishes}:
             del used[pair]
+            self._venue(venue).trades.pop(pair, None)
             if venue in self._figures:
                 self._figures[venue].forget(pair)
         self._tell_feed(venue, wishes)
@@ -320,23 +316,22 @@ class MarketData:
     def _drain(self, state: _Venue) -> None:
         if state.tape is None:
             return
-        while batch := state.tape.drain():
-            for trade in batch:
-                trades = state.trades.get(self._pair_of(state, trade))
+        while batch := state.tape.drain_records():
+            for record in batch:
+                trades = state.trades.get(self._pair_of(state, *_INSTRUMENT.unpack(record)))
                 if trades is not None:
-                    trades.kept.append(trade)
-                    trades.seen += 1
+                    trades.keep(record)
 
     @staticmethod
-    def _pair_of(state: _Venue, trade: Trade) -> str:
+    def _pair_of(state: _Venue, slot: int, generation: int) -> str:
         """Return whose trade it is; "" when that instrument is not there any more."""
-        key = (trade.slot, trade.generation)
+        key = (slot, generation)
         pair = state.pairs_by_slot.get(key)
         if pair is None:
             try:
-                reader = state.directory.reader(trade.slot)
+                reader = state.directory.reader(slot)
             except IndexError:
                 return ""
-            gone = trade.generation not in (0, reader.generation)
+            gone = generation not in (0, reader.generation)
             pair = state.pairs_by_slot[key] = "" if gone else reader.pair
         return pair

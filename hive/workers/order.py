@@ -24,7 +24,7 @@ class Order:
 
     def has_heard(self, reply: Reply) -> bool:
         """Tell whether the strategy knows this already: a new gate repeats what an old one has told."""
-        if reply.kind is ReplyKind.FILL and reply.trade_id:
+        if reply.kind is ReplyKind.FILL:  # a venue's first trade has the id 0
             return reply.trade_id in self.trade_ids
         if reply.kind is ReplyKind.ACKED:
             return not self.unknown

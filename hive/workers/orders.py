@@ -17,7 +17,7 @@ come twice that way are dropped by their trade id.
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
@@ -29,13 +29,13 @@ from hive.shm.messages import FINAL_KINDS, MAYBE_SENT, Intent, IntentKind, Reply
 from hive.shm.order_queue import OrderQueue
 from hive.workers.accounts import Account, Accounts, Balance
 from hive.workers.context import CURRENT, StrategyContext
+from hive.workers.ended import EndedOrders
 from hive.workers.errors import OrderRefused
 from hive.workers.market import MarketData
 from hive.workers.order import Order
 from hive.workers.stale import StaleBooks
 from hive.workers.strays import Strays
 
-ENDED_KEPT = 4096  # final replies remembered, so that a late cancel or a repeated ack finds its order over
 ANSWERS = frozenset({ReplyKind.ACKED, ReplyKind.REJECTED, ReplyKind.UNKNOWN})
 CANCEL_AGAIN_NS = 1_000_000_000  # between two cancels of an order whose book stays stale
 REFUSED_NS = 30_000_000_000  # after a refused cancel of an order that must end: the market may be closed
@@ -72,7 +72,7 @@ class OrderRouter:
         self._on_fill = on_fill
         self._contexts: dict[str, StrategyContext] = {}
         self._orders: dict[str, Order] = {}
-        self._ended: OrderedDict[str, Reply] = OrderedDict()
+        self._ended = EndedOrders()
         self._orphans: dict[str, Order] = {}  # cancels of orders that this router never placed
         self._strays = Strays(self._deliver)
         self._accounts = Accounts()
@@ -392,10 +392,8 @@ class OrderRouter:
         client_order_id = order.intent.client_order_id
         self._orders.pop(client_order_id, None)
         self._orphans.pop(client_order_id, None)
-        self._ended[client_order_id] = reply
+        self._ended.add(reply)
         self._strays.heard(client_order_id, order.trade_ids)
-        if len(self._ended) > ENDED_KEPT:
-            self._ended.popitem(last=False)
         self._resolve_cancels(order, reply)
 
     @staticmethod

@@ -9,6 +9,7 @@ has forked all and nothing more is asked of it, it sleeps (`dormant.py`).
 """
 
 import argparse
+import errno
 import gc
 import importlib
 import json
@@ -67,11 +68,18 @@ def serve(channel: Channel, host_class: type[Host], boot: ServerBoot) -> int | N
 
 
 def fork_worker(channel: Channel, fd: int, host_class: type[Host], host_config: Mapping[str, Any]) -> int:
-    """Fork a worker whose control channel is `fd`, as a child of this process's reaper, and return its pid."""
+    """Fork a worker whose control channel is `fd`, as a child of this process's reaper, and return its pid.
+
+    Raises:
+        OSError: the host has no process or memory for another.
+    """
     read_end, write_end = os.pipe()
     middle = os.fork()
     if middle == 0:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os._exit(EXIT_DIED)
         if pid:
             os.write(write_end, str(pid).encode())
             os._exit(0)
@@ -81,9 +89,11 @@ def fork_worker(channel: Channel, fd: int, host_class: type[Host], host_config: 
         be_worker(fd, host_class, host_config)
     os.close(write_end)
     os.waitpid(middle, 0)
-    pid = int(os.read(read_end, 32))
+    said = os.read(read_end, 32)
     os.close(read_end)
-    return pid
+    if not said:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return int(said)
 
 
 def be_worker(fd: int, host_class: type[Host], host_config: Mapping[str, Any]) -> None:
@@ -141,7 +151,11 @@ def main(arguments: list[str]) -> int:
     gc.freeze()  # without a collection before: the holes that it leaves would be filled, and so copied, by each worker
     if options.boot_fd is None:
         channel.send({"type": "ready"})
-    code = serve(channel, host_class, boot)
+    try:
+        code = serve(channel, host_class, boot)
+    except OSError as error:
+        channel.send({"type": "event", "level": "error", "text": f"no worker can be forked: {error}"})
+        raise
     if code is None:
         fall_asleep(options.channel_fd, message)
     return code

@@ -1,11 +1,15 @@
 """Candles as strategies get them from Hummingbot's `CandlesFactory`, read from the series that the feed keeps for all.
 
 A feed of stock Hummingbot has a connection, a task and a deque of its own. This one has nothing but a place in shared
-memory: `start()` wants the series, `stop()` wants it no more, and every read is a copy of the series as it is now.
+memory: `start()` wants the series, `stop()` wants it no more, and every read is a copy of the series as it is now. A
+question for history wants the series for its own length, started or not, and waits until the feed has it complete.
 """
 
+import asyncio
 import logging
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic_ns
 
 import numpy as np
@@ -22,6 +26,8 @@ from hive.shm.candle_rows import rows
 from hive.shm.candles import COLUMNS, CandleReader
 from hive.workers.candles import CandleBoard
 
+COMPLETE_WITHIN_NS = 10_000_000_000  # a series that nobody wanted before; its history is one request or a few
+COMPLETE_POLL_S = 0.02
 SERVED_ON_NS = 5_000_000_000  # a series that stopped being live is still shown for so long; it is not ready meanwhile
 _NAMES = pd.Index(CandlesBase.columns)  # its data is read-only; made of a list, a frame takes four times as long
 
@@ -66,6 +72,7 @@ class SharedCandles(CandlesBase):
         self._trading_pair = trading_pair
         self._ex_trading_pair = self.get_exchange_trading_pair(trading_pair)
         self._connector = None
+        self._questions = 0  # for history, that have not been answered yet
         self._said = ""
 
     @classmethod
@@ -150,38 +157,57 @@ class SharedCandles(CandlesBase):
         """Do nothing: the feed has the venue's symbols."""
 
     async def get_historical_candles(self, config: HistoricalCandlesConfig) -> pd.DataFrame:
-        """Return the candles that opened within [start_time, end_time], in s.
+        """Return the candles that opened within [start_time, end_time], in s; waits for a series that is new.
 
         Raises:
             ValueError: candles from before what the fleet keeps are asked for.
         """
-        return pd.DataFrame(self._between(config.start_time, config.end_time), columns=self.columns)
+        async with self._complete():
+            return pd.DataFrame(self._between(config.start_time, config.end_time), columns=self.columns)
 
     async def fetch_candles(
         self, start_time: int | None = None, end_time: int | None = None, limit: int | None = None
     ) -> np.ndarray:
         """Return up to `limit` candles from start_time on, else up to end_time, as an array with upstream's columns.
 
+        Waits for a series that is new.
+
         Raises:
             ValueError: no time is given, or it is before what the fleet keeps.
         """
         if start_time is None and end_time is None:
             raise ValueError("Either the start time or end time must be specified.")
-        if end_time is None:
-            return self._between(start_time, float("inf"))[:limit]
-        found = self._between(end_time if start_time is None else start_time, end_time)
-        if start_time is None:
-            found = self._rows(None)
-            found = found[found[:, 0] <= end_time]
-        return found if limit is None else found[-limit:]
+        async with self._complete():
+            if end_time is None:
+                return self._between(start_time, float("inf"))[:limit]
+            found = self._between(end_time if start_time is None else start_time, end_time)
+            if start_time is None:
+                found = self._rows(None)
+                found = found[found[:, 0] <= end_time]
+            return found if limit is None else found[-limit:]
 
     def load_candles_from_csv(self, data_path: str) -> None:
         """Refuse: the series belongs to all strategies of the fleet."""
         raise NotImplementedError(f"{self.name} {self.interval}: shared candles cannot be loaded from {data_path}")
 
+    @asynccontextmanager
+    async def _complete(self) -> AsyncIterator[None]:
+        """Want the series for as long as a question takes, and begin when the feed has it complete or refuses it."""
+        where = self._venue, self._trading_pair, self.interval
+        self._questions += 1
+        self._board.use(self._owner, *where)
+        try:
+            give_up_ns = monotonic_ns() + COMPLETE_WITHIN_NS
+            while not len(self._rows(1)) and not self._board.refusal(*where) and monotonic_ns() < give_up_ns:
+                await asyncio.sleep(COMPLETE_POLL_S)
+            yield
+        finally:
+            self._questions -= 1
+            self._board.leave(self._owner, *where)
+
     def _reader(self) -> CandleReader | None:
         where = self._venue, self._trading_pair, self.interval
-        reader = self._board.reader(*where) if self._started else None
+        reader = self._board.reader(*where) if self._started or self._questions else None
         if reader is None and (reason := self._board.refusal(*where)):
             self._say_once(reason)
         return reader

@@ -2,64 +2,32 @@
 
 Books and trading rules come from shared memory, balances and the fate of orders from the gate; nothing here opens a
 connection. `ExchangePyBase` and its `ClientOrderTracker` do the rest, so every event reaches a strategy in the order
-and shape in which a live connector would emit it.
-
-An order whose fate the venue has not told yet is open with the exchange id UNKNOWN, as the stock Binance connector has
-it after a 503: only the venue ends it. A cancel of it waits in the gate and never says "not found", so the tracker
-neither loses nor forgets it.
+and shape in which a live connector would emit it. `orders.py` has the half that sends orders and is told of them.
 """
 
 import asyncio
 import math
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Any
 
-from hummingbot.connector.exchange_py_base import ExchangePyBase
 from hummingbot.connector.trading_rule import TradingRule
-from hummingbot.core.data_type.common import OrderType, PositionAction, TradeType
-from hummingbot.core.data_type.in_flight_order import InFlightOrder, OrderState, OrderUpdate, TradeUpdate
+from hummingbot.core.data_type.common import OrderType
+from hummingbot.core.data_type.in_flight_order import InFlightOrder, OrderUpdate, TradeUpdate
 from hummingbot.core.data_type.order_book import OrderBook
-from hummingbot.core.data_type.trade_fee import DeductedFromReturnsTradeFee, TokenAmount, TradeFeeBase
+from hummingbot.core.data_type.trade_fee import DeductedFromReturnsTradeFee
 from hummingbot.core.network_iterator import NetworkStatus
-from hummingbot.core.utils.async_utils import safe_ensure_future
 
-from hive.shm.ids import ORDER_ID_MAX, order_prefix
 from hive.shm.instruments import InstrumentRules
-from hive.shm.messages import Intent, IntentKind, Reply, ReplyKind, Side, TimeInForce
-from hive.shm.messages import OrderType as IntentOrderType
 from hive.workers.context import StrategyContext, current
 from hive.workers.errors import BookMissing
 from hive.workers.host import WorkerServices
 from hummingbot.runtime.books import BookSource, SharedBooks
-from hummingbot.runtime.event_log import ShortEventLog
-from hummingbot.runtime.exits import WaitingExits
 from hummingbot.runtime.order_book import SharedOrderBook
+from hummingbot.runtime.orders import OrderingExchange
 from hummingbot.runtime.rules import FollowedRules, VenueRules
-from hummingbot.runtime.tracker import SharedOrderTracker
 from hummingbot.runtime.trades import FollowedTrades
 
-UNKNOWN_EXCHANGE_ID = "UNKNOWN"
 FIRST_VERSION_POLL_S = 0.05
-NO_SUCH_ORDER = -2011  # the venue's code
-ORDER_TYPES = {
-    OrderType.LIMIT: IntentOrderType.LIMIT,
-    OrderType.LIMIT_MAKER: IntentOrderType.LIMIT_MAKER,
-    OrderType.MARKET: IntentOrderType.MARKET,
-}
-FINAL_STATES = {
-    ReplyKind.FILLED: OrderState.FILLED,
-    ReplyKind.CANCELLED: OrderState.CANCELED,
-    ReplyKind.EXPIRED: OrderState.CANCELED,  # Hummingbot has no state for an order that the venue ended by itself
-    ReplyKind.REJECTED: OrderState.FAILED,
-}
-
-
-class OrderRejected(IOError):
-    """The venue, or Hive before it, refused an order or a cancel; shaped as a live connector's request error."""
-
-    def __init__(self, action: str, reply: Reply):
-        super().__init__(f'{action}: {{"code":{reply.code},"msg":"{reply.text}"}}')
 
 
 def connector_for_current_context(name: str, trading_pairs: list[str], trading_required: bool) -> "SharedExchange":
@@ -67,7 +35,7 @@ def connector_for_current_context(name: str, trading_pairs: list[str], trading_r
     return current().host_data.make_connector(name, trading_pairs, trading_required)
 
 
-class SharedExchange(ExchangePyBase):
+class SharedExchange(OrderingExchange):
     """A spot connector of one strategy; keeps the real connector's name, on which fees and databases depend."""
 
     web_utils = None
@@ -96,17 +64,10 @@ class SharedExchange(ExchangePyBase):
             capital: whether the strategy has capital of its own, which is all that it sees of the account.
         """
         self._connector_name = name
-        self.venue = venue
         self._pairs = list(trading_pairs)
         self._trading_required = trading_required
-        self._context = context
-        self._services = services
-        self._orders = services.orders
-        self._prefix = order_prefix(services.fleet_id, context.tag)
-        super().__init__()
-        self._event_log = ShortEventLog(self)
+        super().__init__(venue, context, services)
         self._set_order_book_tracker(SharedBooks(self.use_pairs, self._drop_pair))
-        self._exits = WaitingExits(self._obstacle)
         self._trades = FollowedTrades(services.books, venue, self.order_book_tracker.order_books)
         owner = context.tag if capital else ""  # without capital: one dict for all of the worker's strategies
         self._account_balances = services.orders.total_balances(venue, owner)
@@ -137,16 +98,6 @@ class SharedExchange(ExchangePyBase):
     def domain(self) -> str:
         """Empty: the gate knows the endpoints."""
         return ""
-
-    @property
-    def client_order_id_max_length(self) -> int:
-        """Length of the longest client order id."""
-        return ORDER_ID_MAX
-
-    @property
-    def client_order_id_prefix(self) -> str:
-        """What names the fleet and the strategy in every client order id."""
-        return self._prefix
 
     @property
     def trading_rules_request_path(self) -> str:
@@ -194,10 +145,6 @@ class SharedExchange(ExchangePyBase):
         """How many versions were taken whose parts disagree; always 0 unless memory is broken."""
         return sum(book.mixed for book in self.order_book_tracker.order_books.values())
 
-    def supported_order_types(self) -> list[OrderType]:
-        """Return the order types that the gate sends."""
-        return list(ORDER_TYPES)
-
     def get_order_book(self, trading_pair: str) -> OrderBook:
         """Return the strategy's view of a pair's book.
 
@@ -230,38 +177,6 @@ class SharedExchange(ExchangePyBase):
         """Give listening order books the trades since the last call; runs inside the strategy's context."""
         self._trades.deliver()
 
-    def on_reply(self, reply: Reply) -> None:
-        """Take what the gate tells of one of this strategy's orders; runs inside the strategy's context."""
-        self._event_log.note_reply()
-        order = self._order_tracker.all_fillable_orders.get(reply.client_order_id)
-        if order is None:
-            self.logger().warning(f"{reply.kind.name} of an order that is not tracked: {reply.client_order_id}")
-            return
-        if reply.exchange_order_id and order.exchange_order_id in (None, UNKNOWN_EXCHANGE_ID):
-            order.update_exchange_order_id(reply.exchange_order_id)
-        if reply.kind is ReplyKind.FILL:
-            self._order_tracker.process_trade_update(self._trade_update(order, reply))
-        elif reply.kind is ReplyKind.ACKED:
-            self._update(order, reply, OrderState.OPEN)
-        elif reply.kind is ReplyKind.CANCEL_FAILED:
-            self.logger().warning(f"Cancel of {reply.client_order_id} was refused: {reply.text}")
-        elif reply.kind in FINAL_STATES:
-            self._update(order, reply, FINAL_STATES[reply.kind])
-
-    def restore_tracking_states(self, saved_states: dict[str, Any]) -> None:
-        """Track orders of an earlier run again and end those that are still open: nobody manages them any more."""
-        super().restore_tracking_states(saved_states)
-        for order in list(self._order_tracker.active_orders.values()):
-            if order.client_order_id.startswith(self._prefix):
-                safe_ensure_future(self._end_restored(order))
-            else:
-                self._order_tracker.stop_tracking_order(order.client_order_id)
-
-    async def _end_restored(self, order: InFlightOrder) -> None:
-        reply = await self._orders.cancel(self.venue, order.trading_pair, order.client_order_id)
-        if reply.kind is ReplyKind.CANCEL_FAILED and reply.code == NO_SUCH_ORDER:
-            self._update(order, reply, OrderState.CANCELED)  # the venue has forgotten it, or never knew it
-
     def tick(self, timestamp: float) -> None:
         """Do nothing: the gate polls for all."""
 
@@ -274,66 +189,6 @@ class SharedExchange(ExchangePyBase):
     async def check_network(self) -> NetworkStatus:
         """Return CONNECTED: losing feed or gate makes the connector refuse orders, not restart."""
         return NetworkStatus.CONNECTED
-
-    def _create_order_tracker(self) -> SharedOrderTracker:
-        return SharedOrderTracker(connector=self)
-
-    async def _place_order(
-        self,
-        order_id: str,
-        trading_pair: str,
-        amount: Decimal,
-        trade_type: TradeType,
-        order_type: OrderType,
-        price: Decimal,
-        position_action: PositionAction = PositionAction.NIL,
-        **ignored: Any,
-    ) -> tuple[str, float]:
-        if position_action is PositionAction.CLOSE and not await self._exits.wait(order_id, trading_pair):
-            unsent = Reply(ReplyKind.REJECTED, self.venue, order_id, text="cancelled before it was sent")
-            raise OrderRejected(f"{trade_type.name} order {order_id} was not placed", unsent)
-        book = self.order_book_tracker.order_books[trading_pair]
-        reply = await self._orders.place(
-            Intent(
-                kind=IntentKind.PLACE,
-                venue=self.venue,
-                pair=trading_pair,
-                client_order_id=order_id,
-                side=Side.BUY if trade_type is TradeType.BUY else Side.SELL,
-                order_type=ORDER_TYPES[order_type],
-                tif=TimeInForce.GTC,
-                price=None if order_type is OrderType.MARKET else price,
-                amount=amount,
-                book_epoch=max(book.epoch, 0),
-                book_version=book.version,
-                created_ns=self._services.now_ns(),
-            )
-        )
-        if reply.kind is ReplyKind.REJECTED:
-            raise OrderRejected(f"{trade_type.name} order {order_id} was rejected", reply)
-        moment = reply.wall_ns * 1e-9 or self.current_timestamp
-        return reply.exchange_order_id or UNKNOWN_EXCHANGE_ID, moment
-
-    def _obstacle(self, pair: str) -> str:
-        """Return why no order on a pair can be sent now, "" when it can; see `OrderRouter.place`."""
-        if not self._orders.is_open(self.venue):
-            return f"{self._connector_name} takes no orders"
-        for venue, used in ((self.venue, pair), *self._context.books):
-            if not self._services.books.is_live(venue, used):
-                return f"the book of {used} is not live"
-        return ""
-
-    async def _place_cancel(self, order_id: str, tracked_order: InFlightOrder) -> bool:
-        if self._exits.cancel(order_id):
-            return False  # its placement says how it ended
-        reply = await self._orders.cancel(self.venue, tracked_order.trading_pair, order_id)
-        if reply.kind is ReplyKind.CANCEL_FAILED:
-            raise OrderRejected(f"cancel of order {order_id} was refused", reply)
-        return reply.kind is ReplyKind.CANCELLED
-
-    async def _execute_order_cancel_and_process_update(self, order: InFlightOrder) -> bool:
-        # on_reply() moves the order's state, in the venue's order of events; here only the outcome is told.
-        return await self._place_cancel(order.client_order_id, order)
 
     async def _request_order_status(self, tracked_order: InFlightOrder) -> OrderUpdate:
         return OrderUpdate(
@@ -413,36 +268,3 @@ class SharedExchange(ExchangePyBase):
         others = (one for one in core.made if one is not self and one.venue == self.venue)
         if not any(pair in one.order_book_tracker.order_books for one in others):
             self._services.forget(self.venue, pair)
-
-    def _update(self, order: InFlightOrder, reply: Reply, state: OrderState) -> None:
-        misc = {"error_type": "OrderRejected", "error_message": reply.text} if state is OrderState.FAILED else None
-        self._order_tracker.process_order_update(
-            OrderUpdate(
-                client_order_id=order.client_order_id,
-                exchange_order_id=order.exchange_order_id,
-                trading_pair=order.trading_pair,
-                update_timestamp=reply.wall_ns * 1e-9 or self.current_timestamp,
-                new_state=state,
-                misc_updates=misc,
-            )
-        )
-
-    def _trade_update(self, order: InFlightOrder, reply: Reply) -> TradeUpdate:
-        fee = TradeFeeBase.new_spot_fee(
-            fee_schema=self.trade_fee_schema(),
-            trade_type=order.trade_type,
-            percent_token=reply.fee_asset,
-            flat_fees=[TokenAmount(amount=reply.fee, token=reply.fee_asset)] if reply.fee else [],
-        )
-        return TradeUpdate(
-            trade_id=str(reply.trade_id),
-            client_order_id=order.client_order_id,
-            exchange_order_id=reply.exchange_order_id or order.exchange_order_id,
-            trading_pair=order.trading_pair,
-            fill_timestamp=reply.wall_ns * 1e-9,
-            fill_price=reply.price,
-            fill_base_amount=reply.amount,
-            fill_quote_amount=reply.price * reply.amount,
-            fee=fee,
-            is_taker=not reply.maker,
-        )

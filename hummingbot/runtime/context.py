@@ -28,6 +28,7 @@ from hive.workers.errors import UnknownInstrument
 from hive.workers.host import StrategySpec
 from hive.workers.recording import StrategyLine
 from hummingbot.runtime import shared_code
+from hummingbot.runtime.actions import use_action_queue
 from hummingbot.runtime.candles import SharedCandles
 from hummingbot.runtime.clock import ContextClock
 from hummingbot.runtime.config_maps import ConfigLoader, private_starter
@@ -129,7 +130,7 @@ class HummingbotContext(TradingCore):
             line: to the recorder.
             venues: the fleet's, by their connectors' names.
         """
-        self.rate_oracle = BookRateOracle()
+        self.rate_oracle = BookRateOracle(client_config.global_token.global_token_name)
         self.modules = PrivateModules(context.tag, root)
         super().__init__(client_config, scripts_path=root / SCRIPT_STRATEGIES_MODULE)
         self.spec = spec
@@ -221,15 +222,22 @@ class HummingbotContext(TradingCore):
         return True
 
     def keep_time(self, wall_timestamp: float) -> None:
-        """Do all of a tick but what the strategy itself does in it; for one that is paused."""
+        """Do all of a tick but what the strategy itself does in it; for one that is paused.
+
+        Shown is the last multiple of the tick interval, as ticks are told, so that time does not go back when the
+        strategy is ticked again; nor does it when the wall clock was set back meanwhile.
+        """
         if self.clock is None:
             return
+        told = wall_timestamp // self._tick_interval_s * self._tick_interval_s
+        if self.strategy is not None and told < self.strategy.current_timestamp:
+            told = self.strategy.current_timestamp
         for connector in self.connector_manager.connectors.values():
             connector.follow_rules()
             connector.deliver_trades()
-            connector._set_current_timestamp(wall_timestamp)
+            connector._set_current_timestamp(told)
         if self.strategy is not None:
-            self.strategy._set_current_timestamp(wall_timestamp)
+            self.strategy._set_current_timestamp(told)
 
     async def shutdown(self, skip_order_cancellation: bool = False) -> bool:
         """Stop this strategy alone: its kill switch, or code of its own, asks for the end of its bot."""
@@ -292,6 +300,7 @@ class HummingbotContext(TradingCore):
     async def _initialize_v2_strategy(self) -> None:
         try:
             await super()._initialize_v2_strategy()
+            use_action_queue(self.strategy, self.context)
         except Exception as error:  # start_strategy() swallows it: keep it for launch()
             self._start_error = self._start_error or error
             raise

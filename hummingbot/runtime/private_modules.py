@@ -198,7 +198,8 @@ def _import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    owner = _owners.get(str((globals or {}).get("__name__", "")).partition(".")[0])
+    importer = (globals or {}).get("__name__")  # none in a bare __import__() and in code run by exec()
+    owner = _current_owner() if importer is None else _owners.get(str(importer).partition(".")[0])
     private = owner.private_name(name) if owner is not None and level == 0 else None
     if private is None:
         return builtins.__import__(name, globals, locals, fromlist, level)

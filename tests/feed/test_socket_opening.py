@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import subprocess
+import threading
 
 import pytest
 
@@ -34,6 +35,17 @@ async def test_an_answer_that_is_no_upgrade_is_refused(answer):
         with pytest.raises(SocketError) as caught:
             await Client().connect(port)
     assert caught.value.stage == "http"
+
+
+async def test_a_host_without_a_thread_to_look_a_name_up_in_is_a_failure_like_any_other(monkeypatch):
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(SocketError, match="cannot be looked up: can't start new thread") as caught:
+            await Client().connect(9)
+    assert caught.value.stage == "dns"
 
 
 async def test_a_port_that_nobody_listens_on_is_a_tcp_failure():

@@ -8,13 +8,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from hive import keys
 from hive.gate.signing import Signer
@@ -115,63 +113,6 @@ class Exchange:
     def top_price(self) -> Decimal:
         """Return a price just above the best bid: first in line, and not taking."""
         return self.best("bid") + CENT
-
-
-class Relay:
-    """A TCP relay in front of the exchange's WebSocket API, which a test can cut and mend."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._target = (parts.hostname, parts.port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._port = self._listener.getsockname()[1]
-        self.url = parts._replace(netloc=f"127.0.0.1:{self._port}").geturl()
-        self._ends: list[socket.socket] = []
-        self._cut = False
-        self._lock = threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        """Reset every connection, and each new one at once."""
-        with self._lock:
-            self._cut = True
-            for end in self._ends:
-                with contextlib.suppress(OSError):  # its peer was quicker
-                    end.shutdown(socket.SHUT_RDWR)
-                end.close()
-            self._ends.clear()
-
-    def mend(self) -> None:
-        """Relay again."""
-        self._cut = False
-
-    def close(self) -> None:
-        self.cut()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                if self._cut:
-                    near.close()
-                    continue
-                far = socket.create_connection(self._target)
-                self._ends += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            return
 
 
 class Worker:

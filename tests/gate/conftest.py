@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from gate.fake_venue import AccountBench
+from gate.journal_rig import Clock
+from gate.recorder_rig import RecorderRig
 
 
 @pytest.fixture
@@ -23,3 +25,17 @@ async def gates(tmp_path):
     for bench in made:
         bench.close()
     await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock that stands still until it is told."""
+    return Clock()
+
+
+@pytest.fixture
+def rig(tmp_path):
+    """Return a recorder's inside."""
+    one = RecorderRig(tmp_path)
+    yield one
+    one.batches.close()

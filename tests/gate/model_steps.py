@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from gate.fake_venue import SECOND
 from gate.model_venue import LAG_NS, Request
-from gate.model_world import TAGS, Worker, World
+from gate.model_worker import TAGS, Worker
+from gate.model_world import World
 from hive.gate.errors import NotSent, Throttled, Unanswered
 from hive.gate.venue import OrderStatus
 from hive.shm.messages import FINAL_KINDS, Reply, ReplyKind

@@ -8,31 +8,23 @@ Gate and Intake, the supervisor) is done here step by step, so that a death can 
 """
 
 import logging
-import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from gate.fake_venue import FLEET_ID, OTHER, TAG, AccountBench, FakeClock
-from gate.model_venue import PAIR, Exchange, ModelVenue
+from gate.fake_venue import FLEET_ID, AccountBench, FakeClock
+from gate.model_venue import Exchange, ModelVenue
+from gate.model_worker import TAGS, Worker
 from gate.virtual_loop import VirtualLoop
 from hive.gate.journal import FILE_BYTES_MIN
 from hive.gate.listener import Listener
 from hive.gate.venue import Balance
-from hive.shm.book import LIVE
-from hive.shm.counters import Counters, counters_size
-from hive.shm.ids import order_prefix, parse_order_id
+from hive.shm.ids import parse_order_id
 from hive.shm.link import Link
-from hive.shm.messages import FINAL_KINDS, Intent, IntentKind, Reply, ReplyKind, Side, unpack
-from hive.shm.segment import Segment, segment_name
-from hive.workers.clock import CallbackCounter
-from hive.workers.context import StrategyContext, StrategyCounters
-from hive.workers.errors import OrderRefused
-from hive.workers.orders import OrderRouter
-
-TAGS = (TAG, OTHER)  # worker 0 has the first, worker 1 the other
+from hive.shm.messages import FINAL_KINDS, Reply, ReplyKind, unpack
+from hive.workers.context import StrategyCounters
 
 
 class Pipe:
@@ -51,13 +43,6 @@ class Pipe:
         return frames
 
 
-class LiveBooks:
-    """A market whose books are always live."""
-
-    def state(self, venue: int, pair: str) -> int:
-        return LIVE
-
-
 class Errors(logging.Handler):
     """Collects what was logged as an error."""
 
@@ -67,81 +52,6 @@ class Errors(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.texts.append(self.format(record))
-
-
-def strategy_counters() -> tuple[StrategyCounters, ...]:
-    """Return the counters of both strategies, in a segment that has no name any more."""
-    name = segment_name(secrets.token_hex(4), "counters.test", 1)
-    segment = Segment.create(name, counters_size(100, 8), kind="counters", epoch=1)
-    segment.unlink()
-    counters = Counters.create(segment, 100)
-    return tuple(StrategyCounters.of(counters, tag) for tag in TAGS)
-
-
-class Worker:
-    """One life of a worker with one strategy, which writes down what it hears.
-
-    Attributes:
-        placed: ids of orders that its router took
-        heard: by order, everything that the strategy was told of it
-    """
-
-    def __init__(self, world: "World", index: int, epoch: int) -> None:
-        self.index, self.epoch, self.tag = index, epoch, TAGS[index]
-        self.loop = VirtualLoop(world.clock)
-        self.placed: list[str] = []
-        self.heard: dict[str, list[Reply]] = {}
-        self.busy = False  # it looks at nothing
-        self.next_gate: Callable[[], None] | None = None  # attaches it to the gate that it has just been told of
-        self._world = world
-        self.context = StrategyContext(
-            self.tag, self.tag, 0, loop=self.loop, callbacks=CallbackCounter(), counters=world.counters[index]
-        )
-        self.context.on_reply = self._hear
-        self.router = OrderRouter(
-            loop=self.loop, now_ns=world.clock, market=LiveBooks(), cancel_after_ms=None
-        )
-        self.router.expect([self.tag])
-        self.router.register(self.context)
-        self.router.started(self.context)
-
-    def place(self, side: Side = Side.BUY, price: Decimal = Decimal(10), amount: Decimal = Decimal(1)) -> None:
-        world = self._world
-        name = f"{order_prefix(FLEET_ID, self.tag)}{world.next_number()}"
-        intent = Intent(
-            IntentKind.PLACE, 0, PAIR, name, side, price=price, amount=amount, created_ns=world.clock.now
-        )
-
-        async def buy() -> None:
-            try:
-                answer = self.router.place(intent)
-            except OrderRefused:
-                return
-            self.placed.append(name)
-            world.placed[name] = self
-            self._hear(await answer)
-
-        self.loop.enter(self.context.create_task, buy())
-
-    def cancel(self, name: str) -> None:
-        async def stop() -> None:
-            await self.router.cancel(0, PAIR, name)
-
-        self.loop.enter(self.context.create_task, stop())
-
-    def pump(self) -> None:
-        if self.next_gate is not None:
-            self.loop.enter(self.next_gate)
-            self.next_gate = None
-        self.loop.enter(self.router.pump)
-
-    def gate_gone(self) -> None:
-        self.next_gate = None
-        self.loop.enter(self.router.detach_gate)
-
-    def _hear(self, reply: Reply) -> None:
-        self.heard.setdefault(reply.client_order_id, []).append(reply)
-        self._world.check_told(self, reply)
 
 
 class Gate:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -21,6 +22,7 @@ STRATEGY = {
     "config_file_path": "maker.yml",
     "fees": {VENUE: {"BUY": "AddedToCost", "SELL": "DeductedFromReturns"}},
 }
+CONTROLLER = {"id": "one", "timestamp": 1.5, "type": "generic", "config": "{}"}
 
 
 class RecorderRig:
@@ -65,7 +67,6 @@ class WitnessedLife(Life):
     def __init__(self, one: Journal, order, clock: Clock) -> None:
         super().__init__(one, order, clock)
         self.statuses: list[str] = []
-        self.ended_at_all = False
 
     def step(self, name: str) -> None:
         """Let one thing happen, at a time of its own."""
@@ -100,3 +101,14 @@ def assert_rows(rig: RecorderRig, lives: list[WitnessedLife]) -> None:
     assert set(found) == fills
 
 
+def controller(name: str) -> dict:
+    """Return a worker's row of Controllers."""
+    return {"how": "insert", "table": "Controllers", "values": {**CONTROLLER, "id": name}}
+
+
+def hand_over(rig: RecorderRig, life: str, numbers: Iterable[int], written: list[int] | None = None) -> None:
+    """Give rows of a worker's life to the recorder; `written` collects the numbers that were acknowledged."""
+    done = [] if written is None else written
+    owner = rig.owners.of("maker")
+    for number in numbers:
+        rig.batches.take_row(owner, life, number, controller(f"{life}{number}"), lambda one=number: done.append(one))

@@ -13,7 +13,7 @@ from hive.gate.order import State
 from hive.gate.quota import StrategyQuota
 from hive.gate.requests import CANCEL_AGAIN_S
 from hive.gate.venue import OrderStatus
-from hive.shm.messages import MAYBE_SENT, STALE_BOOK, Intent, IntentKind
+from hive.shm.messages import MAYBE_SENT, Intent, IntentKind
 from hive.shm.refusals import Refusal
 
 
@@ -282,25 +282,6 @@ async def test_what_waits_too_long_is_refused_by_the_tick(tmp_path):
     bench.close()
 
 
-async def test_an_order_is_refused_when_its_book_is_not_live_at_the_moment_of_sending(bench):
-    bench.venue.waits[Operation.PLACE] = SECOND
-    order = bench.place("1")
-    await bench.settle()
-    bench.venue.waits.clear()
-    bench.stale = "book of BTC-USDT is STALE"
-    bench.account.pump()
-    await bench.settle()
-    (_, reply) = bench.told[-1]
-    assert (reply.kind.name, reply.code, reply.text) == ("REJECTED", STALE_BOOK, "book of BTC-USDT is STALE")
-    assert bench.venue.placed() == []
-    assert bench.count("orders_refused_stale") == 1
-    bench.stale = ""
-    again = bench.place("2")
-    await bench.settle()
-    assert bench.kinds(order) == ["REJECTED"]
-    assert bench.kinds(again) == ["ACKED"]
-
-
 async def test_what_goes_at_once_counts_for_whoever_comes_next(tmp_path):
     bench = AccountBench(tmp_path, each=1.0, limits=RiskLimits(max_open_orders=2, self_trade="allow"))
     bench.venue.script["place"] += [asyncio.get_running_loop().create_future() for _ in range(2)]
@@ -316,73 +297,12 @@ async def test_what_goes_at_once_counts_for_whoever_comes_next(tmp_path):
     bench.close()
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-async def test_an_order_that_may_not_be_sent_holds_nothing(tmp_path, at_once):
-    bench = AccountBench(tmp_path, limits=RiskLimits(max_open_orders=1, self_trade="allow"))
-    bench.stale = "book of BTC-USDT is STALE"
-    if not at_once:
-        bench.venue.waits[Operation.PLACE] = SECOND
-    refused = bench.place("1")
-    bench.venue.waits.clear()
-    bench.account.pump()
-    bench.stale = ""
-    order = bench.place("2")
-    await bench.settle()
-    assert (bench.kinds(refused), bench.kinds(order)) == (["REJECTED"], ["ACKED"])
-    bench.close()
-
-
-async def test_an_order_is_refused_when_its_book_died_while_the_connection_was_made(bench):
-    bench.venue.connecting = asyncio.get_running_loop().create_future()
-    order = bench.place("1")
-    bench.stale = "book of BTC-USDT is WRITER_DEAD"
-    bench.venue.connecting.set_result(None)
-    await bench.settle()
-    assert bench.kinds(order) == ["REJECTED"]
-    assert bench.told[-1][1].code == STALE_BOOK
-    assert bench.venue.placed() == []
-    assert bench.count("orders_refused_stale") == 1
-
-
-async def test_a_book_is_looked_at_again_when_recording_the_order_took_long(bench):
-    def stall():
-        bench.clock.now += SECOND // 10
-        bench.stale = "book of BTC-USDT is STALE"
-
-    bench.venue.before_write = stall
-    order = bench.place("1")
-    await bench.settle()
-    assert bench.venue.placed() == []
-    assert bench.kinds(order) == ["REJECTED"]
-
-
-async def test_a_stale_book_keeps_no_cancel_back(bench):
-    order = bench.place("1")
-    await bench.settle()
-    bench.stale = "book of BTC-USDT is STALE"
-    bench.ask(IntentKind.CANCEL, order)
-    await bench.settle()
-    assert bench.kinds(order) == ["ACKED", "CANCELLED"]
-
-
 async def test_a_refusal_by_a_filter_asks_for_the_rules(bench):
     bench.venue.script["place"].extend([Refused(-1013, "Filter failure: LOT_SIZE"), Refused(-2010, "no money")])
     orders = [bench.place("1"), bench.place("2")]
     await bench.settle()
     assert [bench.kinds(order) for order in orders] == [["REJECTED"], ["REJECTED"]]
     assert bench.filtered == 1
-
-
-async def test_orders_that_wait_can_be_ended_together(bench):
-    bench.venue.waits[Operation.PLACE] = SECOND
-    orders = [bench.place("1"), bench.place("2", tag=OTHER)]
-    bench.account.drop_waiting("the machine was suspended", STALE_BOOK)
-    await bench.settle()
-    assert [bench.kinds(order) for order in orders] == [["REJECTED"], ["REJECTED"]]
-    assert bench.count("orders_refused_stale") == 2
-    bench.venue.waits.clear()
-    bench.account.pump()
-    assert bench.venue.placed() == []
 
 
 async def test_an_account_that_gets_ready_while_the_gate_is_leaving_takes_no_orders(tmp_path):

@@ -13,7 +13,8 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from gate.model_steps import check_at_rest, do, lives, settle, steps
-from gate.model_world import World, strategy_counters
+from gate.model_worker import strategy_counters
+from gate.model_world import World
 
 EXAMPLES = 100
 STEPS = 80

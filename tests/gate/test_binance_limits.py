@@ -79,11 +79,11 @@ def fill(amount: str) -> Trade:
 def test_an_answer_settles_and_gives_its_body():
     bench = Bench()
     assert bench.place(Answer(200, {"orderId": 7}, counts=orders(4, 9))) == {"orderId": 7}
-    assert bench.limits.figures()["orders_10s_used"] == 4
+    assert bench.limits.figures()["orders_used"] == 4
     assert bench.limits.figures()["drift_orders"] == 3
     with pytest.raises(Refused):
         bench.place(Answer(400, None, -2010, "Account has insufficient balance", orders(5, 10)))
-    assert bench.limits.figures()["orders_10s_used"] == 5
+    assert bench.limits.figures()["orders_used"] == 5
 
 
 def test_too_many_orders_stop_new_orders_until_the_window_ends_and_nothing_else():
@@ -148,13 +148,13 @@ def test_the_window_that_an_error_names_is_the_one_that_is_lowered():
 def test_what_was_not_written_costs_no_order(error):
     bench = Bench()
     bench.limits.unanswered(bench.limits.charge(PLACE, PAIR), error)
-    assert bench.limits.figures()["orders_10s_used"] == 0
+    assert bench.limits.figures()["orders_used"] == 0
 
 
 def test_what_may_have_been_written_stays_spent():
     bench = Bench()
     bench.limits.unanswered(bench.limits.charge(PLACE, PAIR), Unanswered("no answer"))
-    assert bench.limits.figures()["orders_10s_used"] == 1
+    assert bench.limits.figures()["orders_used"] == 1
 
 
 def test_the_first_fill_of_an_order_gives_its_count_back_and_the_next_ones_do_not():
@@ -166,7 +166,7 @@ def test_the_first_fill_of_an_order_gives_its_count_back_and_the_next_ones_do_no
     bench.limits.track(state(OrderStatus.LIVE, executed="0.5", wall_ns=at), fill("0.5"))
     bench.limits.track(state(OrderStatus.FILLED, executed="2", wall_ns=at), fill("1.5"))
     bench.now += SECOND
-    assert bench.limits.figures()["orders_10s_used"] == 1
+    assert bench.limits.figures()["orders_used"] == 1
 
 
 def test_open_orders_are_counted_until_the_venue_says_that_they_ended():
@@ -191,24 +191,24 @@ def test_a_new_gate_sends_one_order_until_the_venue_tells_its_counts():
     assert bench.wait_ns() > 0
     bench.limits.answered(charge, Answer(200, {}, counts=orders(31, 500)))
     assert bench.wait_ns() == 0
-    assert bench.limits.figures()["orders_10s_used"] == 31
+    assert bench.limits.figures()["orders_used"] == 31
 
 
 def test_a_new_gate_believes_the_journal_of_the_one_before():
     bench = Bench(ready=False)
     bench.limits.sent_before = [bench.clock.venue_ns() - SECOND] * 40
     bench.limits.take_rules(INFO, [])
-    assert bench.limits.figures()["orders_10s_used"] == 40
+    assert bench.limits.figures()["orders_used"] == 40
 
 
 def test_the_same_rules_told_again_forget_nothing():
     bench = Bench()
     bench.place(Answer(200, {}, counts=orders(7, 7)))
     bench.limits.take_rules(INFO, [])
-    assert bench.limits.figures()["orders_10s_used"] == 7
+    assert bench.limits.figures()["orders_used"] == 7
     more = {**INFO, "rateLimits": INFO["rateLimits"][:2]}
     bench.limits.take_rules(more, [])
-    assert bench.limits.figures()["orders_10s_used"] == 100, "new rules, and nothing known of them yet"
+    assert bench.limits.figures()["orders_used"] == 100, "new rules, and nothing known of them yet"
 
 
 def test_limits_of_an_interval_that_nobody_knows_are_named_once(caplog):

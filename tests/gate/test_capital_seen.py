@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from gate.fake_venue import OTHER, TAG, AccountBench
 from gate.model_steps import check_at_rest, do, lives, settle, steps
-from gate.model_world import TAGS, Worker, World, strategy_counters
+from gate.model_worker import TAGS, Worker, strategy_counters
+from gate.model_world import World
 from hive.gate.venue import OrderStatus
 from hive.shm.decimals import halves, to_mantissa, whole
 from hive.shm.messages import ReplyKind, Side

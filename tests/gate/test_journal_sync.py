@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from hive.gate.journal_sync import SyncThread
 
 
@@ -95,6 +97,17 @@ async def test_one_that_never_began_can_be_touched_and_ended():
     thread = SyncThread(0.001, lambda: None, lambda *told: None)
     thread.touch()
     thread.touch()
+    thread.stop()
+
+
+async def test_one_whose_thread_cannot_be_started_says_so_and_can_be_ended(monkeypatch):
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    thread = SyncThread(0.001, lambda: None, lambda *told: None)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        thread.start(asyncio.get_running_loop())
     thread.stop()
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from gate.fake_venue import FLEET_ID, SECOND, TAG, AccountBench, FakeClock, FakeVenue, live, trade
-from gate.model_world import World, strategy_counters
+from gate.model_worker import strategy_counters
+from gate.model_world import World
 from hive.gate.listener import Listener
 from hive.gate.order import Order, State
 from hive.gate.venue import Balance, OrderStatus, Trade, VenueEvents
@@ -136,6 +137,38 @@ async def test_an_order_of_the_fleet_that_nobody_knows_is_treated_by_policy_when
     ear.venue.events.on_order(live(name), None)
     await ear.bench.settle()
     assert ear.bench.account.ledger.get(name).state is (State.CANCELLED if cancel else State.ACKED)
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+async def test_an_order_of_the_fleet_that_nobody_knows_is_found_whenever_open_orders_are_read(ears, cancel):
+    ear = ears(cancel_unknown=cancel)
+    await ear.resting()
+    names = [order_prefix(FLEET_ID, TAG) + name for name in ("at-a-new-stream", "in-silence")]
+    ear.venue.orders[names[0]] = live(names[0])
+    ear.clock.now += SECOND
+    ear.venue.events.on_stream(True)
+    await ear.bench.settle()
+    ear.venue.orders[names[1]] = live(names[1])
+    ear.clock.now += 10 * SECOND
+    async with asyncio.timeout(60):
+        while ear.bench.account.ledger.get(names[1]) is None:  # the listener looks a few times a second
+            await asyncio.sleep(0.01)
+    await ear.bench.settle()
+    states = {ear.bench.account.ledger.get(name).state for name in names}
+    assert states == {State.CANCELLED if cancel else State.ACKED}
+
+
+async def test_orders_that_are_handed_over_before_the_account_is_ready_are_not_lost(ears, tmp_path):
+    first = AccountBench(tmp_path)
+    name = first.place("1")
+    await first.settle()
+    first.kill()
+    ear = ears()
+    ear.venue.orders = first.venue.orders
+    ear.bench.account.lives.hand_over(TAG, 2)  # to a life that began after this gate had been told who lives
+    await ear.start()
+    assert ear.bench.account.ledger.get(name).state is State.ACKED
+    assert ("cancel", name) not in ear.venue.calls
 
 
 def test_an_order_that_a_stream_which_was_just_made_anew_does_not_speak_of_is_asked_for(tmp_path):

@@ -1,4 +1,4 @@
-"""Journals and workers' rows in, databases out: every row once, whatever is killed, repeated, removed or full."""
+"""Journals in, databases out: every row of an order once, whatever is killed, repeated, removed or full."""
 
 import json
 import random
@@ -8,32 +8,16 @@ from decimal import Decimal
 
 import pytest
 
-from gate.journal_rig import SECOND, VENUE, WHOLE_LIFE, Clock, journal, live_orders, made, newest, opened
-from gate.recorder_rig import STRATEGY, RecorderRig, WitnessedLife, assert_rows
+from gate.journal_rig import SECOND, VENUE, WHOLE_LIFE, journal, live_orders, made, newest, opened
+from gate.recorder_rig import WitnessedLife, assert_rows
 from hive.gate import journal_position
 from hive.gate.errors import BootError
 from hive.gate.journal_file import list_files
 from hive.gate.journal_format import HEADER_BYTES, RECORD_BYTES
 from hive.gate.journal_replay import KEEP_DONE_NS
-from hive.gate.recorder_history import history, trades
-from hive.gate.recorder_owners import Owner, Owners
 from hive.gate.recorder_settings import RecorderSettings
 from hive.gate.venue import Trade
 from hive.shm.messages import OrderType, Side
-
-CONTROLLER = {"id": "one", "timestamp": 1.5, "type": "generic", "config": "{}"}
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def rig(tmp_path):
-    one = RecorderRig(tmp_path)
-    yield one
-    one.batches.close()
 
 
 def state_of(rig):
@@ -272,269 +256,6 @@ def test_the_gate_keeps_files_until_they_are_read(rig, clock):
         assert unread not in list_files(rig.journal)
 
 
-# ---- Workers' rows ---------------------------------------------------------------------------------------------------
-
-
-def controller(name: str) -> dict:
-    return {"how": "insert", "table": "Controllers", "values": {**CONTROLLER, "id": name}}
-
-
-def hand_over(rig, life: str, numbers, written: list | None = None) -> None:
-    done = [] if written is None else written
-    owner = rig.owners.of("maker")
-    for number in numbers:
-        rig.batches.take_row(owner, life, number, controller(f"{life}{number}"), lambda one=number: done.append(one))
-
-
-def test_rows_that_come_again_are_written_once_and_acknowledged_again(rig):
-    written: list[int] = []
-    hand_over(rig, "a", [1, 2], written)
-    rig.drain()
-    rig.kill()
-    hand_over(rig, "a", [1, 2, 3], written)
-    hand_over(rig, "b", [1])
-    rig.drain()
-    assert written == [1, 2, 1, 2, 3]
-    assert rig.rows("SELECT id FROM Controllers ORDER BY controller_id") == [("a1",), ("a2",), ("a3",), ("b1",)]
-
-
-def test_an_upsert_changes_the_row_of_its_key(rig):
-    owner = rig.owners.of("maker")
-    base = {"controller_id": "c", "connector_name": "binance", "side": "BUY", "trading_pair": "BTC-USDT"}
-    figures = dict.fromkeys(
-        ("volume_traded_quote", "breakeven_price", "unrealized_pnl_quote", "realized_pnl_quote", "cum_fees_quote"), 1
-    )
-    for number, amount in enumerate((5, 7), 1):
-        values = {"id": f"p{number}", "timestamp": number, "amount": amount, **base, **figures}
-        row = {"how": "upsert", "table": "Position", "values": values, "key": list(base), "update": ["amount"]}
-        rig.batches.take_row(owner, "a", number, row, lambda: None)
-    rig.drain()
-    assert rig.rows("SELECT id, amount, timestamp FROM Position") == [("p1", 7, 1)]
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"how": "insert", "table": "Controllers", "values": {**CONTROLLER, "type": None}},
-        {"how": "insert", "table": "Controllers", "values": {**CONTROLLER, "nonsense": 1}},
-        {"how": "insert", "table": 'Controllers" --', "values": CONTROLLER},
-        {"how": "insert", "table": "Controllers", "values": {**CONTROLLER, "config": {}}},
-        {"how": "insert", "table": "Controllers", "values": {**CONTROLLER, "timestamp": 10**19}},
-        {"how": "insert", "table": "Controllers", "values": {**CONTROLLER, "type": "\ud800"}},
-    ],
-    ids=["null", "column", "table", "type", "number", "text"],
-)
-def test_a_row_that_can_never_be_written_is_dropped_loudly_and_the_next_is_written(rig, row):
-    written = []
-    owner = rig.owners.of("maker")
-    rig.batches.take_row(owner, "a", 1, row, lambda: written.append(1))
-    rig.batches.take_row(owner, "a", 2, controller("good"), lambda: written.append(2))
-    rig.drain()
-    assert written == [1, 2]
-    assert rig.rows("SELECT id FROM Controllers") == [("good",)]
-    assert len(rig.complaints) == 1
-    assert "dropped a row of Controllers" in rig.complaints[0]
-
-
-# ---- Owners and history ----------------------------------------------------------------------------------------------
-
-
-def test_strategies_are_known_to_the_next_recorder(tmp_path):
-    owners = Owners(tmp_path / "strategies.json")
-    owner = owners.tell(STRATEGY)
-    owners.save()
-    again = Owners(tmp_path / "strategies.json")
-    assert again.of("maker") == again.of_tag("qqqqq") == owner == Owner(**STRATEGY)
-
-
-def test_history_is_what_the_database_holds_in_pages(rig, clock):
-    hand_over(rig, "a", range(1, 3))
-    with journal(rig.journal, clock) as one:
-        live_orders(one, clock, 150, "sent", "acked", "fill")
-        rig.drain()
-    path = rig.data / "maker.sqlite"
-    (page,) = history(path)
-    assert page["table"] == "MarketState"
-    assert len(json.loads(page["rows"][0][page["columns"].index("saved_state")])) == 150
-    pages = list(trades(path, "maker.yml", 0))
-    assert [len(page["rows"]) for page in pages] == [100, 50]
-    assert list(trades(path, "other.yml", 0)) == []
-
-
-def test_many_databases_are_written_with_few_open_and_left_as_one_file_each(tmp_path):
-    rig = RecorderRig(tmp_path, open_max=3)
-    for number in range(20):
-        owner = rig.owners.tell({**STRATEGY, "id": f"s{number}", "tag": f"t{number}"})
-        rig.batches.take_row(owner, "a", 1, controller("x"), lambda: None)
-    rig.drain()
-    rig.batches.settle()
-    assert rig.batches.fault == ""
-    rig.batches.close()
-    assert sorted(path.suffix for path in rig.data.iterdir()) == [".sqlite"] * 20
-    assert all(rig.rows("SELECT id FROM Controllers", f"s{number}") == [("x",)] for number in range(20))
-
-
-class Three:
-    """Three strategies, of whose databases one stays open, each with a new order whenever that is wanted."""
-
-    def __init__(self, folder, clock) -> None:
-        self.rig = RecorderRig(folder, open_max=1)
-        self._clock = clock
-        self._placed = 0
-        self.owners = [self.rig.owners.tell({**STRATEGY, "id": tag, "tag": tag}) for tag in ("first", "other", "third")]
-
-    def place(self, one) -> None:
-        self._placed += 1
-        for owner in self.owners:
-            order = made(1, self._clock, client_order_id=f"hvbenca{owner.tag}-{self._placed}", tag=owner.tag)
-            WitnessedLife(one, order, self._clock).live_through("sent", "acked")
-        one.commit()
-
-    def batch(self) -> None:
-        while self.rig.batches.step(everything=False):
-            pass
-
-    def recorded(self) -> list[int]:
-        """Return how many orders each has in its database."""
-        return [self.rig.rows('SELECT COUNT(*) FROM "Order"', owner.id)[0][0] for owner in self.owners]
-
-
-@pytest.fixture
-def three(tmp_path, clock):
-    one = Three(tmp_path, clock)
-    yield one
-    one.rig.batches.close()
-
-
-def test_records_of_many_databases_wait_for_a_full_round_or_for_who_asks_and_rows_do_not(three, clock):
-    batches = three.rig.batches
-    with journal(three.rig.journal, clock) as one:
-        three.place(one)
-        three.rig.drain()
-        batches.settle()
-        position = journal_position.load(three.rig.journal)
-        assert position == three.rig.tail.position
-        three.place(one)
-        batches.take_row(three.owners[1], "a", 1, controller("x"), lambda: None)
-        three.batch()
-        assert three.rig.rows("SELECT id FROM Controllers", "other") == [("x",)]
-        assert three.recorded() == [1, 1, 1]
-        batches.hurry(three.owners[2])
-        three.batch()
-        assert three.recorded() == [1, 1, 2]
-        assert [batches.is_waiting(owner) for owner in three.owners] == [True, True, False]
-        batches.settle()
-        assert journal_position.load(three.rig.journal) == position
-        three.rig.drain()
-        batches.settle()
-        assert journal_position.load(three.rig.journal) == three.rig.tail.position
-    assert three.recorded() == [2, 2, 2]
-
-
-def test_a_strategy_that_is_followed_is_written_with_every_batch_of_its_life(three, clock):
-    batches = three.rig.batches
-    with journal(three.rig.journal, clock) as one:
-        three.place(one)
-        three.rig.drain()
-        assert not batches.are_prompt
-        batches.follow(three.owners[2])
-        for count in (2, 3):
-            three.place(one)
-            assert batches.are_prompt
-            three.batch()
-            assert three.recorded() == [1, 1, count]
-        assert batches.begin_life(three.owners[2]) == ""
-        assert not batches.are_prompt
-        three.place(one)
-        three.batch()
-        assert three.recorded() == [1, 1, 3]
-        three.rig.drain()
-    assert three.recorded() == [4, 4, 4]
-
-
-def test_who_asks_is_not_answered_before_all_of_the_journal_is_read(rig, clock):
-    maker = rig.owners.of("maker")
-    with journal(rig.journal, clock) as one:
-        live_orders(one, clock, 1, "sent", "acked")
-        rig.drain()
-        assert not rig.batches.is_waiting(maker)
-        live_orders(one, clock, 2500, "sent", "acked", first=10)
-        rig.batches.hurry(maker)
-        assert rig.batches.step(everything=False)
-        assert rig.batches.is_waiting(maker)
-        while rig.batches.step(everything=False):
-            pass
-        assert not rig.batches.is_waiting(maker)
-        assert len(rig.rows('SELECT id FROM "Order"')) == 2501
-
-
-def test_what_a_round_could_not_read_because_of_a_fault_does_not_wait_for_the_next_round(tmp_path, clock):
-    rig = RecorderRig(tmp_path, open_max=0)
-    with journal(rig.journal, clock) as one:
-        live_orders(one, clock, 1, "sent", "acked")
-        rig.drain()
-        live_orders(one, clock, 2501, "sent", "acked", first=10)
-        with sqlite3.connect(rig.data / "maker.sqlite", isolation_level=None) as other:
-            other.execute("BEGIN IMMEDIATE")
-            assert not rig.batches.step(everything=True)
-            other.execute("ROLLBACK")
-        other.close()
-        while rig.batches.step(everything=False):
-            pass
-    assert len(rig.rows('SELECT id FROM "Order"')) == 2502
-    rig.batches.close()
-
-
-def test_a_journal_that_cannot_be_read_is_a_fault_and_nobody_is_answered_meanwhile(tmp_path, clock):
-    rig = RecorderRig(tmp_path, open_max=0)
-    maker = rig.owners.of("maker")
-    with journal(rig.journal, clock) as one:
-        live_orders(one, clock, 1, "sent", "acked")
-        rig.drain()
-        live_orders(one, clock, 1, "sent", "acked", first=10)
-        other = rig.journal.with_name("away")
-        rig.journal.rename(other)
-        rig.journal.mkdir()
-        (rig.journal / newest(other).name).mkdir()  # where a file should be
-        rig.batches.hurry(maker)
-        for _ in range(2):
-            assert not rig.batches.step(everything=False)
-            assert f"journal of {VENUE}" in rig.batches.fault
-            assert rig.batches.is_waiting(maker)
-        shutil.rmtree(rig.journal)
-        other.rename(rig.journal)
-        rig.drain()
-        assert rig.batches.fault == ""
-        assert not rig.batches.is_waiting(maker)
-        assert len(rig.rows('SELECT id FROM "Order"')) == 2
-    rig.batches.close()
-
-
-def test_rows_are_put_on_the_disk_while_records_wait_and_what_does_not_reach_it_is_a_fault_until_it_does(three, clock):
-    batches = three.rig.batches
-    with journal(three.rig.journal, clock) as one:
-        three.place(one)
-        three.rig.drain()
-        batches.settle()
-        wal = three.rig.data / "first.sqlite-wal"
-        batches.take_row(three.owners[0], "a", 1, controller("x"), lambda: None)
-        three.batch()
-        three.place(one)
-        batches.hurry(three.owners[2])
-        three.batch()
-        assert batches.waiting
-        shutil.move(wal, wal.with_name("aside"))
-        wal.symlink_to(wal)  # cannot be opened
-        batches.settle()
-        assert "not on the disk" in batches.fault
-        three.batch()
-        assert "not on the disk" in batches.fault
-        wal.unlink()
-        shutil.move(wal.with_name("aside"), wal)
-        batches.settle()
-        assert batches.fault == ""
-
-
 def test_a_boot_message_names_what_it_lacks_and_a_replay_has_no_journal(tmp_path):
     boot = {"run": "r", "epoch": 1, "run_dir": str(tmp_path), "state_dir": str(tmp_path)}
     with pytest.raises(BootError, match="lacks 'venues'"):
@@ -543,15 +264,3 @@ def test_a_boot_message_names_what_it_lacks_and_a_replay_has_no_journal(tmp_path
     settings = RecorderSettings.from_boot({**boot, "venues": venues})
     journals = tmp_path / "journal"
     assert settings.journals == {"binance": journals / "binance" / "simulated", "real": journals / "real"}
-
-
-def test_a_database_of_another_version_is_left_alone_and_told(rig):
-    rig.data.mkdir()
-    with sqlite3.connect(rig.data / "maker.sqlite") as other:
-        other.execute("CREATE TABLE Metadata (key TEXT PRIMARY KEY, value TEXT)")
-        other.execute("INSERT INTO Metadata VALUES ('local_db_version', '20200101')")
-    other.close()
-    hand_over(rig, "a", [1])
-    rig.drain()
-    assert "must be of version 20230516, was 20200101" in rig.batches.fault
-    assert rig.batches.waiting == 1

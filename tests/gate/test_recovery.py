@@ -86,6 +86,19 @@ async def test_an_order_that_may_have_been_sent_by_a_gate_of_another_run_is_not_
     assert second.kinds(order) == ["UNKNOWN"]
 
 
+async def test_an_order_that_may_have_been_sent_takes_of_its_strategys_capital_until_its_fate_is_known(gates):
+    gates()
+    second = gates(same_run=False, given={TAG: {"USDT": Decimal(10)}})
+    maybe = second.place("1", flags=MAYBE_SENT)
+    second.place("2")
+    assert second.told[-1][1].code == Refusal.CAPITAL
+    order = second.account.ledger.get(maybe)
+    second.account.apply(order, second.account.ledger.reject(order, -2013, "never arrived", second.clock.now))
+    third = second.place("3")
+    await second.settle()
+    assert second.venue.placed() == [third]
+
+
 async def test_a_live_order_is_live_in_the_next_gate_and_can_be_cancelled(gates):
     first = gates()
     order = first.place("1")

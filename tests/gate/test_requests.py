@@ -1,11 +1,11 @@
-"""What becomes of an order that waits for its connection while those who want it change their minds, or die."""
+"""What becomes of requests while those who want them change their minds, or die, or the venue tells otherwise."""
 
 import asyncio
 
 import pytest
 
-from gate.fake_venue import TAG, AccountBench, live
-from hive.gate.errors import NotSent, Throttled
+from gate.fake_venue import TAG, AccountBench, live, trade
+from hive.gate.errors import NotSent, Throttled, Unanswered
 from hive.shm.messages import IntentKind
 from hive.shm.refusals import Refusal
 
@@ -73,3 +73,32 @@ async def test_an_order_that_a_limit_refused_is_not_tried_again_for_a_dead_worke
     await bench.settle()
     assert bench.venue.calls == [("place", order)]
     assert bench.kinds(order) == ["REJECTED"]
+
+
+async def test_a_cancel_goes_while_what_was_filled_cannot_be_read(bench):
+    bench.venue.connecting.set_result(None)
+    name = bench.place("1")
+    await bench.settle()
+    order, ledger = bench.account.ledger.get(name), bench.account.ledger
+    bench.venue.script["trades"].extend([Unanswered("REST is down")] * 100)
+    bench.account.apply(order, ledger.observe(order, live(name, executed="0.5"), (), bench.clock.now))
+    bench.ask(IntentKind.CANCEL, name)
+    await bench.settle()
+    assert ("cancel", name) in bench.venue.calls
+    assert bench.kinds(name) == ["ACKED"]  # its end comes after its fills
+    bench.account.apply(order, ledger.observe(order, None, [trade(1, "0.5")], bench.clock.now))
+    assert bench.kinds(name) == ["ACKED", "FILL", "CANCELLED"]
+
+
+async def test_an_order_that_was_put_back_and_withdrawn_and_lives_after_all_is_cancelled(bench):
+    bench.venue.connecting.set_result(None)
+    bench.venue.script["place"].append(Throttled(1.0, "429"))
+    name = bench.place("1")
+    await bench.settle()
+    bench.ask(IntentKind.CANCEL, name)
+    assert bench.kinds(name) == ["CANCELLED"]
+    order, ledger = bench.account.ledger.get(name), bench.account.ledger
+    bench.account.apply(order, ledger.observe(order, live(name), (), bench.clock.now))
+    await bench.settle()
+    assert ("cancel", name) in bench.venue.calls
+    assert bench.kinds(name) == ["CANCELLED", "ACKED", "CANCELLED"]

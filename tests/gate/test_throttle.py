@@ -55,7 +55,6 @@ class Fleet:
         self.on_their_way: list[tuple[int, int, object, bool, int]] = []
         self.waiting = 0
         self.sent_at: list[int] = []
-        self.longest_wait_ns = 0
         self._serial = 0
 
     def run(self, seconds: float, backlog: bool = True) -> "Fleet":

@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from gate.bench import ENDS, FIRST_WORD, Relay, until
+from gate.bench import ENDS, FIRST_WORD, until
+from gate.relay import Relay
 from hive.shm.ids import order_prefix
 from hive.shm.messages import MAYBE_SENT, OrderType, ReplyKind, Side, TimeInForce
 from hive.shm.refusals import Refusal
@@ -135,7 +136,7 @@ class TestCancels:
         worker = gate.workers[0]
         order = worker.new_id()
         worker.cancel(order)
-        assert worker.wait(order, ReplyKind.CANCEL_FAILED).code == -2011
+        assert worker.wait(order, ReplyKind.CANCEL_FAILED).code == -2013
 
     def test_one_of_an_order_that_is_over_tells_how_it_ended(self, gate, exchange):
         worker = gate.workers[0]

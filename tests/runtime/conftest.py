@@ -60,6 +60,7 @@ class Venue:
     link: Link
     hold: bool = False
     forgets: bool = False
+    closed: bool = False
     refuse: str = ""
     orders: dict = field(default_factory=dict)
     placed: list = field(default_factory=list)
@@ -95,7 +96,9 @@ class Venue:
         self.cancelled.append(intent.client_order_id)
         order = self.orders.get(intent.client_order_id, intent)
         if self.forgets:
-            self.say(order, ReplyKind.CANCEL_FAILED, code=-2011, text="Unknown order sent.")
+            self.say(order, ReplyKind.CANCEL_FAILED, code=-2013, text="Unknown order sent.")
+        elif self.closed:
+            self.say(order, ReplyKind.CANCEL_FAILED, code=-2011, text="Market is closed.")
         elif not self.hold:
             self.say(order, ReplyKind.CANCELLED)
 

@@ -11,7 +11,7 @@ import pytest
 from hummingbot.core.network_iterator import NetworkStatus
 from hummingbot.data_feed.candles_feed.candles_base import CandlesBase
 from hummingbot.data_feed.candles_feed.candles_factory import CandlesFactory, UnsupportedConnectorException
-from hummingbot.data_feed.candles_feed.data_types import CandlesConfig
+from hummingbot.data_feed.candles_feed.data_types import CandlesConfig, HistoricalCandlesConfig
 from hummingbot.data_feed.market_data_provider import MarketDataProvider
 
 from hive.shm.book import LIVE, RESYNCING, STALE
@@ -210,6 +210,44 @@ async def test_history_within_what_is_kept_is_served_and_older_falls_back(stage,
     with pytest.raises(ValueError, match="Either the start time or end time"):
         await feed.fetch_candles()
     provider.stop()
+
+
+@pytest.mark.parametrize("ask", ["history", "fetch"])
+async def test_a_question_for_history_wants_a_series_that_is_new_and_waits_until_it_is_complete(
+    stage, series, inside, ask
+):
+    feed = inside(lambda: CandlesFactory.get_candle(CandlesConfig(**BTC, max_records=30)))
+    times = {"start_time": FIRST_S + 600, "end_time": FIRST_S + 900}
+    if ask == "history":
+        question = feed.get_historical_candles(
+            HistoricalCandlesConfig(connector_name="binance", trading_pair="BTC-USDT", interval="1m", **times)
+        )
+    else:
+        question = feed.fetch_candles(**times)
+    asked = asyncio.create_task(question)
+    await stage.settle()
+    assert wants(stage) == [("BTC-USDT", "candles:1m")]
+    assert not asked.done()
+    one = series()
+    one.fill(CAPACITY)
+    one.tell()
+    found = np.asarray(await asked)
+    np.testing.assert_array_equal(found[:, 0], FIRST_S + 600 + 60 * np.arange(6))
+    assert wants(stage) == []
+    assert (feed.ready, len(feed.candles_df)) == (False, 0)  # it was never started
+
+
+async def test_a_question_for_history_that_is_refused_or_never_answered_ends(stage, inside, monkeypatch):
+    feed = inside(lambda: CandlesFactory.get_candle(CandlesConfig(**BTC, max_records=30)))
+    asked = asyncio.create_task(feed.fetch_candles(start_time=FIRST_S))
+    await stage.settle()
+    stage.market.mark_series(0, "BTC-USDT", "1m", "", "no candles of 1m")
+    with pytest.raises(ValueError, match="the fleet keeps none now"):
+        await asked
+    monkeypatch.setattr(runtime_candles, "COMPLETE_WITHIN_NS", 0)
+    with pytest.raises(ValueError, match="the fleet keeps none now"):
+        await feed.fetch_candles(start_time=FIRST_S)
+    assert wants(stage) == []
 
 
 async def test_more_than_the_fleet_keeps_is_an_error_that_is_logged_once(stage, series, inside, caplog):

@@ -66,6 +66,41 @@ async def test_the_worker_shows_paused_strategies_the_time_by_itself(stage):
     assert context.host_data.connectors["binance"].current_timestamp == strategy.current_timestamp
 
 
+async def test_a_paused_strategy_opens_nothing_and_goes_on_when_it_is_ticked_again(stage):
+    context = await bought(stage)
+    resting = len(stage.venue.placed)
+    stage.services.scheduler.set_state(context, State.PAUSED, "by its operator")
+    core = context.host_data
+    (controller,) = core.strategy.controllers.values()
+    controller.executors_info = []  # so that it wants every level anew, at each of its steps
+    steps = controller.determine_executor_actions
+    wanted = []
+    controller.determine_executor_actions = lambda: wanted.append(steps()) or wanted[-1]
+    controller.executors_update_event.set()
+    await until(stage, lambda: wanted)
+    for _ in range(25):
+        await stage.settle()
+        await asyncio.sleep(0.1)
+    assert len(wanted) == 1
+    opened = [one for one in stage.venue.placed[resting:] if one.side is Side.BUY]
+    assert opened == []  # the position that it had may be closed: executors run on
+    stage.services.scheduler.set_state(context, State.RUNNING, "again")
+    await until(stage, lambda: len(wanted) > 1, ticks=True)
+
+
+async def test_time_does_not_go_back_when_a_strategy_is_ticked_again_after_a_pause(stage):
+    """A tick is told the multiple of the interval before it, and a phase may be nearly as long as the interval."""
+    await stage.start("a", "script", "touch_maker", TOUCH)
+    core = stage.cores["a"].host_data
+    core._tick_interval_s = 60.0
+    core.context.run(core.tick, 600.0)
+    for wall, shown in ((659.9, 600.0), (661.0, 660.0), (300.0, 660.0), (719.9, 660.0)):
+        core.context.run(core.keep_time, wall)
+        assert (core.strategy.current_timestamp, core.connectors["binance"].current_timestamp) == (shown, shown)
+    core.context.run(core.tick, 660.0)  # due at 719.95, told 660
+    assert core.strategy.current_timestamp == 660.0
+
+
 async def test_a_stop_loss_that_meets_a_stale_book_waits_for_it_and_is_sent_once(stage):
     context = await bought(stage)
     connector = context.host_data.connectors["binance"]

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hummingbot.client.hummingbot_application import HummingbotApplication
 from hummingbot.core.utils.kill_switch import ActiveKillSwitch
+from hummingbot.strategy_v2.executors.executor_orchestrator import ExecutorOrchestrator
+from hummingbot.strategy_v2.executors.position_executor.position_executor import PositionExecutor
 
 from hive.shm.ids import parse_order_id, strategy_tag
 from hive.shm.messages import Reply, ReplyKind
@@ -138,6 +140,32 @@ async def test_a_reload_by_one_strategy_leaves_the_others_as_they_are(stage, tmp
     one.run(importlib.reload, module_of(one))
     assert module_of(one).seen == []
     assert module_of(other).seen == seen != []
+
+
+async def test_an_executor_kind_that_a_strategy_replaces_or_adds_is_its_own(stage):
+    for name in ("own", "other"):
+        await stage.start(name, "script", "touch_maker", TOUCH)
+    own, other = (stage.cores[name] for name in ("own", "other"))
+    stock = dict(ExecutorOrchestrator._executor_mapping)
+
+    class MyPositionExecutor(PositionExecutor):
+        """What a script may have instead of the stock one."""
+
+    def replace_and_add():
+        kinds = ExecutorOrchestrator._executor_mapping
+        kinds["position_executor"] = kinds["mine"] = MyPositionExecutor
+        del kinds["lp_executor"]
+        return dict(own.host_data.strategy.executor_orchestrator._executor_mapping)
+
+    theirs = {**stock, "position_executor": MyPositionExecutor, "mine": MyPositionExecutor}
+    del theirs["lp_executor"]
+    assert own.run(replace_and_add) == own.run(dict, ExecutorOrchestrator._executor_mapping) == theirs
+    assert other.run(dict, ExecutorOrchestrator._executor_mapping) == dict(ExecutorOrchestrator._executor_mapping)
+    assert dict(ExecutorOrchestrator._executor_mapping) == stock
+    own.host_data, core = None, own.host_data  # as when its strategy has been removed and a task of it runs on
+    own.run(ExecutorOrchestrator._executor_mapping.update, {"late": MyPositionExecutor})
+    own.host_data = core
+    assert dict(ExecutorOrchestrator._executor_mapping) == stock
 
 
 async def test_controllers_and_their_configurations_come_from_the_root_of_their_strategy(stage, tmp_path):

@@ -10,9 +10,11 @@ import os
 import random
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
+from hive.workers.rehearsal import Rehearsal
 from hummingbot.runtime import private_modules
 from hummingbot.runtime.private_modules import PrivateModules
 
@@ -49,6 +51,21 @@ def test_two_strategies_of_one_file_have_state_of_their_own_and_share_the_byteco
     assert (a.seen, b.seen, b.Quoter.orders) == ([1], [], {})
     assert a.Quoter is not b.Quoter
     assert a.Quoter.tick.__code__ is b.Quoter.tick.__code__
+
+
+def test_a_bare_import_and_executed_code_find_the_strategys_own_modules(make):
+    quoter = """
+def bare(): return __import__("scripts.words").words.WORD
+def executed(names):
+    exec("from scripts.words import WORD", names)
+    return names["WORD"]
+"""
+    for tag in ("aaaaa", "bbbbb"):
+        modules = make(tag, tag, scripts__quoter=quoter, scripts__words=f"WORD = {tag!r}")
+        module = modules.load("scripts.quoter")
+        strategy = Rehearsal(tag, SimpleNamespace(modules=modules))
+        found = [strategy.run(module.bare), strategy.run(module.executed, {}), module.executed(vars(module))]
+        assert found == [tag] * 3
 
 
 def test_files_of_one_name_from_different_roots_never_meet(make):

@@ -111,6 +111,8 @@ async def test_singletons_answer_for_the_strategy_that_asks(stage):
         context.run(lambda rate=rate: RateOracle.get_instance().set_price("XYZ-USDT", rate))
     rates = [stage.cores[name].run(lambda: RateOracle.get_instance().get_pair_rate("XYZ-USDT")) for name in ("a", "b")]
     assert rates == [5, 7]
+    asking = stage.cores["a"].run(lambda: RateOracle.get_instance().get_rate("BTC"))
+    assert await stage.cores["a"].create_task(asking) == 100  # USDT: the client configuration's global token
 
 
 async def test_an_unknown_fate_leaves_the_order_open_until_the_venue_ends_it(stage):
@@ -143,6 +145,25 @@ async def test_orders_of_an_earlier_run_are_ended_before_the_strategy_trades(sta
     await stage.settle()
     assert stage.venue.cancelled == [name]
     assert name not in connector.in_flight_orders
+
+
+async def test_an_order_of_an_earlier_run_whose_cancel_is_refused_is_not_given_up(stage):
+    stage.venue.closed = True
+    await stage.start("again", "v1", "pure_market_making", PMM)
+    connector = stage.cores["again"].host_data.connectors["binance"]
+    connector.end_again_s = 0.01
+    name = f"{connector.client_order_id_prefix}left-open"
+    order = InFlightOrder(name, "BTC-USDT", OrderType.LIMIT, TradeType.BUY, Decimal(1), 1.0, Decimal(90))
+    stage.cores["again"].run(lambda: connector.restore_tracking_states({name: order.to_json()}))
+    await stage.settle()
+    assert stage.venue.cancelled
+    assert name in connector.in_flight_orders  # the venue has it, and it may be filled
+    stage.venue.closed = False
+    async with asyncio.timeout(60):
+        while name in connector.in_flight_orders:
+            await asyncio.sleep(0.01)
+            await stage.settle()
+    assert set(stage.venue.cancelled) == {name}
 
 
 async def test_a_strategy_that_asks_to_be_stopped_leaves_no_order_behind(stage):

@@ -15,6 +15,7 @@ from hive.shm.broadcast import (
 )
 from hive.shm.errors import LayoutMismatch, ShmError
 from hive.shm.instruments import TopEvent, Trade
+from hive.shm.layout import TRADE_RECORD
 from hive.shm.layout_dtypes import DTYPES
 
 CAPACITY = 16
@@ -71,6 +72,18 @@ def test_a_reader_may_look_back_at_what_is_there(segment, writer):
     assert seen == list(range(3 * CAPACITY - len(seen), 3 * CAPACITY))
     assert len(seen) >= CAPACITY // 2
     assert reader.lapped == 0
+
+
+def test_records_are_the_bytes_of_the_trades_that_a_drain_returns(segment, writer):
+    one, two = BroadcastReader(segment), BroadcastReader(segment)
+    publish(writer, CAPACITY + 3)  # laps both
+    trades, records = one.drain(), two.drain_records(5)
+    records += two.drain_records()
+    assert [Trade._make(TRADE_RECORD.struct.unpack(record)[1:]) for record in records] == trades
+    assert [TRADE_RECORD.struct.unpack(record)[0] for record in records] == [
+        2 * number + 2 for number in range(one.cursor - len(trades), one.cursor)
+    ]
+    assert (two.cursor, two.lapped, two.drain_records()) == (one.cursor, one.lapped, [])
 
 
 def test_a_bounded_drain_goes_on_where_it_stopped(segment, writer):

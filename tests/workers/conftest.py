@@ -3,7 +3,6 @@
 import asyncio
 import os
 import secrets
-from pathlib import Path
 
 import pytest
 
@@ -75,11 +74,6 @@ def loop(idle_strategies):
     yield made
     made.run_until_complete(made.shutdown_default_executor())
     made.close()
-
-
-@pytest.fixture
-def shm_files():
-    return lambda: set(Path("/dev/shm").glob("hive.*"))
 
 
 @pytest.fixture

@@ -178,6 +178,22 @@ def test_a_strategy_that_runs_after_another_one_held_the_loop_is_not_interrupted
     assert "innocent" not in [name for name, _ in beats.interrupted]
 
 
+def test_a_signal_that_comes_when_the_loop_has_beaten_again_blames_nobody(loop, alarm, idle_strategies, caplog):
+    prompt = idle_strategies.new("prompt")
+    beats = Beats(loop, limit_s=30, interrupt_after_s=60)
+
+    async def work():
+        signal.raise_signal(signal.SIGALRM)  # of a timer that ran out before the last beat
+
+    async def main():
+        await prompt.create_task(work())
+        beats.dog.beat()
+
+    beats.run(main())
+    assert prompt.counters.slow_callbacks.value == 0
+    assert "blocked the loop" not in caplog.text
+
+
 def test_without_a_limit_nobody_is_interrupted(loop, alarm, idle_strategies):
     context = idle_strategies.new("a")
     beats = Beats(loop, limit_s=0.02)

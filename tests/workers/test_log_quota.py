@@ -102,6 +102,21 @@ def test_a_disk_that_stands_still_stops_nobody_and_what_is_too_much_is_counted(p
     assert drained.count(b"\n") == kept
 
 
+def test_a_host_without_a_thread_to_spare_delays_lines_and_raises_nothing(tmp_path, monkeypatch):
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "log"
+    with path.open("ab") as file:
+        writer = LogWriter(file.fileno())
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            writer.write(Line("-", "first"))
+        writer.write(Line("-", "second"))
+        assert writer.flush(30)
+    assert path.read_text() == "first\nsecond\n"
+
+
 def test_a_full_disk_loses_lines_and_raises_nothing():
     with open("/dev/full", "ab", buffering=0) as full:
         writer = LogWriter(full.fileno())

@@ -11,7 +11,7 @@ from hive.shm.liveness import GRACE_NS
 from hive.shm.segment import Segment, segment_name
 from hive.shm.stale_figures import StaleFigures
 from hive.workers.errors import BookMissing, UnknownInstrument
-from hive.workers.market import MarketData
+from hive.workers.market import TRADES_KEPT, MarketData
 from tests.workers.venue import TinyFeed
 
 MS = 1_000_000
@@ -281,6 +281,36 @@ def test_cursors_outlive_a_restart_of_the_feed(market, feeds):
     attach(market, feed)
     feed.trade("BTC-USDT", 2)
     assert [trade.trade_id for trade in market.trades_since(0, "BTC-USDT", cursor)[1]] == [2]
+
+
+def test_a_reader_that_falls_far_behind_misses_the_oldest_trades(market, feeds):
+    feed = feeds()
+    feed.add("BTC-USDT")
+    attach(market, feed)
+    behind, _ = market.trades_since(0, "BTC-USDT", None)
+    for trade_id in range(TRADES_KEPT + 10):
+        feed.trade("BTC-USDT", trade_id)
+        market.trades_since(0, "BTC-USDT", None)
+    cursor, trades = market.trades_since(0, "BTC-USDT", behind)
+    assert cursor == TRADES_KEPT + 10
+    assert [trade.trade_id for trade in trades] == list(range(10, TRADES_KEPT + 10))
+
+
+def test_trades_of_a_pair_that_nobody_wants_any_more_are_forgotten(market, feeds):
+    feed = feeds()
+    feed.add("BTC-USDT")
+    attach(market, feed)
+    market.want("a", 0, [("BTC-USDT", "book")])
+    market.reader(0, "BTC-USDT")
+    market.trades_since(0, "BTC-USDT", None)
+    feed.trade("BTC-USDT", 1)
+    late, trades = market.trades_since(0, "BTC-USDT", 0)
+    assert [trade.trade_id for trade in trades] == [1]
+    market.release("a")
+    assert market.trades_since(0, "BTC-USDT", 0) == (0, [])
+    feed.trade("BTC-USDT", 2)
+    assert [trade.trade_id for trade in market.trades_since(0, "BTC-USDT", 0)[1]] == [2]
+    assert market.trades_since(0, "BTC-USDT", late) == (1, [])
 
 
 def test_trades_that_were_overwritten_before_they_were_read_are_counted(market, feeds):

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from hive.shm.messages import MAYBE_SENT, IntentKind, ReplyKind
 from tests.workers.router_stage import WORKER_EPOCH
 from tests.workers.venue import ScriptedGate
@@ -38,16 +40,17 @@ async def test_a_new_gate_is_told_of_everything_that_is_not_over_and_never_to_pl
     assert stage.router.open_orders() == []
 
 
-async def test_fills_that_a_new_gate_repeats_are_delivered_once(stage):
+@pytest.mark.parametrize("first_id", [0, 1])  # a venue's very first trade has the id 0
+async def test_fills_that_a_new_gate_repeats_are_delivered_once(stage, first_id):
     context, gate = stage.strategy("a"), stage.gate()
     stage.place(context, 1)
     await asyncio.sleep(0)
     cid = stage.id(context, 1)
-    await stage.say(gate, (ReplyKind.ACKED, cid), (ReplyKind.FILL, cid, {"trade_id": 1}))
+    await stage.say(gate, (ReplyKind.ACKED, cid), (ReplyKind.FILL, cid, {"trade_id": first_id}))
     successor = stage.gate(epoch=2)
     await stage.say(
         successor,
-        (ReplyKind.FILL, cid, {"trade_id": 1}),
+        (ReplyKind.FILL, cid, {"trade_id": first_id}),
         (ReplyKind.FILL, cid, {"trade_id": 2}),
         (ReplyKind.ACKED, cid),
     )
