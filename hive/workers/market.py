@@ -7,7 +7,6 @@ when an instrument is removed and comes back.
 
 import asyncio
 import logging
-import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from hive.shm.atomics import boottime_ns
 from hive.shm.book import EMPTY, LIVE, REMOVED, WRITER_DEAD, BookDirectory, BookReader
 from hive.shm.broadcast import BroadcastReader
 from hive.shm.instruments import InstrumentRules, Trade
+from hive.shm.layout import TRADE_RECORD
 from hive.shm.liveness import SegmentWriter, Verdict
 from hive.shm.segment import Segment
 from hive.shm.stale_figures import StaleFigures
@@ -24,8 +24,6 @@ from hive.workers.wants import MARKET, Wants, Wish
 
 TRADES_KEPT = 2048  # per pair; who comes later than that has missed some
 LOOK_AGAIN_S = 0.02  # how often a waiting instruments() looks into the directory
-
-_INSTRUMENT = struct.Struct("<8xI44xQ")  # slot and generation in a trade_record
 
 log = logging.getLogger(__name__)
 
@@ -318,7 +316,8 @@ class MarketData:
             return
         while batch := state.tape.drain_records():
             for record in batch:
-                trades = state.trades.get(self._pair_of(state, *_INSTRUMENT.unpack(record)))
+                _, slot, *_, generation = TRADE_RECORD.struct.unpack(record)
+                trades = state.trades.get(self._pair_of(state, slot, generation))
                 if trades is not None:
                     trades.keep(record)
 
